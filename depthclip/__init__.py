@@ -1,0 +1,2 @@
+"""depthclip: depth from language."""
+__version__ = "0.1.0"

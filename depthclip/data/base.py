@@ -1,0 +1,348 @@
+"""What all data sets share: samples, views of them, batches, and sampling that is exact on several devices."""
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, NamedTuple
+
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from depthclip.data.augment import Augment
+from depthclip.evaluation.protocol import Box, Scoring, View, scoring_of, seen_in_truth, view_of
+
+
+class Sample(NamedTuple):
+    """One image as a data set has it.
+
+    Args:
+        image: (3, H, W) uint8 RGB.
+        depth: (H', W') float32 metres, 0 = invalid; usually H x W, but a laser grid may be coarser. None where there is no truth.
+        name: what to call it: its path within the data set.
+        scene: the type of scene or the drive, "" where the data set names none.
+    """
+
+    image: Tensor
+    depth: Tensor | None
+    name: str
+    scene: str = ""
+
+
+class DepthDataset(Dataset[Sample]):
+    """A list of images with depth; subclasses say how many and read one.
+
+    Raises:
+        DataError: from `read`, naming the file that could not be read.
+    """
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def name(self, index: int) -> str:
+        """What image `index` is called, without reading it."""
+        raise NotImplementedError
+
+    def scene(self, index: int) -> str:
+        """The type of scene of image `index`, or its drive, without reading it; "" where the data set names none."""
+        return ""
+
+    def __getitem__(self, index: int) -> Sample:
+        raise NotImplementedError
+
+
+class DataError(ValueError):
+    """A file of a data set is missing or not what it should be; one sentence says which and what to do."""
+
+
+class Unreadable(NamedTuple):
+    """A sample that could not be read, where the user chose to go on without it."""
+
+    index: int
+    reason: str
+
+
+class Item(NamedTuple):
+    """A sample under a View.
+
+    Args:
+        index: its place in the data set.
+        rgb: (3, h, w) float32 in [0, 1], what the model sees.
+        depth: (H', W') float32 metres, 0 = invalid, all of it.
+        seen: where `rgb` lies in `depth`.
+        name: the sample's.
+        scene: the sample's.
+    """
+
+    index: int
+    rgb: Tensor
+    depth: Tensor | None
+    seen: Box
+    name: str
+    scene: str
+
+
+@dataclass
+class Batch:
+    """Items that may differ in size, with the protocol by which they are to be judged.
+
+    Args:
+        items: what could be read.
+        unreadable: what could not, where the user chose to skip it.
+        view: what the model sees.
+        scoring: which pixels count.
+    """
+
+    items: list[Item]
+    unreadable: list[Unreadable]
+    view: View
+    scoring: Scoring
+
+    def __len__(self) -> int:
+        return len(self.items) + len(self.unreadable)
+
+    def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
+        """The batch on a device; Lightning calls this."""
+        moved = [
+            item._replace(
+                rgb=item.rgb.to(device, non_blocking=non_blocking),
+                depth=None if item.depth is None else item.depth.to(device, non_blocking=non_blocking),
+            )
+            for item in self.items
+        ]
+        return replace(self, items=moved)
+
+    def by_size(self) -> Iterator[tuple[list[Item], Tensor]]:
+        """Items of one size at a time, with their images stacked, (n, 3, h, w)."""
+        sizes: dict[tuple[int, ...], list[Item]] = {}
+        for item in self.items:
+            sizes.setdefault(tuple(item.rgb.shape), []).append(item)
+        for items in sizes.values():
+            yield items, torch.stack([item.rgb for item in items])
+
+
+class Chosen(DepthDataset):
+    """Some of a data set's samples, by index."""
+
+    def __init__(self, samples: DepthDataset, indices: Sequence[int]) -> None:
+        self.samples = samples
+        self.indices = list(indices)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def name(self, index: int) -> str:
+        """What image `index` is called, without reading it."""
+        return self.samples.name(self.indices[index])
+
+    def scene(self, index: int) -> str:
+        """The type of scene of image `index`, without reading it."""
+        return self.samples.scene(self.indices[index])
+
+    def __getitem__(self, index: int) -> Sample:
+        return self.samples[self.indices[index]]
+
+
+def choose_shots(samples: DepthDataset, shots: int, per_scene: bool, seed: int) -> DepthDataset:
+    """A few training images: `shots` of each scene, or in all, drawn by seed and kept in their order.
+
+    Raises:
+        ValueError: if there are not as many.
+    """
+    order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()
+    groups: dict[str, list[int]] = {}
+    for index in order:
+        groups.setdefault(samples.scene(index) if per_scene else "", []).append(index)
+    for scene, members in groups.items():
+        if len(members) < shots:
+            raise ValueError(f"shots {shots}: there are only {len(members)} images{f' of scene {scene}' if scene else ''}")
+    return Chosen(samples, sorted(index for members in groups.values() for index in members[:shots]))
+
+
+class Viewed(Dataset[Item | Unreadable]):
+    """A data set under a View: what the loader's workers compute.
+
+    Args:
+        samples: the data set.
+        view: what the model sees.
+        augment: changes image and depth together before the view's size is taken; None leaves them.
+        on_error: `raise` an unreadable sample's error, or `skip` it.
+    """
+
+    def __init__(
+        self,
+        samples: DepthDataset,
+        view: View,
+        augment: Augment | None = None,
+        on_error: Literal["raise", "skip"] = "raise",
+    ) -> None:
+        self.samples = samples
+        self.view = view
+        self.augment = augment
+        self.on_error = on_error
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Item | Unreadable:
+        try:
+            sample = self.samples[index]
+        except DataError as error:
+            if self.on_error == "raise":
+                raise
+            return Unreadable(index, str(error))
+        image, depth = sample.image, sample.depth
+        size = (image.shape[-2], image.shape[-1])
+        box = self.view.box(*size)
+        if self.augment is not None and depth is not None:
+            image, depth = self.augment(box.cut(image), box.cut(depth))
+            rgb, seen = image, Box(0, 0, *depth.shape)
+        else:
+            rgb = self.view.see(image)
+            seen = box if depth is None else seen_in_truth(box, size, (depth.shape[0], depth.shape[1]))
+        return Item(index, rgb.float() / 255, depth, seen, sample.name, sample.scene)
+
+
+class UnrepeatedSampler(DistributedSampler):
+    """Deals the images to the devices, each to exactly one: none is repeated to even the numbers out.
+
+    Lightning leaves subclasses of DistributedSampler as they are.
+
+    Args:
+        dataset: what is sampled, in order.
+        num_replicas: the number of devices.
+        rank: of this device.
+    """
+
+    def __init__(self, dataset: Viewed, num_replicas: int, rank: int) -> None:
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=False)
+        self.mine = range(rank, len(dataset), num_replicas)
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self.mine)
+
+    def __len__(self) -> int:
+        return len(self.mine)
+
+
+Split = Literal["train", "val", "test"]
+
+
+class DepthDataModule(LightningDataModule):
+    """The base of all data modules: subclasses build a `DepthDataset` for each split.
+
+    Args:
+        view: what the model sees: the name of a preset, or a View.
+        scoring: which pixels count: the name of a preset, or a Scoring.
+        batch_size: images a batch.
+        num_workers: processes that read; 0 reads in the main one.
+        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
+        augment: what training changes in image and depth together; null for nothing.
+        shots: how many training images are used, of each scene or in all; null for all there are.
+        shots_per_scene: whether `shots` counts for each scene.
+        seed: of the choice of shots.
+    """
+
+    def __init__(
+        self,
+        view: View | str,
+        scoring: Scoring | str,
+        batch_size: int = 8,
+        num_workers: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        augment: Augment | None = None,
+        shots: int | None = None,
+        shots_per_scene: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size {batch_size} must be at least 1")
+        if shots is not None and shots < 1:
+            raise ValueError(f"shots {shots} must be at least 1, or null for all training images")
+        self.view = view_of(view)
+        self.scoring = scoring_of(scoring)
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.on_error = on_error
+        self.augment = augment
+        self.shots = shots
+        self.shots_per_scene = shots_per_scene
+        self.seed = seed
+        self.sets: dict[str, DepthDataset] = {}
+
+    def samples(self, split: Split) -> DepthDataset:
+        """Builds the data set of a split; subclasses define it.
+
+        Raises:
+            DataError: if there is no such split, or its files are not there.
+        """
+        raise DataError(f"{type(self).__name__} has no {split} split")
+
+    def found(self) -> dict[str, Any]:
+        """What was found on disk, for metrics.json: data set, layout, counts."""
+        return {"data": type(self).__name__, "images": {split: len(samples) for split, samples in self.sets.items()}}
+
+    def training_samples(self) -> DepthDataset:
+        """The training images: all, or the few that `shots` asks for."""
+        samples = self.samples("train")
+        return samples if self.shots is None else choose_shots(samples, self.shots, self.shots_per_scene, self.seed)
+
+    def setup(self, stage: str) -> None:
+        """Builds the data sets that a stage needs and checks that no device is left without an image.
+
+        Raises:
+            DataError: if files are missing, or there are fewer images than devices.
+        """
+        splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",)}
+        for split in splits.get(stage, ("test",)):
+            self.sets[split] = self.training_samples() if split == "train" else self.samples(split)
+            images, devices = len(self.sets[split]), self.trainer.world_size if self.trainer else 1
+            if images < devices:
+                raise DataError(
+                    f"the {split} split has {images} images, fewer than the {devices} devices; use --trainer.devices {images}"
+                )
+
+    def train_dataloader(self) -> DataLoader[Item | Unreadable]:
+        """Training batches, shuffled; Lightning deals them to the devices."""
+        viewed = Viewed(self.sets["train"], self.view, self.augment, self.on_error)
+        return self._loader(viewed, shuffle=True)
+
+    def val_dataloader(self) -> DataLoader[Item | Unreadable]:
+        """Validation batches, each image once on all devices together."""
+        return self._exact_loader("val")
+
+    def test_dataloader(self) -> DataLoader[Item | Unreadable]:
+        """Test batches, each image once on all devices together."""
+        return self._exact_loader("test")
+
+    def predict_dataloader(self) -> DataLoader[Item | Unreadable]:
+        """The test images, each once on all devices together."""
+        return self._exact_loader("test")
+
+    def _exact_loader(self, split: str) -> DataLoader[Item | Unreadable]:
+        viewed = Viewed(self.sets[split], self.view, on_error=self.on_error)
+        if self.trainer is None or self.trainer.world_size == 1:
+            return self._loader(viewed)
+        return self._loader(viewed, UnrepeatedSampler(viewed, self.trainer.world_size, self.trainer.global_rank))
+
+    def _loader(
+        self, viewed: Viewed, sampler: UnrepeatedSampler | None = None, shuffle: bool = False
+    ) -> DataLoader[Item | Unreadable]:
+        return DataLoader(
+            viewed,
+            self.batch_size,
+            shuffle=shuffle,
+            sampler=sampler,
+            num_workers=self.num_workers,
+            collate_fn=self.collate,
+            persistent_workers=self.num_workers > 0,
+        )
+
+    def collate(self, read: Sequence[Item | Unreadable]) -> Batch:
+        """Items to a batch; what could not be read is named."""
+        unreadable = [one for one in read if isinstance(one, Unreadable)]
+        for one in unreadable:
+            warnings.warn(f"skipped: {one.reason}", stacklevel=2)
+        return Batch([one for one in read if isinstance(one, Item)], unreadable, self.view, self.scoring)

@@ -1,0 +1,17 @@
+"""The frozen CLIP; the only folder that imports open_clip and timm."""
+
+from depthclip.encoder.features import ImageFeatures, TextEncoder, TokenEmbeddings
+from depthclip.encoder.frozen import FrozenCLIP
+from depthclip.encoder.readouts import AttentionPool, MaskCLIP, Readout, Released, Tokens
+
+__all__ = [
+    "AttentionPool",
+    "FrozenCLIP",
+    "ImageFeatures",
+    "MaskCLIP",
+    "Readout",
+    "Released",
+    "TextEncoder",
+    "TokenEmbeddings",
+    "Tokens",
+]

@@ -1,0 +1,113 @@
+"""The frozen text tower: features of sentences, and of token embeddings with the gradients kept."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from open_clip import CLIP, CustomTextCLIP
+from open_clip.transformer import TextTransformer
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from depthclip.encoder.features import TokenEmbeddings
+
+
+class CLIPText:
+    """open_clip's text tower behind the `TextEncoder` protocol.
+
+    Sentences are encoded once and remembered. Where the tower is causal, tokens after the end of the longest sentence cannot
+    change anything and are not computed.
+
+    Args:
+        model: open_clip's model.
+        tokenizer: the tokenizer that belongs to it, sentences -> (N, L) ids.
+    """
+
+    def __init__(self, model: CLIP | CustomTextCLIP, tokenizer: Callable[[list[str]], Tensor]) -> None:
+        self._model = model
+        self._tokenizer = tokenizer
+        self._known: dict[str, Tensor] = {}
+        if isinstance(model, CLIP):
+            self._tower: nn.Module | None = model
+            self._pool_type = model.text_pool_type
+        elif isinstance(getattr(model, "text", None), TextTransformer):
+            self._tower = model.text
+            self._pool_type = model.text.pool_type
+        else:
+            self._tower = None
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor that CLIP learned for its similarities, exp(logit_scale)."""
+        return float(self._model.logit_scale.detach().exp())
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tower is."""
+        return self._model.logit_scale.device
+
+    def encode(self, texts: Sequence[str]) -> Tensor:
+        """Features of N sentences, (N, D), unit length, without gradients."""
+        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        for start in range(0, len(new), 256):
+            part = new[start : start + 256]
+            with torch.no_grad():
+                features = self._encode(part)
+            self._known.update(zip(part, features.float().cpu(), strict=True))
+        return torch.stack([self._known[text] for text in texts]).to(self.device)
+
+    def _encode(self, texts: list[str]) -> Tensor:
+        if self._tower is not None and self._is_native(self._tower):
+            return self.encode_embeddings(self.embed(texts))
+        return self._model.encode_text(self._tokenizer(texts).to(self.device), normalize=True)
+
+    def _is_native(self, tower: nn.Module) -> bool:
+        plain = getattr(tower, "cls_emb", None) is None and not getattr(tower, "use_pad_mask", False)
+        return plain and self._pool_type in ("argmax", "eos", "last", "first")
+
+    def _native(self) -> nn.Module:
+        if self._tower is None or not self._is_native(self._tower):
+            kind = type(getattr(self._model, "text", self._model)).__name__
+            raise ValueError(
+                f"the text tower {kind} cannot be run from token embeddings; for learned prompts choose a model whose "
+                "text tower is open_clip's own (OpenAI, LAION, MetaCLIP, DFN, SigLIP)"
+            )
+        return self._tower
+
+    def embed(self, texts: Sequence[str]) -> TokenEmbeddings:
+        """Token embeddings of N sentences, (N, L, W), and where each ends.
+
+        Raises:
+            ValueError: if the text tower cannot be run from embeddings.
+        """
+        tower = self._native()
+        ids = self._tokenizer(list(texts)).to(self.device)
+        if self._pool_type == "argmax":
+            ends = ids.argmax(-1)
+        elif self._pool_type == "eos":
+            eos = tower.text_eos_id if isinstance(tower, CLIP) else tower.eos_id
+            ends = (ids == eos).int().argmax(-1)
+        else:
+            ends = torch.full((len(ids),), 0 if self._pool_type == "first" else ids.shape[1] - 1, device=ids.device)
+        if tower.attn_mask is not None:
+            ids = ids[:, : int(ends.max()) + 1]
+        return TokenEmbeddings(tower.token_embedding(ids), ends)
+
+    def encode_embeddings(self, embeddings: TokenEmbeddings) -> Tensor:
+        """Features of N embedded sentences, (N, D), unit length; gradients flow to the embeddings.
+
+        Raises:
+            ValueError: if a sequence is longer than the tower's context, or the tower cannot be run from embeddings.
+        """
+        tower = self._native()
+        length, context = embeddings.values.shape[1], len(tower.positional_embedding)
+        if length > context:
+            raise ValueError(f"a prompt has {length} tokens, but the text tower takes {context}; shorten it")
+        dtype = tower.transformer.get_cast_dtype()
+        x = embeddings.values.to(dtype) + tower.positional_embedding[:length].to(dtype)
+        mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
+        x = tower.ln_final(tower.transformer(x, attn_mask=mask))
+        x = x[torch.arange(len(x), device=x.device), embeddings.ends]
+        projection = tower.text_projection
+        if projection is not None:
+            x = projection(x) if isinstance(projection, nn.Linear) else x @ projection
+        return F.normalize(x, dim=-1)

@@ -1,0 +1,1 @@
+"""Protocols, errors and baselines: nothing here knows of CLIP."""

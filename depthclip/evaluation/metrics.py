@@ -1,0 +1,138 @@
+"""The errors of depth estimation, per image and then the mean over images."""
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+ERRORS = (
+    "abs_rel",
+    "sq_rel",
+    "rmse",
+    "rmse_log",
+    "log10",
+    "silog",
+    "delta1",
+    "delta2",
+    "delta3",
+)
+
+
+def higher_is_better(error: str) -> bool:
+    """Whether a figure is a share of good pixels and not an error."""
+    return error.startswith("delta")
+
+
+def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
+    """The errors of one image in the order of `ERRORS`, (V, 9) float64.
+
+    With p the prediction, g the truth and d = ln p - ln g over the pixels that count: abs_rel = mean |p - g| / g; sq_rel =
+    mean (p - g)^2 / g; rmse = sqrt mean (p - g)^2; rmse_log = sqrt mean d^2; log10 = mean |d| / ln 10; silog =
+    100 sqrt(mean d^2 - (mean d)^2); delta_i = share of max(p/g, g/p) < 1.25^i.
+
+    Args:
+        prediction: (V, N) metres, positive: V predictions at the N pixels that count.
+        truth: (N,) metres, positive.
+    """
+    log_truth = truth.log()
+    # one prediction at a time stays in the cache, which is several times faster than all at once
+    return torch.stack([_errors(p, truth, log_truth) for p in prediction])
+
+
+def _errors(p: Tensor, g: Tensor, log_g: Tensor) -> Tensor:
+    def mean(x: Tensor) -> Tensor:
+        return x.mean(dtype=torch.float64)
+
+    difference = p - g
+    relative = difference / g
+    d = p.log() - log_g
+    ratio = torch.maximum(p / g, g / p)
+    mean_square = mean(d.square())
+    return torch.stack(
+        [
+            mean(relative.abs()),
+            mean(relative * difference),
+            mean(difference.square()).sqrt(),
+            mean_square.sqrt(),
+            mean(d.abs()) / math.log(10),
+            100 * (mean_square - mean(d).square()).clamp_min(0).sqrt(),
+            *(mean((ratio < 1.25**power).float()) for power in (1, 2, 3)),
+        ]
+    )
+
+
+class Result(NamedTuple):
+    """The errors of a test run.
+
+    Args:
+        names: the V things that were scored.
+        index: (N,) the images, in the order of the data set.
+        pixels: (N,) how many pixels of each counted; images with none are skipped.
+        errors: (N, V, 9) in the order of `ERRORS`, NaN for skipped images.
+    """
+
+    names: tuple[str, ...]
+    index: Tensor
+    pixels: Tensor
+    errors: Tensor
+
+    @property
+    def images(self) -> int:
+        """How many images count."""
+        return int((self.pixels > 0).sum())
+
+    @property
+    def skipped(self) -> int:
+        """How many images had no pixel to score."""
+        return int((self.pixels == 0).sum())
+
+    def figures(self) -> dict[str, dict[str, float]]:
+        """The mean over images, by name and error."""
+        means = self.errors[self.pixels > 0].mean(0)
+        return {name: dict(zip(ERRORS, row.tolist(), strict=True)) for name, row in zip(self.names, means, strict=True)}
+
+
+class DepthErrors(Metric):
+    """Collects the errors of every image, for several predictions at once.
+
+    The state is one float64 row an image with its place in the data set, so that the result does not depend on the batch size,
+    the number of devices or the order in which they finish.
+
+    Args:
+        names: what the V predictions are called.
+    """
+
+    full_state_update = False
+
+    def __init__(self, names: Sequence[str]) -> None:
+        super().__init__()
+        self.names = tuple(names)
+        self.rows: list[Tensor]
+        self.add_state("rows", default=[], dist_reduce_fx="cat")
+
+    def update(self, prediction: Tensor, truth: Tensor, mask: Tensor, index: int) -> None:
+        """Adds one image.
+
+        Args:
+            prediction: (V, H, W) metres, positive where the mask is set.
+            truth: (H, W) metres.
+            mask: (H, W) bool, the pixels that count; an image without any is skipped and counted.
+            index: the image's place in the data set.
+        """
+        pixels = int(mask.sum())
+        if pixels:
+            errors = depth_errors(prediction[:, mask], truth[mask])
+        else:
+            errors = torch.full((len(self.names), len(ERRORS)), math.nan, dtype=torch.float64, device=truth.device)
+        head = torch.tensor([index, pixels], dtype=torch.float64, device=truth.device)
+        self.rows.append(torch.cat([head, errors.flatten()])[None])
+
+    def compute(self) -> Result:
+        """The errors of all images on all devices, sorted by their place in the data set."""
+        rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)
+        rows = rows[rows[:, 0].argsort()].cpu()
+        errors = rows[:, 2:].unflatten(1, (len(self.names), len(ERRORS)))
+        return Result(self.names, rows[:, 0].long(), rows[:, 1].long(), errors)

@@ -1,0 +1,108 @@
+"""Bins: the depths in metres that the distance words stand for."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from depthclip.encoder.features import TextEncoder
+
+# The paper's bin sets in metres (arXiv 2207.01077, study of class-dependent bins).
+BINS: dict[str, tuple[float, ...]] = {
+    "depthclip": (1.0, 1.5, 2.0, 2.25, 2.5, 2.75, 3.0),
+    "cd1": (1.0, 2.0, 2.25, 2.5, 2.75, 3.0, 4.0),
+    "cd2": (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0),
+    "cd3": (1.0, 1.25, 1.5, 1.75, 2.0, 2.25, 2.5),
+    "cd4": (2.0, 2.5, 3.0, 3.25, 3.5, 3.75, 4.0),
+}
+
+
+class Bins(nn.Module):
+    """Fixed bins: one depth for each distance word.
+
+    Args:
+        values: K depths in metres, positive and ascending, or the name of one of the paper's sets: `depthclip`, `cd1`, `cd2`,
+            `cd3`, `cd4`.
+
+    Raises:
+        ValueError: if the set is unknown, or the depths are not positive and ascending.
+    """
+
+    values: Tensor
+
+    def __init__(self, values: Sequence[float] | str = "depthclip") -> None:
+        super().__init__()
+        self.register_buffer("values", torch.tensor(bins_of(values)), persistent=False)
+
+    @property
+    def needs_pooled(self) -> bool:
+        """Whether the bins look at the image's pooled feature."""
+        return False
+
+    @property
+    def count(self) -> int:
+        """K, how many bins there are."""
+        return len(self.values)
+
+    def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
+        """Depths in metres, (K,); bins that look at the image's pooled (B, D) give (B, K)."""
+        return self.values
+
+
+class LinearBins(Bins):
+    """Bins at equal steps over a range, both ends included.
+
+    Args:
+        count: how many, at least two.
+        min_depth: the first, in metres, positive.
+        max_depth: the last, in metres.
+    """
+
+    def __init__(self, count: int = 7, min_depth: float = 1e-3, max_depth: float = 10.0) -> None:
+        check_range(count, min_depth, max_depth)
+        super().__init__([min_depth + (max_depth - min_depth) * k / (count - 1) for k in range(count)])
+
+
+class LogBins(Bins):
+    """Bins at equal ratios over a range, both ends included.
+
+    Args:
+        count: how many, at least two.
+        min_depth: the first, in metres, positive.
+        max_depth: the last, in metres.
+    """
+
+    def __init__(self, count: int = 7, min_depth: float = 1e-3, max_depth: float = 10.0) -> None:
+        check_range(count, min_depth, max_depth)
+        super().__init__([min_depth * (max_depth / min_depth) ** (k / (count - 1)) for k in range(count)])
+
+
+def bins_of(values: Sequence[float] | str) -> tuple[float, ...]:
+    """Bins in metres by the name of their set, or as given.
+
+    Raises:
+        ValueError: if the set is unknown, or the depths are not positive and ascending.
+    """
+    if isinstance(values, str):
+        if values not in BINS:
+            raise ValueError(f"bins {values!r} is no bin set; choose one of {', '.join(BINS)}, or list the depths")
+        return BINS[values]
+    depths = tuple(float(value) for value in values)
+    if len(depths) < 2 or not all(math.isfinite(d) and d > 0 for d in depths):
+        raise ValueError(f"bins {list(depths)} must be at least two positive depths in metres")
+    if any(near >= far for near, far in zip(depths, depths[1:], strict=False)):
+        raise ValueError(f"bins {list(depths)} must ascend; sort them, and the words with them")
+    return depths
+
+
+def check_range(count: int, min_depth: float, max_depth: float) -> None:
+    """Refuses a number of bins or a range that gives none.
+
+    Raises:
+        ValueError: naming the value.
+    """
+    if count < 2:
+        raise ValueError(f"count {count} must be at least 2 bins")
+    if not 0 < min_depth < max_depth:
+        raise ValueError(f"the range of the bins, {min_depth} to {max_depth} m, must be positive and ascending")

@@ -1,0 +1,107 @@
+"""DepthHead: the paper's equation, from similarity to metres."""
+
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torchvision.transforms.v2 import functional as TF
+
+from depthclip.encoder.features import ImageFeatures, TextEncoder
+from depthclip.head.bins import Bins
+from depthclip.head.prompts import Prompts
+
+
+class Coarse(NamedTuple):
+    """What a head says of each patch.
+
+    Args:
+        depth: (B, 1, h, w) in metres.
+        logits: (B, K, h, w), the response of each word; None where a head has none.
+        bins: (K,) or (B, K) in metres.
+    """
+
+    depth: Tensor
+    logits: Tensor | None = None
+    bins: Tensor | None = None
+
+
+class DepthHead(nn.Module):
+    """Compares patches with sentences and turns the similarities into metres (arXiv 2207.01077).
+
+    For a patch feature f, word features t_k and bins b_k:
+
+        logit_k = logit_scale * <f, t_k> / temperature,    w = softmax(logit),    depth = sum_k w_k b_k
+
+    With `assignment: hard` a patch takes the bin of its most similar word instead.
+
+    Args:
+        prompts: the sentences, K of them.
+        bins: the depths in metres, K of them.
+        temperature: divides the logits; the paper's is 0.1.
+        logit_scale: multiplies the similarities; null takes what CLIP learned, exp(logit_scale), 100 for OpenAI's weights.
+        assignment: `soft` for the expectation over bins, `hard` for the bin of the largest logit.
+        smoothing: standard deviation, in patches, of a Gaussian filter over the coarse depth; 0 for none.
+
+    Raises:
+        ValueError: if there are not as many words as bins, or temperature or logit_scale is not positive.
+    """
+
+    def __init__(
+        self,
+        prompts: Prompts,
+        bins: Bins,
+        temperature: float = 0.1,
+        logit_scale: float | None = None,
+        assignment: Literal["soft", "hard"] = "soft",
+        smoothing: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if len(prompts.labels) != bins.count:
+            raise ValueError(
+                f"there are {len(prompts.labels)} words {list(prompts.labels)} but {bins.count} bins; give one bin a word"
+            )
+        if temperature <= 0:
+            raise ValueError(f"temperature {temperature} must be greater than 0")
+        if logit_scale is not None and logit_scale <= 0:
+            raise ValueError(f"logit_scale {logit_scale} must be greater than 0, or null for CLIP's own")
+        if smoothing < 0:
+            raise ValueError(f"smoothing {smoothing} must be 0 (none) or a standard deviation in patches")
+        self.prompts = prompts
+        self.bins = bins
+        self.temperature = temperature
+        self.logit_scale = logit_scale
+        self.assignment = assignment
+        self.smoothing = smoothing
+
+    @property
+    def needs_pooled(self) -> bool:
+        """Whether the head looks at the image's pooled feature."""
+        return self.prompts.needs_pooled or self.bins.needs_pooled
+
+    def forward(self, features: ImageFeatures, text: TextEncoder) -> Coarse:
+        """Dense features (B, D, h, w) to coarse depth; logits and softmax are float32 under any precision."""
+        words = self.prompts(text, features.pooled)
+        bins = self.bins(text, features.pooled)
+        scale = text.logit_scale if self.logit_scale is None else self.logit_scale
+        with torch.autocast(features.dense.device.type, enabled=False):
+            similarity = torch.einsum("bdhw,kd->bkhw" if words.ndim == 2 else "bdhw,bkd->bkhw",
+                                      features.dense.float(), words.float())
+            logits = similarity * (scale / self.temperature)
+            depth = self.depth(logits, bins)
+        return Coarse(depth, logits, bins)
+
+    def depth(self, logits: Tensor, bins: Tensor) -> Tensor:
+        """Logits (B, K, h, w) and bins (K,) or (B, K) to coarse depth (B, 1, h, w) in metres."""
+        metres = bins.float().reshape(-1, logits.shape[1], 1, 1)
+        if self.assignment == "soft":
+            depth = (logits.softmax(1) * metres).sum(1, keepdim=True)
+        else:
+            depth = metres.expand_as(logits).gather(1, logits.argmax(1, keepdim=True))
+        return smooth(depth, self.smoothing) if self.smoothing else depth
+
+
+def smooth(depth: Tensor, deviation: float) -> Tensor:
+    """Gaussian filter over (B, 1, h, w), three deviations wide, the borders mirrored as far as the map reaches."""
+    reach = max(1, round(3 * deviation))
+    height, width = (2 * min(reach, side - 1) + 1 for side in depth.shape[-2:])
+    return TF.gaussian_blur(depth, kernel_size=[width, height], sigma=[deviation, deviation])
