@@ -1,2 +1,26 @@
-"""depthclip: depth from language."""
+"""depthclip: metric depth from one photograph, a frozen CLIP and sentences about distance."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from depthclip.encoder import FrozenCLIP
+    from depthclip.head import Bins, DepthHead, Prompts
+    from depthclip.module import DepthCLIP
+
 __version__ = "0.1.0"
+__all__ = ["Bins", "DepthCLIP", "DepthHead", "FrozenCLIP", "Prompts", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    """Imports a public name when it is first used, so that `import depthclip` costs nothing."""
+    homes = {
+        "Bins": "depthclip.head",
+        "DepthCLIP": "depthclip.module",
+        "DepthHead": "depthclip.head",
+        "FrozenCLIP": "depthclip.encoder",
+        "Prompts": "depthclip.head",
+    }
+    if name not in homes:
+        raise AttributeError(f"module 'depthclip' has no attribute {name!r}")
+    return getattr(import_module(homes[name]), name)

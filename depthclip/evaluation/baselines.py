@@ -23,15 +23,16 @@ class BestConstant(Metric):
     Every constant of a fine grid is scored on every image, exactly, by sorting the truth once.
 
     Args:
-        max_depth: the largest constant, in metres; the smallest is 1/200 of it.
-        count: how many constants are tried, at equal ratios.
+        min_depth: the smallest constant, in metres.
+        max_depth: the largest, in metres.
+        count: how many are tried, at equal ratios; the default steps by half a percent.
     """
 
     full_state_update = False
 
-    def __init__(self, max_depth: float, count: int = 1000) -> None:
+    def __init__(self, min_depth: float = 0.1, max_depth: float = 100.0, count: int = 1400) -> None:
         super().__init__()
-        grid = max_depth * 200.0 ** torch.linspace(-1, 0, count, dtype=torch.float64)
+        grid = torch.logspace(math.log10(min_depth), math.log10(max_depth), count, dtype=torch.float64)
         self.constants: Tensor
         self.sums: Tensor
         self.images: Tensor

@@ -19,6 +19,7 @@ ERRORS = (
     "delta2",
     "delta3",
 )
+UNREADABLE = -1
 
 
 def higher_is_better(error: str) -> bool:
@@ -70,7 +71,7 @@ class Result(NamedTuple):
     Args:
         names: the V things that were scored.
         index: (N,) the images, in the order of the data set.
-        pixels: (N,) how many pixels of each counted; images with none are skipped.
+        pixels: (N,) how many pixels of each counted; 0 or `UNREADABLE` where the image is left out.
         errors: (N, V, 9) in the order of `ERRORS`, NaN for skipped images.
     """
 
@@ -86,8 +87,13 @@ class Result(NamedTuple):
 
     @property
     def skipped(self) -> int:
-        """How many images had no pixel to score."""
-        return int((self.pixels == 0).sum())
+        """How many images had no pixel to score, or could not be read."""
+        return int((self.pixels <= 0).sum())
+
+    @property
+    def unreadable(self) -> list[int]:
+        """The images that could not be read."""
+        return self.index[self.pixels == UNREADABLE].tolist()
 
     def figures(self) -> dict[str, dict[str, float]]:
         """The mean over images, by name and error."""
@@ -113,26 +119,32 @@ class DepthErrors(Metric):
         self.rows: list[Tensor]
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
-    def update(self, prediction: Tensor, truth: Tensor, mask: Tensor, index: int) -> None:
+    def update(self, prediction: Tensor, truth: Tensor, index: int) -> None:
         """Adds one image.
 
         Args:
-            prediction: (V, H, W) metres, positive where the mask is set.
-            truth: (H, W) metres.
-            mask: (H, W) bool, the pixels that count; an image without any is skipped and counted.
+            prediction: (V, N) metres, positive, at the N pixels that count.
+            truth: (N,) metres, positive; an image without any pixel is skipped and counted.
             index: the image's place in the data set.
         """
-        pixels = int(mask.sum())
-        if pixels:
-            errors = depth_errors(prediction[:, mask], truth[mask])
-        else:
-            errors = torch.full((len(self.names), len(ERRORS)), math.nan, dtype=torch.float64, device=truth.device)
-        head = torch.tensor([index, pixels], dtype=torch.float64, device=truth.device)
-        self.rows.append(torch.cat([head, errors.flatten()])[None])
+        missing = torch.full((len(self.names), len(ERRORS)), math.nan, dtype=torch.float64, device=truth.device)
+        self._add(index, len(truth), depth_errors(prediction, truth) if len(truth) else missing)
 
-    def compute(self) -> Result:
-        """The errors of all images on all devices, sorted by their place in the data set."""
+    def skip(self, index: int) -> None:
+        """Notes an image that could not be read."""
+        self._add(index, UNREADABLE, torch.full((len(self.names), len(ERRORS)), math.nan, dtype=torch.float64))
+
+    def _add(self, index: int, pixels: int, errors: Tensor) -> None:
+        head = torch.tensor([index, pixels], dtype=torch.float64)
+        self.rows.append(torch.cat([head.to(self.device), errors.flatten().to(self.device)])[None])
+
+    def compute(self) -> Tensor:
+        """The rows of all images on all devices, (n, 2 + V * 9): place, pixels and errors, sorted by place."""
         rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)
-        rows = rows[rows[:, 0].argsort()].cpu()
+        return rows[rows[:, 0].argsort()].cpu()
+
+    def result(self) -> Result:
+        """The errors of all images on all devices; every device must ask."""
+        rows = self.compute()
         errors = rows[:, 2:].unflatten(1, (len(self.names), len(ERRORS)))
         return Result(self.names, rows[:, 0].long(), rows[:, 1].long(), errors)

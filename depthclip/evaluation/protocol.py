@@ -39,12 +39,14 @@ class View:
         crop: (top, left, bottom, right) in pixels; `kb` for KITTI's 352 x 1216 at the bottom centre; `2:1` for the centre of a
             portrait image, twice as wide as high; null for the whole image.
         size: (height, width) to which the crop is resized, bilinear and antialiased; null keeps its size.
+        max_side: where no size is given, crops whose longer side exceeds this are reduced to it, in pixels.
         mirror: whether the depth of the mirrored image, mirrored back, is averaged in.
         align_corners: how the coarse map is upsampled (bilinear): true puts the outer patches' centres on the corners.
     """
 
     crop: tuple[int, int, int, int] | Literal["kb", "2:1"] | None = None
     size: tuple[int, int] | None = None
+    max_side: int | None = None
     mirror: bool = False
     align_corners: bool = False
 
@@ -70,8 +72,14 @@ class View:
 
     def see(self, image: Tensor) -> Tensor:
         """Cuts and resizes an image (3, H, W) to what the model sees."""
-        seen = self.box(*image.shape[-2:]).cut(image)
-        return seen if self.size is None else TF.resize(seen, list(self.size), antialias=True)
+        seen = self.box(image.shape[-2], image.shape[-1]).cut(image)
+        height, width = seen.shape[-2:]
+        if self.size is not None:
+            return TF.resize(seen, list(self.size), antialias=True)
+        if self.max_side is not None and max(height, width) > self.max_side:
+            shrink = self.max_side / max(height, width)
+            return TF.resize(seen, [max(1, round(height * shrink)), max(1, round(width * shrink))], antialias=True)
+        return seen
 
     def upsample(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         """Coarse depth (B, V, h, w) to the size of what the model saw."""
@@ -115,23 +123,32 @@ class Scoring:
         return Box(*self.crop)
 
     def mask(self, truth: Tensor, seen: Box) -> Tensor:
-        """Which pixels of a truth (H, W) count when the model saw the box `seen` of it, (H, W) bool."""
+        """Which pixels of a truth (H, W) count, of the box that the model saw, (h, w) bool."""
+        crop = self.box(truth.shape[0], truth.shape[1])
         inside = torch.zeros_like(truth, dtype=torch.bool)
-        crop = self.box(*truth.shape)
-        top, left = max(crop.top, seen.top), max(crop.left, seen.left)
-        inside[top : min(crop.bottom, seen.bottom), left : min(crop.right, seen.right)] = True
-        return inside & (truth > self.min_depth) & (truth < self.max_depth)
+        inside[crop.top : crop.bottom, crop.left : crop.right] = True
+        return seen.cut(inside & (truth > self.min_depth) & (truth < self.max_depth))
 
-    def paste(self, depth: Tensor, truth: Tensor, seen: Box) -> Tensor:
-        """Depth (V, h, w) of what the model saw, brought to the size of the truth (H, W), zero where it saw nothing."""
-        if tuple(depth.shape[-2:]) != seen.size:
-            corners = False if self.resample == "bilinear" else None
-            depth = F.interpolate(depth[None], seen.size, mode=self.resample, align_corners=corners)[0]
-        if seen.size == tuple(truth.shape):
+    def resampled(self, depth: Tensor, seen: Box) -> Tensor:
+        """Depth (V, h, w) of what the model saw, at the size that this box has in the truth."""
+        if tuple(depth.shape[-2:]) == seen.size:
             return depth
-        full = depth.new_zeros(len(depth), *truth.shape)
-        full[:, seen.top : seen.bottom, seen.left : seen.right] = depth
-        return full
+        corners = False if self.resample == "bilinear" else None
+        return F.interpolate(depth[None], seen.size, mode=self.resample, align_corners=corners)[0]
+
+    def select(self, depth: Tensor, truth: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
+        """The pixels that count: predictions (V, N), scaled and clamped as the protocol says, and truth (N,).
+
+        Args:
+            depth: (V, h, w) metres, V predictions of what the model saw.
+            truth: (H, W) metres, all of it, 0 = invalid.
+            seen: where in the truth the model looked.
+        """
+        mask = self.mask(truth, seen)
+        prediction, true = self.resampled(depth, seen)[:, mask], seen.cut(truth)[mask]
+        if self.median_scaling and len(true):
+            prediction = prediction * (true.median() / prediction.median(1, keepdim=True).values)
+        return prediction.clamp(self.min_depth, self.max_depth), true
 
 
 def seen_in_truth(box: Box, image: tuple[int, int], truth: tuple[int, int]) -> Box:

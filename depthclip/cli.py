@@ -1,0 +1,60 @@
+"""The command line: LightningCLI with this package's model, data modules and report."""
+
+import logging
+import os
+import warnings
+from collections.abc import Sequence
+
+import torch
+import yaml
+from pytorch_lightning import Trainer
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+
+import depthclip.data  # noqa: F401  # makes `--data NYU` a known name
+import depthclip.head  # noqa: F401
+from depthclip.data.base import DepthDataModule
+from depthclip.module import DepthCLIP
+from depthclip.report import Report
+
+
+class DepthCLI(LightningCLI):
+    """LightningCLI with short defaults: runs go to `runs/`, and every run reports."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
+
+    def before_instantiate_classes(self) -> None:
+        config = self.config[self.subcommand]
+        if "verbose" in config:
+            config.verbose = False  # Lightning's own table; the report prints a better one
+        if config.trainer.logger in (None, True):
+            logger = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": config.name}}
+            config.trainer.logger = logger
+
+    def instantiate_trainer(self, **kwargs: object) -> Trainer:
+        recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
+        trainer = super().instantiate_trainer(**kwargs)
+        trainer.callbacks.append(Report(recipe))
+        return trainer
+
+
+def run(args: Sequence[str] | None = None) -> DepthCLI:
+    """Runs a subcommand: `run(["test", "-c", "configs/rooms.yaml"])`; without arguments, those of the command line."""
+    given: ArgsType = None if args is None else list(args)
+    # Convolutions that are split over another number of threads round differently, which moves pixels across the thresholds of
+    # the deltas. Lightning would give each of several CPU processes its share of the cores; here each keeps what one has alone.
+    os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    # Lightning's advertisements, and its warning about its own use of torch
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    return DepthCLI(
+        DepthCLIP,
+        DepthDataModule,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        trainer_defaults={"logger": None, "enable_model_summary": False},
+        save_config_kwargs={"overwrite": True},
+        args=given,
+    )

@@ -1,0 +1,273 @@
+"""DepthCLIP, the LightningModule: a frozen CLIP, a depth head, and variants of the head scored in the same image pass."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+
+from depthclip.data.base import Batch, DepthDataModule, Item
+from depthclip.data.files import read_rgb
+from depthclip.encoder.frozen import FrozenCLIP
+from depthclip.evaluation.evaluation import Evaluation
+from depthclip.evaluation.protocol import Scoring, View
+from depthclip.head.depth_head import Coarse, DepthHead
+
+HEAD = "head"
+
+
+class Shown(NamedTuple):
+    """A test image that goes into the panel picture.
+
+    Args:
+        name: the sample's.
+        rgb: (3, h, w) in [0, 1], what the model saw.
+        truth: (h', w') metres of the same part of the scene, 0 where the protocol does not score.
+        depth: (h', w') metres.
+        weights: (K, h'', w''), the weight of each word, patch by patch.
+    """
+
+    name: str
+    rgb: Tensor
+    truth: Tensor
+    depth: Tensor
+    weights: Tensor | None
+
+
+class Prediction(NamedTuple):
+    """The depth of one image.
+
+    Args:
+        name: the sample's.
+        rgb: (3, h, w) in [0, 1], what the model saw.
+        depth: (h', w') metres.
+    """
+
+    name: str
+    rgb: Tensor
+    depth: Tensor
+
+
+class DepthCLIP(LightningModule):
+    """Depth from language: patches of an image compared with sentences (arXiv 2207.01077).
+
+    `test` and `validate` run zero-shot. Each image is encoded once, whatever the number of heads.
+
+    Args:
+        encoder: the frozen CLIP.
+        head: turns its features into depth.
+        variants: further heads by name, scored beside `head` on the same features.
+        mirror: whether a photograph without a data set is also seen mirrored, and both depths averaged.
+        max_side: to how many pixels the longer side of such a photograph is reduced before CLIP sees it.
+        published: figures to print beside ours, by row and error, as their source gives them.
+        panels: how many test images go into the panel picture.
+    """
+
+    def __init__(
+        self,
+        encoder: FrozenCLIP,
+        head: DepthHead,
+        variants: dict[str, DepthHead] | None = None,
+        mirror: bool = True,
+        max_side: int = 640,
+        published: dict[str, dict[str, float]] | None = None,
+        panels: int = 4,
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+        self.variants = nn.ModuleList((variants or {}).values())
+        self.names = (HEAD, *(variants or {}))
+        if len(set(self.names)) < len(self.names):
+            raise ValueError(f"variants must not be called {HEAD!r}: that is the head's own row")
+        self.mirror = mirror
+        self.max_side = max_side
+        self.published = published or {}
+        self.panels = panels
+        self.shown: list[Shown] = []
+        for each in self.heads:
+            each.prepare(self.encoder.text)
+
+    @property
+    def heads(self) -> list[DepthHead]:
+        """The head and its variants, in the order of `names`."""
+        return [self.head, *self.variants]  # type: ignore[list-item]  # a ModuleList does not know what it holds
+
+    # ---- what the model estimates
+
+    def coarse(self, rgb: Tensor, mirror: bool) -> tuple[Tensor, list[Coarse]]:
+        """The coarse depth of all heads, mirrored views averaged, and what each head said of the images as they are.
+
+        Args:
+            rgb: (B, 3, H, W) in [0, 1].
+            mirror: whether the mirrored images are encoded in the same batch and averaged in.
+
+        Returns:
+            (B, V, h, w) metres, and a `Coarse` for each of the V heads.
+        """
+        seen = torch.cat([rgb, rgb.flip(-1)]) if mirror else rgb
+        features = self.encoder.encode_image(seen, pooled=any(head.needs_pooled for head in self.heads))
+        said = [head(features, self.encoder.text) for head in self.heads]
+        depth = torch.cat([one.depth for one in said], dim=1)
+        if mirror:
+            straight, mirrored = depth.chunk(2)
+            depth = (straight + mirrored.flip(-1)) / 2
+        return depth, said
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [0, 1] to the head's depth (B, 1, H, W) in metres."""
+        depth, _ = self.coarse(rgb, self.mirror)
+        return View().upsample(depth[:, :1], (rgb.shape[-2], rgb.shape[-1]))
+
+    @torch.no_grad()
+    def infer(
+        self, image: str | Path | Image.Image | np.ndarray, max_side: int | None = None, mirror: bool | None = None
+    ) -> np.ndarray:
+        """Depth of one photograph, (H, W) float32 metres at its own size.
+
+        Args:
+            image: a path, a PIL image, or (H, W, 3) uint8 RGB.
+            max_side: the longer side CLIP sees, in pixels; the model's own where not given.
+            mirror: whether the mirrored image is averaged in; the model's own where not given.
+
+        Raises:
+            ValueError: if the image is none of these.
+        """
+        pixels = rgb_of(image)
+        view = View(max_side=max_side or self.max_side)
+        seen = (view.see(pixels).float() / 255).to(self.device)[None]
+        depth, _ = self.coarse(seen, self.mirror if mirror is None else mirror)
+        full = view.upsample(depth[:, :1], (pixels.shape[-2], pixels.shape[-1]))
+        return full[0, 0].float().cpu().numpy()
+
+    @torch.no_grad()
+    def responses(self, image: str | Path | Image.Image | np.ndarray) -> dict[str, np.ndarray]:
+        """The weight of each word in the depth of each patch of a photograph, (h, w) in [0, 1], by word.
+
+        Raises:
+            ValueError: if the image is not one that `infer` takes.
+        """
+        seen = (View(max_side=self.max_side).see(rgb_of(image)).float() / 255).to(self.device)[None]
+        _, said = self.coarse(seen, mirror=False)
+        weights = word_weights(said[0])
+        return {} if weights is None else dict(zip(self.head.prompts.labels, weights[0].cpu().numpy(), strict=True))
+
+    # ---- test, validate and predict
+
+    def on_test_start(self) -> None:
+        """Starts counting errors, and decides which images go into the panel picture."""
+        data = self.datamodule
+        self.evaluation = Evaluation(self.names, None if data is None else data.baselines, self.device)
+        self.shown = []
+        images = len(data.sets["test"]) if data is not None else self.panels
+        self._show = {images * k // self.panels for k in range(self.panels)}
+
+    def test_step(self, batch: Batch, batch_idx: int) -> None:
+        """Scores the head and its variants, and the baselines, on each image of a batch."""
+        for item, depth, said in self.estimates(batch):
+            self.evaluation.add(item.index, depth, truth_of(item), item.seen, batch.scoring)
+            if item.index in self._show:
+                self.shown.append(shown(item, depth, said, batch.scoring))
+        for one in batch.unreadable:
+            self.evaluation.skip(one.index)
+
+    def on_test_epoch_end(self) -> None:
+        """Gathers the errors of all devices and logs the head's figures, and the variants' under their names."""
+        self.outcome = self.evaluation.outcome()
+        figures = self.outcome.result.figures()
+        self.log_dict({f"test/{error}": value for error, value in figures[HEAD].items()})
+        for name in self.names[1:]:
+            self.log_dict({f"test/{name}/{error}": value for error, value in figures[name].items()})
+
+    def on_validation_epoch_start(self) -> None:
+        """Starts counting errors."""
+        self.evaluation = Evaluation(self.names, None, self.device, baselines=False)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Scores the head on each image of a batch."""
+        for item, depth, _ in self.estimates(batch):
+            self.evaluation.add(item.index, depth, truth_of(item), item.seen, batch.scoring)
+        for one in batch.unreadable:
+            self.evaluation.skip(one.index)
+
+    def on_validation_epoch_end(self) -> None:
+        """Gathers the errors of all devices and logs the head's figures."""
+        figures = self.evaluation.outcome().result.figures()[HEAD]
+        self.log_dict({f"val/{error}": value for error, value in figures.items()})
+        self.log("abs_rel", figures["abs_rel"], prog_bar=True, logger=False)
+
+    def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
+        """The head's depth of what the model saw of each image, at the size it has in the image."""
+        return [
+            Prediction(item.name, item.rgb.cpu(), batch.scoring.resampled(depth[:1], item.seen)[0].cpu())
+            for item, depth, _ in self.estimates(batch)
+        ]
+
+    def estimates(self, batch: Batch) -> Iterator[tuple[Item, Tensor, list[Coarse]]]:
+        """Each item with the depth of all heads, (V, h, w) metres at the size the model saw, and the heads' coarse answers."""
+        for items, rgb in batch.by_size():
+            coarse, said = self.coarse(rgb, batch.view.mirror)
+            for k, item in enumerate(items):
+                full = batch.view.upsample(coarse[k : k + 1], (rgb.shape[-2], rgb.shape[-1]))[0]
+                yield item, full.float(), said_of(said, k)
+
+    @property
+    def datamodule(self) -> DepthDataModule | None:
+        """The trainer's data module, where there is one."""
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, DepthDataModule) else None
+
+
+def word_weights(said: Coarse) -> Tensor | None:
+    """The softmax weights of the words, (B, K, h, w), where a head has words."""
+    return None if said.logits is None else said.logits.softmax(1)
+
+
+def said_of(said: list[Coarse], k: int) -> list[Coarse]:
+    """What the heads said of image `k` of a batch, as a batch of one."""
+    return [
+        Coarse(
+            one.depth[k : k + 1],
+            None if one.logits is None else one.logits[k : k + 1],
+            one.bins if one.bins is None or one.bins.ndim == 1 else one.bins[k : k + 1],
+        )
+        for one in said
+    ]
+
+
+def truth_of(item: Item) -> Tensor:
+    """The depth map of an item that is to be scored or learned from.
+
+    Raises:
+        ValueError: if it has none.
+    """
+    if item.depth is None:
+        raise ValueError(f"{item.name} has no depth map to score against; use predict for images without truth")
+    return item.depth
+
+
+def shown(item: Item, depth: Tensor, said: list[Coarse], scoring: Scoring) -> Shown:
+    """What the panel picture shows of a test image."""
+    weights, whole = word_weights(said[0]), truth_of(item)
+    truth = item.seen.cut(whole) * scoring.mask(whole, item.seen)
+    estimate = scoring.resampled(depth[:1], item.seen)[0]
+    return Shown(item.name, item.rgb.cpu(), truth.cpu(), estimate.cpu(), None if weights is None else weights[0].cpu())
+
+
+def rgb_of(image: str | Path | Image.Image | np.ndarray) -> Tensor:
+    """A photograph as (3, H, W) uint8.
+
+    Raises:
+        ValueError: if it is not a path, a PIL image or (H, W, 3) uint8.
+    """
+    if isinstance(image, str | Path):
+        return read_rgb(Path(image))
+    pixels = np.array(image.convert("RGB")) if isinstance(image, Image.Image) else image
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        kind = f"{pixels.dtype} array of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(image).__name__
+        raise ValueError(f"image is a {kind}; pass a path, a PIL image or an (H, W, 3) uint8 array")
+    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

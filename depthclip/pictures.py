@@ -1,0 +1,74 @@
+"""Pictures: colour maps of depth, and panels that show where an estimate comes from."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from torch import Tensor
+
+DEPTH_MAP = "magma_r"  # near is bright
+ERROR_MAP = "RdBu_r"
+MOST_WORDS = 8
+
+
+def colour_depth(depth: np.ndarray, near: float, far: float) -> np.ndarray:
+    """Depth (H, W) in metres as (H, W, 3) uint8: near bright, far dark, invalid (0) grey."""
+    share = np.clip((depth - near) / max(far - near, 1e-6), 0, 1)
+    colours = (colormaps[DEPTH_MAP](share)[..., :3] * 255).round().astype(np.uint8)
+    colours[depth <= 0] = 128
+    return colours
+
+
+def depth_range(*maps: Tensor) -> tuple[float, float]:
+    """The range of depth, in metres, that shows all but the outermost 2 % of some maps; (0, 1) where none is valid."""
+    valid = np.concatenate([m[m > 0].flatten().numpy() for m in maps])
+    if not len(valid):
+        return 0.0, 1.0
+    near, far = np.percentile(valid, [1, 99])
+    return float(near), float(max(far, near + 0.1))
+
+
+def panel(
+    samples: Sequence[tuple[str, Tensor, Tensor, Tensor, Tensor | None]], words: Sequence[str], path: Path
+) -> None:
+    """Draws a row for each sample: image, truth, depth, relative error, and the weight of each word.
+
+    Args:
+        samples: name, image (3, h, w) in [0, 1], truth (h', w') in metres with 0 where nothing is scored, depth (h', w') in metres,
+            and weights (K, h'', w'') in [0, 1] where the head has words.
+        words: what the K weights are called; where there are many, some are shown, evenly spread.
+        path: the PNG to write.
+    """
+    few = np.unique(np.linspace(0, len(words) - 1, min(len(words), MOST_WORDS)).round().astype(int)) if words else []
+    columns = 4 + len(few)
+    height = 2.1 * max(rgb.shape[1] / rgb.shape[2] for _, rgb, *_ in samples) + 0.25
+    figure = Figure(figsize=(2.3 * columns, height * len(samples) + 0.5), layout="constrained")
+    grid = figure.subplots(len(samples), columns, squeeze=False)
+    for row, (name, rgb, truth, depth, weights) in zip(grid, samples, strict=True):
+        near, far = depth_range(truth, depth)
+        shown = dict(vmin=near, vmax=far, cmap=DEPTH_MAP)
+        row[0].imshow(rgb.permute(1, 2, 0).numpy())
+        row[0].set_ylabel(name, fontsize=7)
+        _bar(figure, row[1].imshow(np.ma.masked_equal(truth.numpy(), 0), **shown), "m")
+        _bar(figure, row[2].imshow(depth.numpy(), **shown), "m")
+        error = np.ma.masked_where(truth.numpy() <= 0, (depth / truth.clamp_min(1e-6) - 1).numpy())
+        _bar(figure, row[3].imshow(error, vmin=-1, vmax=1, cmap=ERROR_MAP), "relative")
+        for axis, k in zip(row[4:], few, strict=True):
+            if weights is not None:
+                axis.imshow(weights[k].numpy(), vmin=0, vmax=1, cmap="viridis")
+        for axis in row:
+            axis.set_xticks([])
+            axis.set_yticks([])
+            axis.set_facecolor("0.85")
+    for axis, title in zip(grid[0], ("image", "truth", "depth", "depth / truth - 1", *(words[k] for k in few)), strict=True):
+        axis.set_title(title, fontsize=9)
+    figure.savefig(path, dpi=90)
+
+
+def _bar(figure: Figure, image: AxesImage, label: str) -> None:
+    bar = figure.colorbar(image, ax=image.axes, fraction=0.046, pad=0.02)
+    bar.ax.tick_params(labelsize=6)
+    bar.set_label(label, fontsize=6, labelpad=1)

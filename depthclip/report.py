@@ -1,0 +1,159 @@
+"""The report of a run: a table on the screen, metrics.json, the errors of every image, and pictures."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from depthclip import __version__
+from depthclip.evaluation.evaluation import Outcome
+from depthclip.evaluation.metrics import ERRORS, higher_is_better
+from depthclip.module import DepthCLIP, Prediction
+from depthclip.pictures import colour_depth, depth_range, panel
+
+VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")
+
+
+class Report(Callback):
+    """Prints and writes what `test` and `predict` found, into the run's folder.
+
+    Args:
+        recipe: what was run, written into metrics.json.
+    """
+
+    def __init__(self, recipe: dict[str, Any] | None = None) -> None:
+        self.recipe = recipe or {}
+        self.folder = Path()
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Finds the run's folder: here, because the devices must agree on it."""
+        self.folder = Path(trainer.log_dir or trainer.default_root_dir)
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Prints the table and writes metrics.json, errors.npz and panel.png."""
+        if not trainer.is_global_zero or not isinstance(pl_module, DepthCLIP):
+            return
+        folder = self.folder
+        outcome, data = pl_module.outcome, pl_module.datamodule
+        written = [folder / "metrics.json", folder / "errors.npz"]
+        names = [data.sets["test"].name(i) for i in outcome.result.index.tolist()] if data is not None else []
+        scenes = [data.sets["test"].scene(i) for i in outcome.result.index.tolist()] if data is not None else []
+        unreadable = [names[i] for i in outcome.result.unreadable]
+        metrics = {
+            **summary(outcome, pl_module.published),
+            "unreadable": unreadable,
+            "data": data.found() if data is not None else {},
+            "recipe": self.recipe,
+            "versions": versions(),
+            "commit": commit(),
+        }
+        write_json(written[0], metrics)
+        errors = dict(zip(outcome.result.names, outcome.result.errors.transpose(0, 1).numpy(), strict=True))
+        np.savez(written[1], **errors, error=ERRORS, image=names, scene=scenes, pixels=outcome.result.pixels.numpy())
+        if pl_module.shown:
+            written.append(folder / "panel.png")
+            panel(pl_module.shown, pl_module.head.prompts.labels, written[-1])
+        # output that is redirected has no width of its own; the table must not be cut to 80 columns
+        console = Console(width=None if sys.stdout.isatty() else 120)
+        console.print(table(metrics))
+        print(f"{metrics['images']} images scored, {metrics['skipped']} skipped; written:")
+        for path in written:
+            print(f"  {path}")
+
+    def on_predict_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: list[Prediction],
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Writes each depth map as 16-bit PNG in millimetres and as a picture, as soon as it is there."""
+        folder = self.folder / "depth"
+        for name, _, depth in outputs:
+            path = folder / Path(name.strip("/").replace("/", "_")).with_suffix(".png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            millimetres = np.clip(depth.numpy() * 1000, 0, 65535).round().astype(np.uint16)
+            Image.fromarray(millimetres).save(path)
+            Image.fromarray(colour_depth(depth.numpy(), *depth_range(depth))).save(path.with_suffix(".colour.png"))
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Says where the depth maps are."""
+        if trainer.is_global_zero:
+            print(f"depth maps (16-bit PNG, millimetres) and pictures of them are in {self.folder / 'depth'}")
+
+
+def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[str, Any]:
+    """The figures of an evaluation by row: the model's, the baselines' and the published ones."""
+    figures = outcome.result.figures()
+    baselines = {name: row for name, row in figures.items() if name not in outcome.heads}
+    if outcome.best_constant is not None:
+        baselines["best constant (oracle)"] = outcome.best_constant
+    return {
+        "figures": {name: figures[name] for name in outcome.heads},
+        "baselines": baselines,
+        "published": published,
+        "images": outcome.result.images,
+        "skipped": outcome.result.skipped,
+        "pixels": int(outcome.result.pixels.clamp_min(0).sum()),
+    }
+
+
+def table(metrics: dict[str, Any]) -> Table:
+    """The model's rows above the baselines' above the published ones; the best of the model's rows is bold."""
+    result = Table(title="mean over images", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    result.add_column("", no_wrap=True)
+    for error in ERRORS:
+        result.add_column(f"{error}{'↑' if higher_is_better(error) else '↓'}", justify="right", no_wrap=True)
+    rows = metrics["figures"]
+    best = {e: (max if higher_is_better(e) else min)(row[e] for row in rows.values()) for e in ERRORS}
+    for name, row in rows.items():
+        result.add_row(name, *(_cell(row, error, row[error] == best[error] and len(rows) > 1) for error in ERRORS))
+    for kind, style in (("baselines", "cyan"), ("published", "magenta")):
+        result.add_section()
+        for name, row in metrics[kind].items():
+            label = f"{name} (published)" if kind == "published" else name
+            result.add_row(label, *(_cell(row, error) for error in ERRORS), style=style)
+    return result
+
+
+def _cell(row: dict[str, float], error: str, bold: bool = False) -> str:
+    text = f"{row[error]:.1f}" if error == "silog" and error in row else f"{row[error]:.3f}" if error in row else "-"
+    return f"[bold]{text}[/bold]" if bold else text
+
+
+def versions() -> dict[str, str]:
+    """The versions of this package and of those that its figures depend on."""
+    return {"depthclip": __version__, **{name: importlib.metadata.version(name) for name in VERSIONS}}
+
+
+def commit() -> str | None:
+    """The git commit of the checkout that this package runs from, with "+" where files differ from it; None outside a checkout."""
+    here = Path(__file__).parent
+
+    def git(*command: str) -> str:
+        return subprocess.run(["git", *command], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        tracked = git("ls-files", Path(__file__).name)
+        return git("rev-parse", "HEAD") + ("+" if git("status", "--porcelain", "-uno") else "") if tracked else None
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes JSON so that a file that is there is whole."""
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(value, indent=1, default=str) + "\n")
+    partial.replace(path)
