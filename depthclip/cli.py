@@ -27,6 +27,8 @@ class DepthCLI(LightningCLI):
         config = self.config[self.subcommand]
         if "verbose" in config:
             config.verbose = False  # Lightning's own table; the report prints a better one
+        if "weights_only" in config:
+            config.weights_only = True  # checkpoints are data, whoever wrote them
         if config.trainer.logger in (None, True):
             logger = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": config.name}}
             config.trainer.logger = logger
@@ -35,6 +37,7 @@ class DepthCLI(LightningCLI):
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
         trainer = super().instantiate_trainer(**kwargs)
         trainer.callbacks.append(Report(recipe))
+        self.model.settings = recipe["model"]
         return trainer
 
 
@@ -47,6 +50,7 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
     # Lightning's advertisements, and its warning about its own use of torch
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     return DepthCLI(
         DepthCLIP,

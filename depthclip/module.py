@@ -1,21 +1,37 @@
 """DepthCLIP, the LightningModule: a frozen CLIP, a depth head, and variants of the head scored in the same image pass."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from jsonargparse import ArgumentParser
 from PIL import Image
 from pytorch_lightning import LightningModule
+from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
 
+from depthclip.cache import FeatureCache
+from depthclip.checkpoint import (
+    RECIPE,
+    check_classes,
+    check_recipe,
+    check_state,
+    fingerprint,
+    learned_state,
+    read_checkpoint,
+    recipe,
+)
 from depthclip.data.base import Batch, DepthDataModule, Item
 from depthclip.data.files import read_rgb
+from depthclip.encoder.features import ImageFeatures
 from depthclip.encoder.frozen import FrozenCLIP
+from depthclip.evaluation.baselines import fit_baselines
 from depthclip.evaluation.evaluation import Evaluation
 from depthclip.evaluation.protocol import Scoring, View
 from depthclip.head.depth_head import Coarse, DepthHead
+from depthclip.losses import Compared, Loss, SILog
 
 HEAD = "head"
 
@@ -63,6 +79,13 @@ class DepthCLIP(LightningModule):
         variants: further heads by name, scored beside `head` on the same features.
         mirror: whether a photograph without a data set is also seen mirrored, and both depths averaged.
         max_side: to how many pixels the longer side of such a photograph is reduced before CLIP sees it.
+        loss: what `fit` minimises.
+        learning_rate: the largest of the one-cycle schedule, for AdamW.
+        weight_decay: of AdamW.
+        cache: where `fit` keeps the frozen tower's features, so that each training image is encoded once: `memory`, or a folder;
+            null encodes it every time. Not with augmentation, which changes the images.
+        training_images: how many training images fitted bins and baselines look at.
+        training_baselines: whether `test` also scores the constant and the median map fitted to training images.
         published: figures to print beside ours, by row and error, as their source gives them.
         panels: how many test images go into the panel picture.
     """
@@ -74,6 +97,12 @@ class DepthCLIP(LightningModule):
         variants: dict[str, DepthHead] | None = None,
         mirror: bool = True,
         max_side: int = 640,
+        loss: Loss | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.1,
+        cache: str | None = None,
+        training_images: int = 500,
+        training_baselines: bool = False,
         published: dict[str, dict[str, float]] | None = None,
         panels: int = 4,
     ) -> None:
@@ -86,11 +115,21 @@ class DepthCLIP(LightningModule):
             raise ValueError(f"variants must not be called {HEAD!r}: that is the head's own row")
         self.mirror = mirror
         self.max_side = max_side
+        self.loss = loss or SILog()
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.cache = cache
+        self.training_images = training_images
+        self.training_baselines = training_baselines
         self.published = published or {}
         self.panels = panels
         self.shown: list[Shown] = []
         for each in self.heads:
             each.prepare(self.encoder.text)
+        self.variants.requires_grad_(False)  # scored, not trained
+        self.settings: dict[str, Any] = {}  # the arguments as YAML has them, for checkpoints; the command line sets it
+        self.strict_loading = False  # checkpoints do not hold CLIP; on_load_checkpoint checks the rest
+        self.features = FeatureCache(cache) if cache else None
 
     @property
     def heads(self) -> list[DepthHead]:
@@ -158,10 +197,29 @@ class DepthCLIP(LightningModule):
 
     # ---- test, validate and predict
 
+    def fit_bins(self) -> None:
+        """Fits bins that wait for training depths."""
+        waiting = [head.bins for head in self.heads if head.bins.needs_depths]
+        if waiting and self.datamodule is None:
+            raise ValueError(f"{type(waiting[0]).__name__} is fitted to training depths, but there is no data module to ask")
+        for bins in waiting:
+            bins.fit(self.datamodule.training_depths(self.training_images))  # type: ignore[union-attr]  # checked above
+
+    def on_validation_start(self) -> None:
+        """Fits bins that wait for training depths."""
+        self.fit_bins()
+
+    def on_predict_start(self) -> None:
+        """Fits bins that wait for training depths."""
+        self.fit_bins()
+
     def on_test_start(self) -> None:
-        """Starts counting errors, and decides which images go into the panel picture."""
-        data = self.datamodule
-        self.evaluation = Evaluation(self.names, None if data is None else data.baselines, self.device)
+        """Fits bins and baselines, starts counting errors, and decides which images go into the panel picture."""
+        self.fit_bins()
+        data, fitted = self.datamodule, None
+        if data is not None and self.training_baselines:
+            fitted = fit_baselines(depth for depth, _ in data.training_depths(self.training_images))
+        self.evaluation = Evaluation(self.names, fitted, self.device)
         self.shown = []
         images = len(data.sets["test"]) if data is not None else self.panels
         self._show = {images * k // self.panels for k in range(self.panels)}
@@ -215,6 +273,106 @@ class DepthCLIP(LightningModule):
                 full = batch.view.upsample(coarse[k : k + 1], (rgb.shape[-2], rgb.shape[-1]))[0]
                 yield item, full.float(), said_of(said, k)
 
+    # ---- fit
+
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
+        """AdamW with one cycle of the learning rate, over what the head learns.
+
+        Raises:
+            ValueError: if it learns nothing.
+        """
+        learned = [parameter for parameter in self.head.parameters() if parameter.requires_grad]
+        if not learned:
+            raise ValueError(
+                "there is nothing to train: CLIP is frozen and the head is fixed; set head.prompts to LearnedWords or "
+                "LearnedContext, head.bins to LearnedBins, or head.learn_temperature: true"
+            )
+        optimizer = torch.optim.AdamW(learned, lr=self.learning_rate, weight_decay=self.weight_decay)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_fit_start(self) -> None:
+        """Fits bins that wait for training depths, and says what the cache will hold."""
+        self.fit_bins()
+        data = self.datamodule
+        if self.features is not None and data is not None:
+            if data.augment is not None:
+                raise ValueError("cache keeps the features of unchanged images, but data.augment changes them; set one to null")
+            self.features.open(self.encoder, data.sets["train"], data.view, self.head.needs_pooled)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """The loss of the head's depth on a batch; None where nothing of it could be read."""
+        compared = []
+        for items, rgb in batch.by_size():
+            said = self.head(self.training_features(items, rgb), self.encoder.text)
+            full = batch.view.upsample(said.depth, (rgb.shape[-2], rgb.shape[-1]))[:, :1]
+            for k, item in enumerate(items):
+                compared.append(compare(item, full[k], said_of([said], k)[0], batch.scoring, self.loss.needs_logits))
+        if not compared:
+            return None
+        loss = self.loss(compared)
+        self.log("train/loss", loss, prog_bar=True, batch_size=len(compared))
+        return loss
+
+    def training_features(self, items: list[Item], rgb: Tensor) -> ImageFeatures:
+        """The frozen tower's features of a stack of images, from the cache where it has them."""
+        pooled = self.head.needs_pooled
+
+        def encode(missing: list[int]) -> ImageFeatures:
+            with torch.no_grad():
+                return self.encoder.encode_image(rgb[missing], pooled)
+
+        if self.features is None:
+            return encode(list(range(len(items))))
+        return self.features.get([item.index for item in items], encode, self.device)
+
+    # ---- checkpoints
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """What was learned or fitted; never CLIP's weights."""
+        return learned_state(super().state_dict(*args, **kwargs))
+
+    def recipe(self) -> dict[str, Any]:
+        """What a checkpoint says of this model."""
+        return recipe(self.settings, self.encoder.name, fingerprint(self.encoder.model), self.head.bins.count)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Adds the recipe."""
+        checkpoint[RECIPE] = self.recipe()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuses a checkpoint of another CLIP or another number of bins."""
+        if RECIPE not in checkpoint:
+            raise ValueError("the checkpoint has no recipe of depthclip's; pass one that depthclip fit wrote")
+        own = self.recipe()
+        check_recipe(checkpoint[RECIPE], own["clip"], own["weights"], own["bins"])
+        check_state(checkpoint["state_dict"], self.state_dict())
+
+    @classmethod
+    def load(cls, path: str | Path, allow: Sequence[str] = ()) -> "DepthCLIP":
+        """A model as a checkpoint describes it, with what was learned.
+
+        Args:
+            path: a file that `fit` wrote.
+            allow: modules, beside this package, whose classes the recipe in the file may name.
+
+        Raises:
+            ValueError: if the file is no such checkpoint, or names other classes.
+        """
+        checkpoint = read_checkpoint(path)
+        settings = checkpoint[RECIPE]["settings"]
+        if not settings:
+            raise ValueError(f"{path} was written from Python without settings; build the model and pass ckpt_path to the trainer")
+        check_classes(settings, allow)
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_class_arguments(cls, "model")
+        model = parser.instantiate(parser.parse_object({"model": settings})).model
+        model.settings = settings
+        model.on_load_checkpoint(checkpoint)
+        model.load_state_dict(checkpoint["state_dict"], strict=False)
+        return model.eval()
+
     @property
     def datamodule(self) -> DepthDataModule | None:
         """The trainer's data module, where there is one."""
@@ -237,6 +395,18 @@ def said_of(said: list[Coarse], k: int) -> list[Coarse]:
         )
         for one in said
     ]
+
+
+def compare(item: Item, depth: Tensor, said: Coarse, scoring: Scoring, logits: bool) -> Compared:
+    """An item's depth (1, h, w) beside its truth, over what the model saw."""
+    whole = truth_of(item)
+    return Compared(
+        scoring.resampled(depth, item.seen)[0],
+        item.seen.cut(whole),
+        scoring.mask(whole, item.seen),
+        said.logits[0] if logits and said.logits is not None else None,
+        said.bins.reshape(-1) if logits and said.bins is not None else None,
+    )
 
 
 def truth_of(item: Item) -> Tensor:

@@ -3,11 +3,13 @@
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from depthclip.data.augment import Augment
@@ -47,6 +49,10 @@ class DepthDataset(Dataset[Sample]):
     def scene(self, index: int) -> str:
         """The type of scene of image `index`, or its drive, without reading it; "" where the data set names none."""
         return ""
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files that image `index` is read from; none where it is made up."""
+        return ()
 
     def __getitem__(self, index: int) -> Sample:
         raise NotImplementedError
@@ -140,6 +146,10 @@ class Chosen(DepthDataset):
         """The type of scene of image `index`, without reading it."""
         return self.samples.scene(self.indices[index])
 
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The files that image `index` is read from."""
+        return self.samples.files(self.indices[index])
+
     def __getitem__(self, index: int) -> Sample:
         return self.samples[self.indices[index]]
 
@@ -185,7 +195,8 @@ class Viewed(Dataset[Item | Unreadable]):
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> Item | Unreadable:
+    def __getitem__(self, at: int | tuple[int, int]) -> Item | Unreadable:
+        index, epoch = at if isinstance(at, tuple) else (at, 0)
         try:
             sample = self.samples[index]
         except DataError as error:
@@ -195,12 +206,17 @@ class Viewed(Dataset[Item | Unreadable]):
         image, depth = sample.image, sample.depth
         size = (image.shape[-2], image.shape[-1])
         box = self.view.box(*size)
+        seen = box if depth is None else seen_in_truth(box, size, (depth.shape[0], depth.shape[1]))
         if self.augment is not None and depth is not None:
-            image, depth = self.augment(box.cut(image), box.cut(depth))
-            rgb, seen = image, Box(0, 0, *depth.shape)
+            truth = seen.cut(depth)
+            if seen.size != box.size:  # a laser grid, which has to turn and shift with the image
+                truth = F.interpolate(truth[None, None], box.size, mode="nearest")[0, 0]
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(epoch * len(self) + index)
+                image, depth = self.augment(box.cut(image), truth)
+            rgb, seen = replace(self.view, crop=None).see(image), Box(0, 0, *depth.shape)
         else:
             rgb = self.view.see(image)
-            seen = box if depth is None else seen_in_truth(box, size, (depth.shape[0], depth.shape[1]))
         return Item(index, rgb.float() / 255, depth, seen, sample.name, sample.scene)
 
 
@@ -224,6 +240,25 @@ class UnrepeatedSampler(DistributedSampler):
 
     def __len__(self) -> int:
         return len(self.mine)
+
+
+class TrainingSampler(DistributedSampler):
+    """Deals the images to the devices in an order that depends on the seed and the epoch alone, so that training resumes exactly.
+
+    Each index comes with the epoch, which seeds the augmentation.
+
+    Args:
+        dataset: what is sampled.
+        num_replicas: the number of devices.
+        rank: of this device.
+        seed: of the order.
+    """
+
+    def __init__(self, dataset: Viewed, num_replicas: int, rank: int, seed: int) -> None:
+        super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # see Viewed.__getitem__
+        return ((index, self.epoch) for index in super().__iter__())
 
 
 Split = Literal["train", "val", "test"]
@@ -280,6 +315,10 @@ class DepthDataModule(LightningDataModule):
         """
         raise DataError(f"{type(self).__name__} has no {split} split")
 
+    def has(self, split: Split) -> bool:
+        """Whether there are images of a split, so that `fit` can do without validation where there are none."""
+        return True
+
     def found(self) -> dict[str, Any]:
         """What was found on disk, for metrics.json: data set, layout, counts."""
         return {"data": type(self).__name__, "images": {split: len(samples) for split, samples in self.sets.items()}}
@@ -289,6 +328,19 @@ class DepthDataModule(LightningDataModule):
         samples = self.samples("train")
         return samples if self.shots is None else choose_shots(samples, self.shots, self.shots_per_scene, self.seed)
 
+    def training_depths(self, count: int) -> Iterator[tuple[Tensor, str]]:
+        """Depth maps (H, W) in metres, 0 where the protocol would not score, and scenes, of training images.
+
+        Args:
+            count: how many, evenly spread over the training images; all where there are fewer.
+        """
+        samples = self.training_samples()
+        for index in torch.linspace(0, len(samples) - 1, min(count, len(samples))).round().int().tolist():
+            depth = samples[index].depth
+            if depth is not None:
+                scored = (depth > self.scoring.min_depth) & (depth < self.scoring.max_depth)
+                yield depth * scored, samples.scene(index)
+
     def setup(self, stage: str) -> None:
         """Builds the data sets that a stage needs and checks that no device is left without an image.
 
@@ -297,6 +349,8 @@ class DepthDataModule(LightningDataModule):
         """
         splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",)}
         for split in splits.get(stage, ("test",)):
+            if stage == "fit" and split == "val" and not self.has(split):
+                continue
             self.sets[split] = self.training_samples() if split == "train" else self.samples(split)
             images, devices = len(self.sets[split]), self.trainer.world_size if self.trainer else 1
             if images < devices:
@@ -305,13 +359,14 @@ class DepthDataModule(LightningDataModule):
                 )
 
     def train_dataloader(self) -> DataLoader[Item | Unreadable]:
-        """Training batches, shuffled; Lightning deals them to the devices."""
+        """Training batches in an order of their own each epoch, dealt to the devices."""
         viewed = Viewed(self.sets["train"], self.view, self.augment, self.on_error)
-        return self._loader(viewed, shuffle=True)
+        devices, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
+        return self._loader(viewed, TrainingSampler(viewed, devices, rank, self.seed))
 
-    def val_dataloader(self) -> DataLoader[Item | Unreadable]:
-        """Validation batches, each image once on all devices together."""
-        return self._exact_loader("val")
+    def val_dataloader(self) -> DataLoader[Item | Unreadable] | list[DataLoader[Item | Unreadable]]:
+        """Validation batches, each image once on all devices together; no loader where there are no images."""
+        return self._exact_loader("val") if "val" in self.sets else []
 
     def test_dataloader(self) -> DataLoader[Item | Unreadable]:
         """Test batches, each image once on all devices together."""
@@ -327,13 +382,10 @@ class DepthDataModule(LightningDataModule):
             return self._loader(viewed)
         return self._loader(viewed, UnrepeatedSampler(viewed, self.trainer.world_size, self.trainer.global_rank))
 
-    def _loader(
-        self, viewed: Viewed, sampler: UnrepeatedSampler | None = None, shuffle: bool = False
-    ) -> DataLoader[Item | Unreadable]:
+    def _loader(self, viewed: Viewed, sampler: DistributedSampler | None = None) -> DataLoader[Item | Unreadable]:
         return DataLoader(
             viewed,
             self.batch_size,
-            shuffle=shuffle,
             sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=self.collate,

@@ -1,28 +1,35 @@
 """Rooms: a procedural data set that needs no download, drawn by `depthclip.data.raycast`."""
 
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 
-from depthclip.data.base import DepthDataModule, DepthDataset, Sample
-from depthclip.data.raycast import Picture, draw_room
+from depthclip.data.augment import Augment
+from depthclip.data.base import DepthDataModule, DepthDataset, Sample, Split
+from depthclip.data.raycast import Picture, draw_room, random_type
 from depthclip.evaluation.protocol import Scoring, View
 
-SPLITS = ("train", "val", "test")
+SPLITS: tuple[Split, ...] = ("train", "val", "test")
 # Twice the size at which rooms are drawn, in whole strides of a ResNet: what tiny-rooms was trained on.
-VIEW = View(size=(256, 320))
+HEIGHT, WIDTH = 256, 320
+VIEW = View(size=(HEIGHT, WIDTH))
 
 
-def room(split: str, index: int, seed: int = 0) -> Picture:
-    """Draws room `index` of a split, 120 x 160 pixels; no two splits ever share a room.
+def room(split: Split, index: int, seed: int = 0) -> Picture:
+    """Draws room `index` of a split, 120 x 160 pixels."""
+    return draw_room(generator(split, index, seed))
+
+
+def generator(split: Split, index: int, seed: int) -> np.random.Generator:
+    """Returns the random generator of a room; no two splits, and no two rooms of a split, share one.
 
     Raises:
         ValueError: if there is no such split.
     """
     if split not in SPLITS:
-        raise ValueError(f"split is {split!r}; choose one of {', '.join(SPLITS)}.")
-    return draw_room(np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), index))))
+        raise ValueError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), index)))
 
 
 class RoomsDataset(DepthDataset):
@@ -34,9 +41,9 @@ class RoomsDataset(DepthDataset):
         seed: of all rooms; another seed gives other rooms in every split.
     """
 
-    def __init__(self, split: Literal["train", "val", "test"], size: int, seed: int = 0) -> None:
+    def __init__(self, split: Split, size: int, seed: int = 0) -> None:
         if size < 1:
-            raise ValueError(f"{split}_size is {size}; ask for at least 1 room.")
+            raise ValueError(f"{split}_size {size} must be at least 1 room")
         self.split, self.size, self.seed = split, size, seed
 
     def __len__(self) -> int:
@@ -45,6 +52,10 @@ class RoomsDataset(DepthDataset):
     def name(self, index: int) -> str:
         """What room `index` is called."""
         return f"{self.split}/{index:05d}"
+
+    def scene(self, index: int) -> str:
+        """The type of room `index`."""
+        return random_type(generator(self.split, index, self.seed))
 
     def __getitem__(self, index: int) -> Sample:
         """The room as (3, 120, 160) uint8, its exact planar depth in 0.5 to 10 metres, and its type as the scene."""
@@ -58,19 +69,21 @@ class Rooms(DepthDataModule):
 
     Dataset Format: drawn from a seed, 120 x 160 RGB and float32 planar depth (0.5-10 m), no invalid pixels.
 
-    Dataset Features: four types of scene (small room, room, hall, corridor), textures of fixed metric size, a camera 1.5 m
-    above the floor with a field of view of 70 degrees, light that falls off, haze and noise.
+    Dataset Features: four types of scene (small room, room, hall, corridor), textures of fixed metric size, a camera
+    1.5 m above the floor with a field of view of 70 degrees, light that falls off, haze and noise.
 
     Args:
         train_size: rooms for training and for fitted baselines.
         val_size: rooms for choices.
         test_size: rooms for figures.
-        seed: of all rooms; the splits share none.
-        view: what the model sees: a preset's name or a View.
-        scoring: which pixels count: a preset's name or a Scoring.
+        seed: of all rooms, and of the choice of shots; the splits share no room.
+        view: what the model sees: the name of a preset, or a View.
+        scoring: which pixels count: the name of a preset, or a Scoring.
         batch_size: images a batch.
         num_workers: processes that draw; 0 draws in the main one.
-        on_error: as for every data module; rooms are always readable.
+        augment: what training changes in image and depth together; null for nothing.
+        shots: how many training rooms are used, of each type or in all; null for all there are.
+        shots_per_scene: whether `shots` counts for each type of room.
 
     Raises:
         ValueError: if a size is not positive.
@@ -86,20 +99,27 @@ class Rooms(DepthDataModule):
         scoring: Scoring | str = "whole",
         batch_size: int = 8,
         num_workers: int = 0,
-        on_error: Literal["raise", "skip"] = "raise",
+        augment: Augment | None = None,
+        shots: int | None = None,
+        shots_per_scene: bool = False,
     ) -> None:
-        super().__init__(view, scoring, batch_size, num_workers, on_error)
-        self.seed = seed
-        self.splits = {
-            "train": RoomsDataset("train", train_size, seed),
-            "val": RoomsDataset("val", val_size, seed),
-            "test": RoomsDataset("test", test_size, seed),
-        }
+        super().__init__(
+            view,
+            scoring,
+            batch_size,
+            num_workers,
+            augment=augment,
+            shots=shots,
+            shots_per_scene=shots_per_scene,
+            seed=seed,
+        )
+        sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
+        self.rooms = {split: RoomsDataset(split, size, seed) for split, size in sizes.items()}
 
-    def samples(self, split: Literal["train", "val", "test"]) -> DepthDataset:
+    def samples(self, split: Split) -> DepthDataset:
         """The rooms of a split."""
-        return self.splits[split]
+        return self.rooms[split]
 
-    def describe(self) -> dict[str, Any]:
-        """The seed and how many rooms each split has."""
-        return {"name": "Rooms", "seed": self.seed, "images": {split: len(rooms) for split, rooms in self.splits.items()}}
+    def found(self) -> dict[str, Any]:
+        """What the data are, for metrics.json: the seed and how many rooms each split has."""
+        return super().found() | {"seed": self.seed}

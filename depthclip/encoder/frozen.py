@@ -109,6 +109,10 @@ def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd) -
         if is_jit(path) and not config.get("quick_gelu", False):
             raise ValueError(f"{path} is an OpenAI archive, which needs QuickGELU: use {quick_gelu_twin(name, True)}")
         return load_file(name, path), known
+    for quick_gelu in (True, False):
+        twin = quick_gelu_twin(name, quick_gelu)
+        if twin != name and open_clip.is_pretrained_cfg(twin, pretrained):
+            raise ValueError(f"the weights {pretrained!r} were trained with another activation than {name}'s: use {twin}")
     tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
     raise ValueError(
         f"pretrained {pretrained!r} is neither a weight tag of {name} (known: {tags}) nor a file; "
@@ -129,7 +133,6 @@ def load_tag(name: str, tag: str, quick_gelu: bool) -> nn.Module:
     """A model with the weights of a tag, which open_clip downloads."""
     source = open_clip.get_pretrained_cfg(name, tag)
     needed = bool(source.get("quick_gelu", False))
-    # timm's towers have an activation of their own; the flag concerns open_clip's
     if needed != quick_gelu:
         raise ValueError(
             f"{name} has {'QuickGELU' if quick_gelu else 'GELU'} but the weights {tag!r} were trained with "
@@ -175,7 +178,8 @@ def is_jit(path: Path) -> bool:
 
 def quick_gelu_twin(name: str, quick_gelu: bool) -> str:
     """The name of the same model with the other activation, or a way to find it."""
-    twin = f"{name}-quickgelu" if quick_gelu else name.removesuffix("-quickgelu")
+    stem = name.removesuffix("-quickgelu")
+    twin = f"{stem}-quickgelu" if quick_gelu else stem
     return twin if twin in open_clip.list_models() else f"a model with quick_gelu: {str(quick_gelu).lower()}"
 
 

@@ -1,7 +1,26 @@
 """What turns features into metres: prompts, bins and the depth head."""
 
+from depthclip.head.adapter import Adapter
 from depthclip.head.bins import Bins, LinearBins, LogBins
 from depthclip.head.depth_head import Coarse, DepthHead
+from depthclip.head.learned_bins import FittedBins, ImageBins, LearnedBins, SceneBins
+from depthclip.head.learned_prompts import ConditionalContext, LearnedContext, LearnedWords, Mirror
 from depthclip.head.prompts import Prompts
 
-__all__ = ["Bins", "Coarse", "DepthHead", "LinearBins", "LogBins", "Prompts"]
+__all__ = [
+    "Adapter",
+    "Bins",
+    "Coarse",
+    "ConditionalContext",
+    "DepthHead",
+    "FittedBins",
+    "ImageBins",
+    "LearnedBins",
+    "LearnedContext",
+    "LearnedWords",
+    "LinearBins",
+    "LogBins",
+    "Mirror",
+    "Prompts",
+    "SceneBins",
+]

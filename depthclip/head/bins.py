@@ -1,7 +1,8 @@
 """Bins: the depths in metres that the distance words stand for."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -22,8 +23,8 @@ class Bins(nn.Module):
     """Fixed bins: one depth for each distance word.
 
     Args:
-        values: K depths in metres, positive and ascending, or the name of one of the paper's sets: `depthclip`, `cd1`, `cd2`,
-            `cd3`, `cd4`.
+        values: K depths in metres, positive and ascending, or the name of one of the paper's sets: `depthclip`, `cd1`,
+            `cd2`, `cd3`, `cd4`.
 
     Raises:
         ValueError: if the set is unknown, or the depths are not positive and ascending.
@@ -44,6 +45,31 @@ class Bins(nn.Module):
     def count(self) -> int:
         """K, how many bins there are."""
         return len(self.values)
+
+    @property
+    def needs_depths(self) -> bool:
+        """Whether the bins wait to be fitted to training depths."""
+        return False
+
+    def prepare(self, text: TextEncoder) -> None:
+        """What can be done once the text tower is known; a second call changes nothing."""
+
+    def tally(self, depth: Tensor, scene: str) -> None:
+        """Takes note of a training image's depth and scene, where the bins depend on them.
+
+        Args:
+            depth: (H, W) metres, 0 = invalid.
+            scene: what the image shows, as the data set calls it; "" where it does not say.
+        """
+
+    def settle(self) -> None:
+        """Fits the bins to the depths taken note of."""
+
+    def fit(self, depths: Iterable[tuple[Tensor, str]]) -> None:
+        """Fits the bins to the depths and scenes of a training set, see `tally`."""
+        for depth, scene in depths:
+            self.tally(depth, scene)
+        self.settle()
 
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
         """Depths in metres, (K,); bins that look at the image's pooled (B, D) give (B, K)."""
@@ -91,7 +117,7 @@ def bins_of(values: Sequence[float] | str) -> tuple[float, ...]:
     depths = tuple(float(value) for value in values)
     if len(depths) < 2 or not all(math.isfinite(d) and d > 0 for d in depths):
         raise ValueError(f"bins {list(depths)} must be at least two positive depths in metres")
-    if any(near >= far for near, far in zip(depths, depths[1:], strict=False)):
+    if any(near >= far for near, far in pairwise(depths)):
         raise ValueError(f"bins {list(depths)} must ascend; sort them, and the words with them")
     return depths
 

@@ -1,5 +1,6 @@
 """DepthHead: the paper's equation, from similarity to metres."""
 
+import math
 from typing import Literal, NamedTuple
 
 import torch
@@ -7,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
 from depthclip.encoder.features import ImageFeatures, TextEncoder
+from depthclip.head.adapter import Adapter
 from depthclip.head.bins import Bins
 from depthclip.head.prompts import Prompts
 
@@ -38,9 +40,12 @@ class DepthHead(nn.Module):
         prompts: the sentences, K of them.
         bins: the depths in metres, K of them.
         temperature: divides the logits; the paper's is 0.1.
-        logit_scale: multiplies the similarities; null takes what CLIP learned, exp(logit_scale), 100 for OpenAI's weights.
+        logit_scale: multiplies the similarities; null takes what CLIP learned, exp(logit_scale), 100 for OpenAI's
+            weights.
         assignment: `soft` for the expectation over bins, `hard` for the bin of the largest logit.
         smoothing: standard deviation, in patches, of a Gaussian filter over the coarse depth; 0 for none.
+        learn_temperature: whether `fit` learns the temperature, starting at the one given.
+        adapter: changes the patch features before they are compared; null for none.
 
     Raises:
         ValueError: if there are not as many words as bins, or temperature or logit_scale is not positive.
@@ -54,11 +59,14 @@ class DepthHead(nn.Module):
         logit_scale: float | None = None,
         assignment: Literal["soft", "hard"] = "soft",
         smoothing: float = 0.0,
+        learn_temperature: bool = False,
+        adapter: Adapter | None = None,
     ) -> None:
         super().__init__()
         if len(prompts.labels) != bins.count:
             raise ValueError(
-                f"there are {len(prompts.labels)} words {list(prompts.labels)} but {bins.count} bins; give one bin a word"
+                f"there are {len(prompts.labels)} words {list(prompts.labels)} but {bins.count} bins; "
+                "give one bin a word"
             )
         if temperature <= 0:
             raise ValueError(f"temperature {temperature} must be greater than 0")
@@ -72,21 +80,37 @@ class DepthHead(nn.Module):
         self.logit_scale = logit_scale
         self.assignment = assignment
         self.smoothing = smoothing
+        self.adapter = adapter
+        # learned as a logarithm: it stays positive, and halving it is as far as doubling it
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learn_temperature else None
 
     @property
     def needs_pooled(self) -> bool:
         """Whether the head looks at the image's pooled feature."""
         return self.prompts.needs_pooled or self.bins.needs_pooled
 
+    def prepare(self, text: TextEncoder) -> None:
+        """Encodes fixed sentences and creates learned parameters, before an optimizer asks for them.
+
+        A second call changes nothing.
+        """
+        self.prompts.prepare(text)
+        self.bins.prepare(text)
+        if self.adapter is not None:
+            self.adapter.prepare(text)
+
     def forward(self, features: ImageFeatures, text: TextEncoder) -> Coarse:
         """Dense features (B, D, h, w) to coarse depth; logits and softmax are float32 under any precision."""
         words = self.prompts(text, features.pooled)
         bins = self.bins(text, features.pooled)
         scale = text.logit_scale if self.logit_scale is None else self.logit_scale
+        temperature = self.temperature if self.log_temperature is None else self.log_temperature.exp()
         with torch.autocast(features.dense.device.type, enabled=False):
-            similarity = torch.einsum("bdhw,kd->bkhw" if words.ndim == 2 else "bdhw,bkd->bkhw",
-                                      features.dense.float(), words.float())
-            logits = similarity * (scale / self.temperature)
+            dense = features.dense.float()
+            if self.adapter is not None:
+                dense = self.adapter(dense)
+            equation = "bdhw,kd->bkhw" if words.ndim == 2 else "bdhw,bkd->bkhw"
+            logits = torch.einsum(equation, dense, words.float()) * (scale / temperature)
             depth = self.depth(logits, bins)
         return Coarse(depth, logits, bins)
 

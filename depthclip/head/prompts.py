@@ -2,6 +2,7 @@
 
 import string
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,19 +25,22 @@ class Prompts(nn.Module):
     """Fixed prompts: distance words in templates about objects, one feature a word.
 
     As CLIP's zero-shot classifier does, the unit-length features of all sentences of a word are averaged and
-    normalised: t_k = normalise(mean_s f(sentence_s(word_k))). The sentences are encoded once.
+    normalised: t_k = normalise(mean_s f(sentence_s(word_k))). The sentences are encoded once. Prompts that learn
+    subclass this and create their parameters in `prepare`.
 
     Args:
         words: K distance words in the order of the bins, or the name of a set: `depthclip` (the paper's), `depthclip1`,
             `depthclip2`, `depthclip3` (its study), `five` (very close / close / medium / far / very far).
         templates: sentences with `{distance}`, and `{object}` where objects should be named.
         objects: what `{object}` stands for.
-        centred: whether the mean over words is taken away, t'_k = normalise(t_k - mean_k t_k), which leaves what sets the
-            words apart.
+        centred: whether the mean over words is taken away, t'_k = normalise(t_k - mean_k t_k), which leaves what sets
+            the words apart.
 
     Raises:
         ValueError: if a set is unknown, a list is empty, or a template has other fields or no `{distance}`.
     """
+
+    fields: ClassVar[tuple[str, ...]] = ("distance", "object")  # what a template may hold
 
     def __init__(
         self,
@@ -50,7 +54,7 @@ class Prompts(nn.Module):
         self.templates = tuple(templates)
         self.objects = tuple(objects)
         self.centred = centred
-        check_templates(self.templates, self.objects)
+        check_templates(self.templates, self.objects, self.fields)
         self.features: Tensor | None
         self.register_buffer("features", None, persistent=False)
 
@@ -69,15 +73,27 @@ class Prompts(nn.Module):
         filled = (t.format(object=o, distance=word) for t in self.templates for o in self.objects)
         return list(dict.fromkeys(filled))
 
+    def prepare(self, text: TextEncoder) -> None:
+        """What can be done once the text tower is known: fixed sentences are encoded, learned parameters created.
+
+        The head calls it before an optimizer sees the parameters; a second call changes nothing.
+        """
+        if self.features is None:
+            features = encode_groups(text, [self.sentences(word) for word in self.words])
+            self.features = centre(features) if self.centred else features
+
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
         """Text features of the K words, (K, D), unit length; with the image's pooled (B, D) they may be (B, K, D)."""
-        if self.features is None:
-            # one call for all words: the tower encodes them in one batch
-            sentences = [self.sentences(word) for word in self.words]
-            encoded = text.encode([s for group in sentences for s in group]).split([len(g) for g in sentences])
-            features = F.normalize(torch.stack([group.mean(0) for group in encoded]), dim=-1)
-            self.features = centre(features) if self.centred else features
+        self.prepare(text)
+        assert self.features is not None
         return self.features
+
+
+def encode_groups(text: TextEncoder, groups: Sequence[Sequence[str]]) -> Tensor:
+    """One unit-length feature for each group of sentences, the mean over the group normalised, (K, D)."""
+    # one call for all groups: the tower encodes them in one batch
+    encoded = text.encode([sentence for group in groups for sentence in group]).split([len(group) for group in groups])
+    return F.normalize(torch.stack([group.mean(0) for group in encoded]), dim=-1)
 
 
 def centre(features: Tensor) -> Tensor:
@@ -100,7 +116,7 @@ def words_of(words: Sequence[str] | str) -> tuple[str, ...]:
     return tuple(words)
 
 
-def check_templates(templates: Sequence[str], objects: Sequence[str]) -> None:
+def check_templates(templates: Sequence[str], objects: Sequence[str], allowed: Sequence[str]) -> None:
     """Refuses templates that cannot be filled.
 
     Raises:
@@ -108,10 +124,11 @@ def check_templates(templates: Sequence[str], objects: Sequence[str]) -> None:
     """
     if not templates or not objects:
         raise ValueError(f"templates {list(templates)} and objects {list(objects)} must not be empty")
+    named = " and ".join(f"{{{field}}}" for field in allowed)
     for template in templates:
         try:
             fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
         except ValueError as error:
-            raise ValueError(f"template {template!r} cannot be read ({error}); use {{object}} and {{distance}}") from error
-        if "distance" not in fields or fields - {"distance", "object"}:
-            raise ValueError(f"template {template!r} must have {{distance}}, may have {{object}}, and nothing else in braces")
+            raise ValueError(f"template {template!r} cannot be read ({error}); use {named}") from error
+        if "distance" not in fields or fields - set(allowed):
+            raise ValueError(f"template {template!r} must have {{distance}} and no field in braces other than {named}")

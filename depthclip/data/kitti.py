@@ -1,0 +1,402 @@
+"""KITTI, the split of Eigen and its relatives, in the layouts people have."""
+
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from depthclip.data.augment import Augment
+from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Split
+from depthclip.data.files import Entry, FileSamples, PairSamples, metres, read_depth
+from depthclip.data.layouts import check_count, hold_out, recognise
+from depthclip.data.splits import DriveFrame, kitti_eigen
+from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
+from depthclip.evaluation.protocol import Scoring, View
+
+RAW = ("raw", "raw_data", "kitti_raw", "kitti_raw_data", "input")
+ANNOTATED = ("gt", "depth", "annotated", "data_depth_annotated", "gt_depth", "kitti_gt", "kitti_depth")
+LAYOUTS = {
+    "raw": tuple((folder, "20*/*_sync/image_0*") for folder in (".", *RAW)),
+    "selection": tuple(
+        (folder, "image/*_sync_image_*.png")
+        for folder in ("val_selection_cropped", "depth_selection/val_selection_cropped", ".")
+    ),
+    "object": tuple((folder, "velodyne/*.bin") for folder in ("training", ".")),
+}
+SELECTION = 1000
+VALUES_A_METRE = 256
+IMAGE_LINE = re.compile(r"/?(\d{4}_\d\d_\d\d)/\1_drive_(\d{4})_sync/image_0([23])/data/(\d+)\.\w+\s+(\S+)")
+SIDE_LINE = re.compile(r"(\d{4}_\d\d_\d\d)/\1_drive_(\d{4})_sync\s+(\d+)\s+([lr])\s*$")
+PICKLED = (
+    "truth {path} holds pickled objects, which can run code when they are loaded; set truth: velodyne and "
+    "velodyne_depth: x, which computes the same from the sweeps, or, if you made the file, store plain arrays, one an "
+    "image: numpy.savez_compressed('plain.npz', *numpy.load('{path}', allow_pickle=True)['data'])"
+)
+
+
+class KITTI(DepthDataModule):
+    """KITTI: streets seen from a car, about 375 x 1242, with depth from its laser scanner.
+
+    Dataset Format: one of
+
+    - `raw`: recordings `DATE/DATE_drive_NNNN_sync/image_02/data/%010d.png` (or .jpg), below root or its folder raw,
+      raw_data, kitti_raw or input, with one of three kinds of truth;
+    - `selection`: `val_selection_cropped/{image,groundtruth_depth}/*.png`, 1,000 images of 352 x 1216 with annotated
+      depth;
+    - `object`: the object benchmark's `image_2/`, `velodyne/` and `calib/`, in root or training/; no official depth
+      split.
+
+    Truth is, by `truth`:
+
+    - `annotated`: `DRIVE/proj_depth/groundtruth/image_02/%010d.png`, uint16, 0 = invalid, 256 values a metre; below
+      root or its folder gt, depth, annotated, data_depth_annotated and the like, with or without train/ and val/;
+    - `velodyne`: the raw sweep `velodyne_points/data/%010d.bin`, projected with the calibration files of the day;
+    - a path: an .npz of the test images' depth in the order of the list, as Monodepth2 exports it, without pickled
+      objects.
+
+    Dataset Features: Eigen's 697 test images, of which 652 have annotated depth (figures on the two differ); 23,158
+    training images. Annotated depth covers about 20 % of the pixels, a sweep 4-5 %.
+
+    Licence: CC BY-NC-SA 3.0. Citation: Geiger et al., IJRR 2013; Uhrig et al., 3DV 2017; split: Eigen et al., NIPS
+        2014;
+    https://www.cvlibs.net/datasets/kitti
+
+    Args:
+        root: folder of the data set.
+        layout: `auto` recognises it from the files; a name forces it.
+        truth: `annotated`, `velodyne`, or the path of an .npz.
+        annotated: folder of the annotated depth, where it is not below root.
+        velodyne_depth: `z` of the camera; or `x` of the laser, which is what Monodepth2 stores.
+        test_list: list file of test images, as BTS (`image depth focal`, depth may be None) or Monodepth2
+            (`folder frame side`) write it; null for Eigen's official one.
+        train_list: the same for training.
+        val_list: the same for validation; without it, drives of the training split are held out.
+        allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
+        val_every: about one in so many training images is held out for validation, whole drives at a time.
+        view: what the model sees: a preset's name or a View.
+        scoring: which pixels count: a preset's name or a Scoring.
+        batch_size: images a batch; they may differ in size.
+        num_workers: processes that read; 0 reads in the main one.
+        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
+        augment: what training changes in image and depth together; null for nothing.
+        shots: how many training images are used, of each drive or in all; null for all there are.
+        shots_per_scene: whether `shots` counts for each drive.
+        seed: of the choice of shots.
+
+    Raises:
+        ValueError: if an argument is not in its range.
+        DataError: at setup, if files are missing or not as many as there should be.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/kitti",
+        layout: Literal["auto", "raw", "selection", "object"] = "auto",
+        truth: str = "annotated",
+        annotated: str | None = None,
+        velodyne_depth: Literal["z", "x"] = "z",
+        test_list: str | None = None,
+        train_list: str | None = None,
+        val_list: str | None = None,
+        allow_partial: bool = False,
+        val_every: int = 10,
+        view: View | str = "kitti",
+        scoring: Scoring | str = "garg_kitti",
+        batch_size: int = 4,
+        num_workers: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        augment: Augment | None = None,
+        shots: int | None = None,
+        shots_per_scene: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed)
+        if truth not in ("annotated", "velodyne") and not truth.endswith(".npz"):
+            raise ValueError(f"truth {truth!r} is not known; choose annotated, velodyne, or the path of an .npz")
+        if val_every < 2:
+            raise ValueError(f"val_every {val_every} must be at least 2, or nothing is left to train on")
+        self.root = Path(root).expanduser()
+        self.layout = layout
+        self.truth = truth
+        self.annotated = None if annotated is None else Path(annotated).expanduser()
+        self.velodyne_depth = velodyne_depth
+        self.lists = {"train": train_list, "val": val_list, "test": test_list}
+        self.allow_partial = allow_partial
+        self.val_every = val_every
+        self.layouts: dict[str, str] = {}
+
+    def samples(self, split: Split) -> DepthDataset:
+        """The images of a split that have truth.
+
+        Raises:
+            DataError: if they are not all there.
+        """
+        layout, folder = recognise(self.root, LAYOUTS, self.layout)
+        self.layouts[split] = layout
+        if layout == "raw":
+            return self._recordings(split, folder)
+        if split != "test":
+            raise DataError(
+                f"layout {layout} in {folder} has no {split} split; train on the raw recordings (layout: raw)"
+            )
+        return self._selection(folder) if layout == "selection" else self._object(folder)
+
+    def found(self) -> dict[str, Any]:
+        """What was found on disk: root, layout, kind of truth and counts."""
+        swept = self.truth == "velodyne" or "object" in self.layouts.values()
+        truth = f"velodyne {self.velodyne_depth}" if swept else self.truth
+        return {**super().found(), "root": str(self.root), "layout": self.layouts, "truth": truth}
+
+    def _recordings(self, split: Split, raw: Path) -> DepthDataset:
+        if split == "test":
+            return self._frames(self._listed("test"), raw, "test")
+        if split == "val" and self.lists["val"] is not None:
+            return self._frames(self._listed("val"), raw, "val")
+        whole = self._frames(self._listed("train"), raw, "train")
+        if self.lists["val"] is not None:
+            return whole
+        kept, held = hold_out([whole.scene(index) for index in range(len(whole))], self.val_every)
+        return Chosen(whole, kept if split == "train" else held)
+
+    def _listed(self, split: Split) -> list[DriveFrame]:
+        path = self.lists[split]
+        if path is not None:
+            return read_drive_list(Path(path).expanduser())
+        return kitti_eigen("test" if split == "test" else "train")
+
+    def _frames(self, frames: list[DriveFrame], raw: Path, split: Split) -> DepthDataset:
+        if self.truth == "annotated":
+            frames = [frame for frame in frames if frame.annotated]
+            depth_of: Callable[[DriveFrame], Path] = AnnotatedFiles(self._annotated_places()).path
+        elif self.truth == "velodyne":
+            depth_of = partial(sweep_of, raw=raw)
+        else:
+            return self._exported(frames, raw, split)
+        pairs = [(frame, entry_of(frame, raw, depth_of(frame))) for frame in frames]
+        pairs = self._there(pairs, raw, split)
+        entries = [entry for _, entry in pairs]
+        if self.truth == "annotated":
+            return PairSamples(entries, partial(read_depth, scale=VALUES_A_METRE))
+        projections = [partial(raw_projection, raw / frame.date, frame.camera) for frame, _ in pairs]
+        for date, camera in {(frame.date, frame.camera) for frame, _ in pairs}:
+            raw_projection(raw / date, camera)
+        return SweepSamples(entries, projections, self.velodyne_depth)
+
+    def _there(self, pairs: list[tuple[DriveFrame, Entry]], raw: Path, split: Split) -> list[tuple[DriveFrame, Entry]]:
+        """Those of a list whose files are there: all of a list of one's own, enough of the official one."""
+        there, missing = [], ""
+        for frame, entry in pairs:
+            absent = [str(path) for path in (entry.image, entry.depth) if path is not None and not path.is_file()]
+            if absent and self.lists[split] is not None:
+                raise DataError(f"list {self.lists[split]}: {absent[0]} does not exist; fetch it, or take its line out")
+            missing = missing or "".join(absent[:1])
+            if not absent:
+                there.append((frame, entry))
+        if self.lists[split] is None:
+            check_count(f"the {split} split in {raw}", len(there), len(pairs), self.allow_partial, missing)
+        return there
+
+    def _annotated_places(self) -> list[Path]:
+        roots = [self.root / name for name in (".", *ANNOTATED)] if self.annotated is None else [self.annotated]
+        return [root / part for root in roots for part in ("train", "val", ".") if (root / part).is_dir()]
+
+    def _exported(self, frames: list[DriveFrame], raw: Path, split: Split) -> DepthDataset:
+        if split != "test":
+            raise DataError(
+                f"truth {self.truth} is for testing; set truth to annotated or velodyne for the {split} split"
+            )
+        maps = ExportedMaps(Path(self.truth).expanduser())
+        if len(maps) == sum(frame.annotated for frame in frames):
+            frames = [frame for frame in frames if frame.annotated]
+        if len(maps) != len(frames):
+            raise DataError(
+                f"{maps.path} has {len(maps)} maps, but the list {len(frames)} images; take those of one list"
+            )
+        pairs = self._there([(frame, entry_of(frame, raw, maps.path)) for frame in frames], raw, split)
+        order = {frame: index for index, frame in enumerate(frames)}
+        return ExportedSamples([entry for _, entry in pairs], maps, [order[frame] for frame, _ in pairs])
+
+    def _selection(self, folder: Path) -> DepthDataset:
+        entries = []
+        for image in sorted((folder / "image").glob("*_sync_image_*.png")):
+            depth = folder / "groundtruth_depth" / image.name.replace("_sync_image_", "_sync_groundtruth_depth_")
+            if not depth.is_file():
+                raise DataError(f"image {image} has no depth map {depth}; complete the copy")
+            entries.append(Entry(image, depth, image.name, image.name.partition("_sync_")[0] + "_sync"))
+        check_count(f"{folder}", len(entries), SELECTION, self.allow_partial)
+        return PairSamples(entries, partial(read_depth, scale=VALUES_A_METRE))
+
+    def _object(self, folder: Path) -> DepthDataset:
+        entries, calibrations = [], []
+        for sweep in sorted((folder / "velodyne").glob("*.bin")):
+            image, calibration = folder / "image_2" / f"{sweep.stem}.png", folder / "calib" / f"{sweep.stem}.txt"
+            for path in (image, calibration):
+                if not path.is_file():
+                    raise DataError(f"sweep {sweep} has no {path}; complete the copy")
+            entries.append(Entry(image, sweep, f"image_2/{image.name}"))
+            calibrations.append(partial(object_projection, calibration))
+        return SweepSamples(entries, calibrations, self.velodyne_depth)
+
+
+class AnnotatedFiles:
+    """Where the annotated depth of each drive lies; copies have train/ and val/, or both merged.
+
+    Args:
+        places: folders that may hold drives.
+    """
+
+    def __init__(self, places: Sequence[Path]) -> None:
+        self.places = list(places)
+        self.known: dict[str, Path] = {}
+
+    def path(self, frame: DriveFrame) -> Path:
+        """The depth map of a frame; where no place has its drive, what it would be in the first."""
+        drive = frame.recording
+        if drive not in self.known:
+            holding = (place for place in self.places if (place / drive / "proj_depth").is_dir())
+            self.known[drive] = next(holding, self.places[0])
+        inside = f"proj_depth/groundtruth/image_{frame.camera:02d}/{frame.frame:010d}.png"
+        return self.known[drive] / drive / inside
+
+
+class SweepSamples(FileSamples):
+    """Images with their laser sweeps, projected when read.
+
+    Args:
+        entries: image and sweep of each.
+        projections: reads each one's projection, (3, 4), from the calibration files.
+        along: `z` of the camera or `x` of the laser.
+    """
+
+    def __init__(
+        self, entries: Sequence[Entry], projections: Sequence[Callable[[], np.ndarray]], along: Literal["z", "x"]
+    ) -> None:
+        super().__init__(entries)
+        self.projections = list(projections)
+        self.along = along
+
+    def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
+        """The sweep of image `index` as a sparse map, (H, W) float32 metres."""
+        path = self.entries[index].depth
+        return None if path is None else project(read_sweep(path), self.projections[index](), size, self.along)
+
+
+class ExportedSamples(FileSamples):
+    """Images whose depth maps were exported into one file.
+
+    Args:
+        entries: the images.
+        maps: their depth.
+        order: which of the maps is each image's.
+    """
+
+    def __init__(self, entries: Sequence[Entry], maps: "ExportedMaps", order: Sequence[int]) -> None:
+        super().__init__(entries)
+        self.maps = maps
+        self.order = list(order)
+
+    def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
+        """The map of image `index`, (H, W) float32 metres."""
+        return self.maps.read(self.order[index])
+
+
+class ExportedMaps:
+    """The depth maps of an .npz, which is opened once in every process that reads.
+
+    Args:
+        path: the file: one array an image (`arr_0`, `arr_1`, ... as numpy.savez names them), or one array `data` (N, H,
+            W).
+
+    Raises:
+        DataError: if it is missing, broken, or holds pickled objects.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.opened: tuple[int, Any] | None = None
+        maps = self._maps()
+        self.count = len(maps)
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the open file, which is each process' own."""
+        return {**self.__dict__, "opened": None}
+
+    def read(self, index: int) -> Tensor:
+        """Map `index`, (H, W) float32 metres, 0 = invalid.
+
+        Raises:
+            DataError: if it cannot be read.
+        """
+        maps = self._maps()
+        try:
+            return metres(maps[index] if isinstance(maps, np.ndarray) else maps[f"arr_{index}"])
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise DataError(f"truth {self.path} map {index} cannot be read ({error}); export it again") from error
+
+    def _maps(self) -> Any:
+        if self.opened is None or self.opened[0] != os.getpid():
+            try:
+                file = np.load(self.path, allow_pickle=False)
+                self.opened = (os.getpid(), file.get("data", file))
+            except FileNotFoundError as error:
+                raise DataError(f"truth {self.path} does not exist; export it, or set truth: velodyne") from error
+            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                if "Object arrays" in str(error):
+                    raise DataError(PICKLED.format(path=self.path)) from error
+                raise DataError(f"truth {self.path} cannot be read ({error}); export it again") from error
+        return self.opened[1]
+
+
+def read_drive_list(path: Path) -> list[DriveFrame]:
+    """The frames of a list file as BTS (`image depth focal`) or Monodepth2 (`folder frame side`) write it.
+
+    Raises:
+        DataError: if the list is missing, empty, or has a line that is neither.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"list {path} cannot be read ({error}); check its path") from error
+    bare = {frame[:4] for frame in kitti_eigen("test") if not frame.annotated}
+    frames = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        image, side = IMAGE_LINE.match(line), SIDE_LINE.match(line)
+        if image:
+            date, drive, camera, frame, depth = image.groups()
+            frames.append(DriveFrame(date, drive, int(camera), int(frame), depth != "None"))
+        elif side:
+            date, drive, frame, letter = side.groups()
+            one = (date, drive, {"l": 2, "r": 3}[letter], int(frame))
+            frames.append(DriveFrame(*one, one not in bare))
+        else:
+            raise DataError(
+                f"list {path} line {number} is neither `image depth focal` nor `folder frame side`: {line!r}"
+            )
+    if not frames:
+        raise DataError(f"list {path} is empty; it needs a line for each image")
+    return frames
+
+
+def entry_of(frame: DriveFrame, raw: Path, depth: Path) -> Entry:
+    """A frame's image in the raw recordings, .png as KITTI has it or .jpg as Monodepth2 converts it, with its depth."""
+    image = raw / frame.date / frame.recording / f"image_{frame.camera:02d}" / "data" / f"{frame.frame:010d}.png"
+    if not image.is_file() and image.with_suffix(".jpg").is_file():
+        image = image.with_suffix(".jpg")
+    return Entry(image, depth, str(image.relative_to(raw)), frame.recording)
+
+
+def sweep_of(frame: DriveFrame, raw: Path) -> Path:
+    """A frame's laser sweep in the raw recordings."""
+    return raw / frame.date / frame.recording / "velodyne_points" / "data" / f"{frame.frame:010d}.bin"

@@ -1,0 +1,180 @@
+"""Make3D, in the folders people have."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from torch import Tensor
+
+from depthclip.data.augment import Augment
+from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Split
+from depthclip.data.files import Entry, PairSamples, metres
+from depthclip.data.layouts import check_count, hold_out
+from depthclip.evaluation.protocol import Scoring, View
+
+COUNTS = {"train": 400, "test": 134}
+# `name` is test or train, `Name` is Test134 or Train400: the tarballs' own folders first
+IMAGES = (
+    "{Name}",
+    "{Name}Img",
+    "{Name}/{Name}Img",
+    "{Name}Img/{Name}Img",
+    "{name}/image",
+    "{name}/images",
+    "{name}/rgb",
+)
+DEPTHS = (
+    "{Name}Depth/Gridlaserdata",
+    "{Name}Depth",
+    "{Name}/Gridlaserdata",
+    "Gridlaserdata",
+    "{Name}Gridlaserdata",
+    "{name}/depth",
+    "{name}/Gridlaserdata",
+)
+PREFIX = "10.21"  # some copies have it in the name of the image, of the depth, or of both
+
+
+class Make3D(DepthDataModule):
+    """Make3D: buildings and nature, 2272 x 1704 (portrait), with depth from a laser on a grid of 55 x 305.
+
+    Dataset Format: images `img-*.jpg` in `Test134`, `Test134Img` or `test/image`, and `depth_sph_corr-*.mat` (MATLAB
+    v5) in `Gridlaserdata`, `Test134Depth`, `Test134Depth/Gridlaserdata` or `test/depth`; for training the same with
+    `Train400` and `train`. They are joined by the end of their names. Depth is `Position3DGrid[..., 3]`, the distance
+    in metres; the grid spans the whole image, so that predictions are brought to it and the truth stays as it is.
+
+    Dataset Features: 400 images for training and 134 for testing, up to about 81 m.
+
+    Protocols: C1 scores 0 < truth < 70 m, C2 all up to 80 m. View `2:1` is the centre of the image that self-supervised
+        work
+    evaluates, rows 17 to 38 of the grid; with `Scoring.median_scaling`, each prediction is scaled by the ratio of the
+    medians. Two errors are called "rmse log" in the literature: with the natural logarithm, as in `rmse_log` here, and
+    with base 10, as Monodepth2 and others print it, which is rmse_log / ln 10 = 0.4343 rmse_log. `log10`, the mean
+    |log10 p - log10 g|, is a third.
+
+    Licence: its authors name none; research use is customary. Citation: Saxena et al., IJCV 2008 and TPAMI 2009,
+    http://make3d.cs.cornell.edu/data.html
+
+    Args:
+        root: folder of the data set.
+        images: folder of the test images, below root; null looks in those named above.
+        depths: folder of the test depth, below root; null looks in those named above.
+        allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
+        val_every: one in so many training images is held out for validation.
+        view: what the model sees: a preset's name or a View.
+        scoring: which pixels count: a preset's name or a Scoring.
+        batch_size: images a batch.
+        num_workers: processes that read; 0 reads in the main one.
+        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
+        augment: what training changes in image and depth together; null for nothing.
+        shots: how many training images are used; null for all there are.
+        seed: of the choice of shots.
+
+    Raises:
+        ValueError: if an argument is not in its range.
+        DataError: at setup, if files are missing or not as many as there should be.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/make3d",
+        images: str | None = None,
+        depths: str | None = None,
+        allow_partial: bool = False,
+        val_every: int = 10,
+        view: View | str = "make3d",
+        scoring: Scoring | str = "make3d_c1",
+        batch_size: int = 4,
+        num_workers: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        augment: Augment | None = None,
+        shots: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(
+            view,
+            scoring,
+            batch_size,
+            num_workers,
+            on_error,
+            augment,
+            shots,
+            seed=seed,
+        )
+        if val_every < 2:
+            raise ValueError(f"val_every {val_every} must be at least 2, or nothing is left to train on")
+        self.root = Path(root).expanduser()
+        self.images = images
+        self.depths = depths
+        self.allow_partial = allow_partial
+        self.val_every = val_every
+        self.folders: dict[str, list[str]] = {}
+
+    def samples(self, split: Split) -> DepthDataset:
+        """The images of a split.
+
+        Raises:
+            DataError: if they are not all there.
+        """
+        if split == "test":
+            return self._whole("test")
+        whole = self._whole("train")
+        kept, held = hold_out([whole.name(index) for index in range(len(whole))], self.val_every)
+        return Chosen(whole, kept if split == "train" else held)
+
+    def found(self) -> dict[str, Any]:
+        """What was found on disk: root, folders of images and depth, and counts."""
+        return {**super().found(), "root": str(self.root), "folders": self.folders}
+
+    def _whole(self, split: Literal["train", "test"]) -> DepthDataset:
+        own = (self.images, self.depths) if split == "test" else (None, None)
+        images = self._folder("images", split, (own[0],) if own[0] else IMAGES, "img-*.jpg")
+        depths = self._folder("depth", split, (own[1],) if own[1] else DEPTHS, "depth_sph_corr-*.mat")
+        self.folders[split] = [str(images.relative_to(self.root)), str(depths.relative_to(self.root))]
+        truths = {tail(path): path for path in depths.glob("depth_sph_corr-*.mat")}
+        entries, missing = [], ""
+        for image in sorted(images.glob("img-*.jpg")):
+            depth = truths.get(tail(image))
+            if depth is None:
+                missing = missing or f"the depth of {image}"
+            else:
+                entries.append(Entry(image, depth, image.name))
+        check_count(f"the {split} split in {images}", len(entries), COUNTS[split], self.allow_partial, missing)
+        return PairSamples(entries, read_laser_grid, grid=True)
+
+    def _folder(self, kind: str, split: str, candidates: tuple[str, ...], pattern: str) -> Path:
+        names = {"name": split, "Name": {"train": "Train400", "test": "Test134"}[split]}
+        folders = [self.root / candidate.format(**names) for candidate in candidates]
+        for folder in folders:
+            if any(folder.glob(pattern)):
+                return folder
+        if not self.root.is_dir():
+            raise DataError(f"root {self.root} is not a folder; set root to where the data set is")
+        looked = " or ".join(str(folder.relative_to(self.root)) for folder in folders)
+        raise DataError(f"no {kind} {pattern} of the {split} split in root {self.root}, looked in {looked}; set root")
+
+
+def tail(path: Path) -> str:
+    """What the names of an image and of its depth have in common: `op36-p-251t000` of `img-10.21op36-p-251t000.jpg`."""
+    return path.stem.partition("-")[2].removeprefix(PREFIX)
+
+
+def read_laser_grid(path: Path) -> Tensor:
+    """Distances of a Make3D .mat file, (55, 305) float32 metres, 0 = invalid.
+
+    Raises:
+        DataError: if it is missing, truncated, or something else.
+    """
+    from scipy.io import loadmat
+
+    try:
+        # some of the official files have bytes after their compressed data, and are whole all the same
+        grid = loadmat(path, verify_compressed_data_integrity=False)["Position3DGrid"]
+    except FileNotFoundError as error:
+        raise DataError(f"depth {path} does not exist; complete the copy") from error
+    except Exception as error:  # a broken .mat raises whatever its bytes lead to
+        raise DataError(f"depth {path} cannot be read ({error!r}); fetch it again, or set on_error: skip") from error
+    if not isinstance(grid, np.ndarray) or grid.ndim != 3 or grid.shape[-1] != 4:
+        shape = getattr(grid, "shape", None)
+        raise DataError(f"depth {path} has a Position3DGrid of shape {shape}, not (rows, columns, 4); fetch it again")
+    return metres(grid[..., 3])

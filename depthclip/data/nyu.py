@@ -1,0 +1,379 @@
+"""NYU Depth V2, in the layouts people have."""
+
+import os
+import re
+from collections.abc import Sequence
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+
+from depthclip.data.augment import Augment
+from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Sample, Split
+from depthclip.data.files import Entry, PairSamples, metres, read_depth
+from depthclip.data.layouts import check_count, hold_out, read_list, recognise
+from depthclip.data.splits import nyu_labelled
+from depthclip.evaluation.protocol import Scoring, View
+
+COUNTS = {"train": 795, "test": 654}
+BLOCK = 20
+LAYOUTS = {
+    "labelled": ((".", "nyu_depth_v2_labeled.mat"),),
+    "official_splits": (("official_splits", "t*/*/rgb_*.jpg"), (".", "t*/*/rgb_*.jpg")),
+    "sync": (("sync", "*/rgb_*.jpg"), (".", "*/rgb_*.jpg")),
+    "hdf5": (("nyudepthv2", "*/*/*.h5"), ("data", "*/*/*.h5"), (".", "*/*/*.h5"), (".", "*.h5")),
+}
+
+
+class NYU(DepthDataModule):
+    """NYU Depth V2: indoor rooms seen by a Kinect, 480 x 640.
+
+    Dataset Format: one of
+
+    - `labelled`: `nyu_depth_v2_labeled.mat` (MATLAB v7.3, float32 metres) and `splits.mat` (counted from 1; where it is
+      missing, the package's own list of the split is used);
+    - `official_splits`: BTS' `official_splits/{train,test}/TYPE/rgb_%05d.jpg` with `sync_depth_%05d.png` (uint16
+      millimetres, 0 = invalid) and, for filled depth, `dense/sync_depth_dense_%05d.png` beside them, counted from 0;
+    - `sync`: BTS' training folders `sync/SCENE/rgb_%05d.jpg` and `sync_depth_%05d.png`; tested on `official_splits`;
+    - `hdf5`: `{train,val}/SCENE/*.h5` with `rgb` (3, 480, 640) uint8 and `depth` (480, 640) float32 metres; `val` is
+      the test split, and so is a bare folder of such files.
+
+    A list file overrides the layout for its split.
+
+    Dataset Features: 795 labelled frames for training and 654 for testing, 27 types of scene; 24,231 frames in the
+    training list of BTS, 47,584 in `hdf5`. Raw depth has holes (a quarter to a third), filled depth has none; figures
+    on the two differ.
+
+    Licence: its authors name none; research use is customary. Citation: Silberman et al., ECCV 2012,
+    https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html
+
+    Args:
+        root: folder of the data set.
+        layout: `auto` recognises it from the files; a name forces it.
+        depth: `raw` is what the sensor saw, with holes (`rawDepths`, `sync_depth`); `filled` is in-painted (`depths`,
+            `dense`).
+        train_list: list file, a line `image depth ...` for each image, with paths below root or the folder of the
+            split.
+        val_list: the same for validation; without it, recordings of the training split are held out.
+        test_list: the same for testing.
+        depth_column: column of the depth map in the lists, counted from 0.
+        depth_scale: PNG values a metre.
+        allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
+        val_every: about one in so many training images is held out for validation, whole recordings at a time, since there
+            is no official validation split.
+        view: what the model sees: a preset's name or a View.
+        scoring: which pixels count: a preset's name or a Scoring.
+        batch_size: images a batch.
+        num_workers: processes that read; 0 reads in the main one.
+        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
+        augment: what training changes in image and depth together; null for nothing.
+        shots: how many training images are used, of each type of scene or in all; null for all there are.
+        shots_per_scene: whether `shots` counts for each type of scene.
+        seed: of the choice of shots.
+
+    Raises:
+        ValueError: if an argument is not in its range.
+        DataError: at setup, if files are missing or not as many as there should be.
+    """
+
+    def __init__(
+        self,
+        root: str = "data/nyu",
+        layout: Literal["auto", "labelled", "official_splits", "sync", "hdf5"] = "auto",
+        depth: Literal["raw", "filled"] = "raw",
+        train_list: str | None = None,
+        val_list: str | None = None,
+        test_list: str | None = None,
+        depth_column: int = 1,
+        depth_scale: float = 1000.0,
+        allow_partial: bool = False,
+        val_every: int = 10,
+        view: View | str = "depthclip_nyu",
+        scoring: Scoring | str = "depthclip_nyu",
+        batch_size: int = 8,
+        num_workers: int = 0,
+        on_error: Literal["raise", "skip"] = "raise",
+        augment: Augment | None = None,
+        shots: int | None = None,
+        shots_per_scene: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed)
+        if depth_column < 1:
+            raise ValueError(f"depth_column {depth_column} must be at least 1: column 0 names the image")
+        if depth_scale <= 0:
+            raise ValueError(f"depth_scale {depth_scale} must be positive: PNG values a metre")
+        if val_every < 2:
+            raise ValueError(f"val_every {val_every} must be at least 2, or nothing is left to train on")
+        self.root = Path(root).expanduser()
+        self.layout = layout
+        self.depth = depth
+        self.lists = {"train": train_list, "val": val_list, "test": test_list}
+        self.depth_column = depth_column
+        self.depth_scale = depth_scale
+        self.allow_partial = allow_partial
+        self.val_every = val_every
+        self.layouts: dict[str, str] = {}
+
+    def samples(self, split: Split) -> DepthDataset:
+        """The images of a split, from its list or from what lies below the root.
+
+        Raises:
+            DataError: if they are not all there.
+        """
+        if split == "test":
+            return self._whole("test")
+        if split == "val" and self.lists["val"] is not None:
+            return self._listed(self.lists["val"], "val")
+        whole = self._whole("train")
+        if self.lists["val"] is not None:
+            return whole
+        kept, held = hold_out(recordings(whole), self.val_every)
+        return Chosen(whole, kept if split == "train" else held)
+
+    def found(self) -> dict[str, Any]:
+        """What was found on disk: root, layout of each split, kind of depth and counts."""
+        return {**super().found(), "root": str(self.root), "layout": self.layouts, "depth": self.depth}
+
+    def _whole(self, split: Literal["train", "test"]) -> DepthDataset:
+        path = self.lists[split]
+        return self._official(split) if path is None else self._listed(path, split)
+
+    def _listed(self, path: str, split: Split) -> DepthDataset:
+        self.layouts[split] = f"list {path}"
+        bases = [self.root, self.root / "official_splits" / split, self.root / split, self.root / "sync"]
+        entries = read_list(Path(path).expanduser(), bases, self.depth_column)
+        entries = [entry._replace(scene=scene_type(entry.scene)) for entry in entries]
+        return PairSamples([entry for entry in entries if entry.depth is not None], self._read)
+
+    def _official(self, split: Literal["train", "test"]) -> DepthDataset:
+        layout, folder = recognise(self.root, LAYOUTS, self.layout)
+        if layout == "sync" and split == "test":
+            layout, folder = recognise(self.root, LAYOUTS, "official_splits")
+        self.layouts[split] = layout
+        if layout == "labelled":
+            return self._labelled(folder / "nyu_depth_v2_labeled.mat", split)
+        if layout == "official_splits":
+            return self._official_splits(folder, split)
+        if layout == "sync":
+            return self._sync(folder)
+        return self._hdf5(folder, split)
+
+    def _labelled(self, path: Path, split: Literal["train", "test"]) -> DepthDataset:
+        scenes = scene_types(path)
+        indices = [index for index in splits_of(path.with_name("splits.mat"))[split] if index < len(scenes)]
+        check_count(f"the {split} split of {path}", len(indices), COUNTS[split], self.allow_partial)
+        key: Literal["rawDepths", "depths"] = "rawDepths" if self.depth == "raw" else "depths"
+        return LabelledSamples(path, indices, key, scenes)
+
+    def _official_splits(self, folder: Path, split: str) -> DepthDataset:
+        entries, missing = [], ""
+        for index, frame_split, scene in nyu_labelled():
+            if frame_split != split:
+                continue
+            name = f"{split}/{scene}/rgb_{index:05d}.jpg"
+            depth = f"sync_depth_{index:05d}.png" if self.depth == "raw" else f"dense/sync_depth_dense_{index:05d}.png"
+            entry = Entry(folder / name, (folder / name).parent / depth, name, scene)
+            absent = [str(path) for path in (entry.image, entry.depth) if path is not None and not path.is_file()]
+            missing = missing or "".join(absent[:1])
+            if not absent:
+                entries.append(entry)
+        check_count(f"the {split} split in {folder}", len(entries), COUNTS[split], self.allow_partial, missing)
+        return PairSamples(entries, self._read)
+
+    def _sync(self, folder: Path) -> DepthDataset:
+        if self.depth == "filled":
+            raise DataError(f"the sync folders in {folder} have raw depth only; set depth: raw")
+        entries = []
+        for image in sorted(folder.glob("*/rgb_*.jpg")):
+            depth = image.with_name(image.name.replace("rgb_", "sync_depth_")).with_suffix(".png")
+            if not depth.is_file():
+                raise DataError(f"image {image} has no {depth.name} beside it; complete the copy, or give train_list")
+            entries.append(Entry(image, depth, str(image.relative_to(folder)), scene_type(image.parent.name)))
+        return PairSamples(entries, self._read)
+
+    def _hdf5(self, folder: Path, split: Literal["train", "test"]) -> DepthDataset:
+        files = sorted(folder.glob("train/*/*.h5" if split == "train" else "val/*/*.h5"))
+        if split == "test":
+            files = files or sorted(folder.glob("*.h5"))
+            check_count(f"val/ in {folder}", len(files), COUNTS["test"], self.allow_partial)
+        if not files:
+            raise DataError(f"{folder} has no train/SCENE/*.h5; unpack the archives of the training split there")
+        return FrameSamples(files, folder)
+
+    @property
+    def _read(self) -> partial[torch.Tensor]:
+        return partial(read_depth, scale=self.depth_scale)
+
+
+class LabelledSamples(DepthDataset):
+    """Frames of the labelled .mat file, which is opened once in every process that reads.
+
+    Args:
+        path: `nyu_depth_v2_labeled.mat`; its arrays have MATLAB's axes reversed: (N, 3, 640, 480) and (N, 640, 480).
+        indices: the frames, from 0.
+        key: `rawDepths` with holes, or `depths` in-painted.
+        scenes: the type of scene of every frame of the file.
+    """
+
+    def __init__(
+        self, path: Path, indices: Sequence[int], key: Literal["rawDepths", "depths"], scenes: Sequence[str]
+    ) -> None:
+        self.path = path
+        self.indices = list(indices)
+        self.key = key
+        self.scenes = list(scenes)
+        self.opened: tuple[int, Any] | None = None
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Everything but the open file, which no other process may use."""
+        return {**self.__dict__, "opened": None}
+
+    def name(self, index: int) -> str:
+        """The frame's number in the file, from 0."""
+        return f"{self.indices[index]:05d}"
+
+    def scene(self, index: int) -> str:
+        """The frame's type of scene."""
+        return self.scenes[self.indices[index]]
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The one file that all frames are read from."""
+        return (self.path,)
+
+    def __getitem__(self, index: int) -> Sample:
+        frame = self.indices[index]
+        try:
+            file = self._file()
+            image, depth = file["images"][frame], file[self.key][frame]
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise DataError(f"{self.path} frame {frame}: cannot be read ({error}); fetch the file again") from error
+        return Sample(
+            torch.from_numpy(np.ascontiguousarray(image.transpose(0, 2, 1))),
+            metres(depth.T),
+            self.name(index),
+            self.scene(index),
+        )
+
+    def _file(self) -> Any:
+        # a worker that was forked has a copy of the main process' handle, which HDF5 forbids it to use
+        if self.opened is None or self.opened[0] != os.getpid():
+            self.opened = (os.getpid(), open_hdf5(self.path))
+        return self.opened[1]
+
+
+class FrameSamples(DepthDataset):
+    """Frames in HDF5 files of their own: `rgb` (3, H, W) uint8 and `depth` (H, W) metres.
+
+    Args:
+        paths: the files.
+        folder: from which they are named.
+    """
+
+    def __init__(self, paths: Sequence[Path], folder: Path) -> None:
+        self.paths = list(paths)
+        self.folder = folder
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        """The file's path within the data set."""
+        return str(self.paths[index].relative_to(self.folder))
+
+    def scene(self, index: int) -> str:
+        """The type of scene, by the folder; "" in the folder `official`, which names none."""
+        folder = self.paths[index].parent.name
+        return "" if folder == "official" else scene_type(folder)
+
+    def files(self, index: int) -> tuple[Path, ...]:
+        """The file of the frame."""
+        return (self.paths[index],)
+
+    def __getitem__(self, index: int) -> Sample:
+        path = self.paths[index]
+        try:
+            with open_hdf5(path) as file:
+                image, depth = np.asarray(file["rgb"]), np.asarray(file["depth"], np.float32)
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise DataError(f"{path} cannot be read ({error}); fetch it again, or set on_error: skip") from error
+        if image.shape != (3, *depth.shape) or image.dtype != np.uint8:
+            told = f"{path} has rgb {image.dtype} {image.shape} and depth {depth.shape}"
+            raise DataError(f"{told}; it needs uint8 (3, H, W) and (H, W)")
+        return Sample(torch.from_numpy(image), metres(depth), self.name(index), self.scene(index))
+
+
+def open_hdf5(path: Path) -> Any:
+    """Opens an HDF5 file for reading.
+
+    Raises:
+        DataError: if it is missing, truncated or something else.
+    """
+    import h5py
+
+    try:
+        return h5py.File(path, "r")
+    except OSError as error:
+        raise DataError(f"{path} is no complete HDF5 file ({error}); fetch it again, or set on_error: skip") from error
+
+
+def scene_types(path: Path) -> list[str]:
+    """The type of scene of every frame of the labelled .mat file, which keeps each as a reference to its characters.
+
+    Raises:
+        DataError: if the file has none.
+    """
+    with open_hdf5(path) as file:
+        try:
+            return ["".join(map(chr, np.asarray(file[reference]).ravel())) for reference in file["sceneTypes"][0]]
+        except (OSError, KeyError, ValueError, RuntimeError) as error:
+            raise DataError(f"{path} has no readable sceneTypes ({error}); fetch the labelled set again") from error
+
+
+def splits_of(path: Path) -> dict[str, list[int]]:
+    """The frames of each split, from 0: of `splits.mat`, which counts from 1, or the package's own where there is none.
+
+    Raises:
+        DataError: if the file is not readable.
+    """
+    if not path.is_file():
+        frames = nyu_labelled()
+        return {split: [frame.number for frame in frames if frame.split == split] for split in COUNTS}
+    from scipy.io import loadmat
+
+    try:
+        splits = loadmat(path)
+        return {split: [int(index) - 1 for index in splits[f"{split}Ndxs"].ravel()] for split in COUNTS}
+    except Exception as error:  # a broken .mat raises whatever its bytes lead to
+        told = f"{path} cannot be read ({error!r})"
+        raise DataError(f"{told}; fetch it again, or remove it to use the package's list") from error
+
+
+def scene_type(folder: str) -> str:
+    """The type of a scene's folder: `kitchen` of `kitchen_0028b`."""
+    return re.sub(r"_\d+[a-z]*$", "", folder)
+
+
+def recordings(samples: DepthDataset) -> list[str]:
+    """The recording of each image: its folder, or, where folders are types of scene, its block of neighbours.
+
+    The labelled frames are in the order of their recordings, of about three frames each, but do not name them: blocks of
+    images of one type, up to 20 long, hold nearly all of them whole.
+    """
+    names = [samples.name(index) for index in range(len(samples))]
+    scenes = [samples.scene(index) for index in range(len(samples))]
+    folders = [Path(name).parent.name for name in names]
+    if all(folders) and folders != scenes:
+        return folders
+    order = sorted(range(len(samples)), key=lambda index: Path(names[index]).stem)
+    blocks: dict[int, str] = {}
+    for number, (scene, members) in enumerate(groupby(order, key=lambda index: scenes[index])):
+        for place, index in enumerate(members):
+            blocks[index] = f"{scene} {number} {place // BLOCK}"
+    return [blocks[index] for index in range(len(samples))]

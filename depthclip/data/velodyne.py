@@ -1,0 +1,121 @@
+"""KITTI's laser sweeps seen by a camera: calibration files, and the projection of points to a sparse depth map."""
+
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from depthclip.data.base import DataError
+
+
+def read_sweep(path: Path) -> np.ndarray:
+    """The points of a sweep, (N, 3) float32: x forward, y left, z up, in metres from the laser.
+
+    Args:
+        path: little-endian float32, four values a point, of which the last, the reflectance, is dropped.
+
+    Raises:
+        DataError: if the file is missing, empty, or does not hold whole points.
+    """
+    try:
+        values = np.fromfile(path, "<f4")
+    except OSError as error:
+        raise DataError(
+            f"sweep {path} cannot be read ({error.strerror}); complete the copy of velodyne_points"
+        ) from error
+    if not values.size or values.size % 4 or path.stat().st_size % 16:
+        raise DataError(f"sweep {path} has {path.stat().st_size} bytes, not 16 for each point; fetch it again")
+    return values.reshape(-1, 4)[:, :3]
+
+
+def read_calibration(path: Path) -> dict[str, np.ndarray]:
+    """The numbers of a calibration file, by name; lines that hold no numbers, such as the time, are left out.
+
+    Raises:
+        DataError: if the file is missing or no text.
+    """
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"calibration {path} cannot be read ({error}); it comes with the recordings of the day"
+        ) from error
+    numbers = {}
+    for line in lines:
+        name, _, values = line.partition(":")
+        try:
+            numbers[name.strip()] = np.array([float(value) for value in values.split()])
+        except ValueError:
+            continue
+    return numbers
+
+
+def raw_projection(folder: Path, camera: int) -> np.ndarray:
+    """From laser coordinates to the pixels of a camera, for raw recordings, (3, 4): P_rect · R_rect_00 · [R|T].
+
+    Args:
+        folder: that of the day, with `calib_cam_to_cam.txt` and `calib_velo_to_cam.txt`.
+        camera: 2 (left) or 3 (right).
+
+    Raises:
+        DataError: if a file is missing or lacks a matrix.
+    """
+    cameras, laser = folder / "calib_cam_to_cam.txt", folder / "calib_velo_to_cam.txt"
+    to_camera = np.hstack([_matrix(laser, "R", 3, 3), _matrix(laser, "T", 3, 1)])
+    rectify = _matrix(cameras, "R_rect_00", 3, 3)
+    return _matrix(cameras, f"P_rect_{camera:02d}", 3, 4) @ _square(rectify) @ _square(to_camera)
+
+
+def object_projection(path: Path, camera: int = 2) -> np.ndarray:
+    """From laser coordinates to the pixels of a camera, for the object benchmark, (3, 4): P · R0_rect · Tr_velo_to_cam.
+
+    Raises:
+        DataError: if the file is missing or lacks a matrix.
+    """
+    to_camera = _matrix(path, "Tr_velo_to_cam", 3, 4)
+    return _matrix(path, f"P{camera}", 3, 4) @ _square(_matrix(path, "R0_rect", 3, 3)) @ _square(to_camera)
+
+
+def project(
+    points: np.ndarray, projection: np.ndarray, size: tuple[int, int], depth: Literal["z", "x"] = "z"
+) -> Tensor:
+    """A sweep as a sparse depth map, as the Eigen split is evaluated: the nearest point of a pixel wins.
+
+    A point lies at pixel (round(u) - 1, round(v) - 1), which is how KITTI's MATLAB code and everyone since have
+    counted.
+
+    Args:
+        points: (N, 3) metres from the laser; those behind it (x < 0) or behind the camera are not seen.
+        projection: (3, 4) from laser coordinates to pixels.
+        size: (height, width) of the image.
+        depth: `z` along the camera's axis; `x` along the laser's, about 0.3 m more, which is what Monodepth2 stores.
+
+    Returns:
+        (H, W) float32 metres, 0 where no point lies.
+    """
+    ahead = points[points[:, 0] >= 0].astype(np.float64)
+    u, v, z = projection @ np.column_stack([ahead, np.ones(len(ahead))]).T
+    ahead, u, v, z = ahead[z > 0], u[z > 0], v[z > 0], z[z > 0]
+    column, row = np.round(u / z) - 1, np.round(v / z) - 1
+    inside = (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
+    values = (z if depth == "z" else ahead[:, 0])[inside]
+    seen = np.full(size, np.inf)
+    np.minimum.at(seen, (row[inside].astype(int), column[inside].astype(int)), values)
+    seen[np.isinf(seen)] = 0
+    return torch.from_numpy(seen.astype(np.float32))
+
+
+def _matrix(path: Path, name: str, rows: int, columns: int) -> np.ndarray:
+    values = read_calibration(path).get(name)
+    if values is None or values.size != rows * columns:
+        raise DataError(f"calibration {path} has no {name} of {rows} x {columns} numbers; fetch it again")
+    return values.reshape(rows, columns)
+
+
+def _square(matrix: np.ndarray) -> np.ndarray:
+    """A 3 x 3 or 3 x 4 matrix as 4 x 4, for points with a fourth coordinate of 1."""
+    square = np.eye(4)
+    square[: matrix.shape[0], : matrix.shape[1]] = matrix
+    return square

@@ -1,0 +1,53 @@
+"""Small learned maps: an adapter of the patch features, and the network that looks at the whole image."""
+
+import torch
+from torch import Tensor, nn
+
+from depthclip.encoder.features import TextEncoder
+
+
+class Adapter(nn.Module):
+    """A low-rank residual on every patch feature, f + U V f, in the manner of LoRA (arXiv 2106.09685).
+
+    U starts at zero, so that nothing changes until something is learned. The result is not normalised again: what a
+    readout means by the length of its features stays as it was.
+
+    Args:
+        rank: how many directions are changed, at least 1; it learns 2 * rank * D numbers.
+
+    Raises:
+        ValueError: if the rank is smaller than 1.
+    """
+
+    up: nn.Parameter | None
+    down: nn.Parameter | None
+
+    def __init__(self, rank: int = 4) -> None:
+        super().__init__()
+        if rank < 1:
+            raise ValueError(f"rank {rank} must be at least 1; for no adapter give null instead")
+        self.rank = rank
+        self.register_parameter("up", None)
+        self.register_parameter("down", None)
+
+    def prepare(self, text: TextEncoder) -> None:
+        """Creates the parameters, once the D of the joint space is known."""
+        if self.up is None:
+            like = text.encode([""])
+            size = like.shape[-1]
+            self.up = nn.Parameter(like.new_zeros(size, self.rank))
+            self.down = nn.Parameter(torch.randn(self.rank, size).to(like) / size**0.5)
+
+    def forward(self, dense: Tensor) -> Tensor:
+        """(B, D, h, w) to the same."""
+        if self.up is None or self.down is None:
+            raise ValueError("the adapter has no parameters yet; call prepare(text) first")
+        return dense + torch.einsum("dr,re,behw->bdhw", self.up, self.down, dense)
+
+
+def zero_ended(size: int, hidden: int, out: int) -> nn.Sequential:
+    """Two layers whose output starts at zero, (..., size) -> (..., out)."""
+    last = nn.Linear(hidden, out)
+    nn.init.zeros_(last.weight)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(size, hidden), nn.ReLU(), last)

@@ -1,0 +1,252 @@
+"""The frozen CLIP against open_clip's own output, at its own size and at others."""
+
+import shutil
+import zipfile
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from depthclip.encoder import FrozenCLIP, MaskCLIP
+from depthclip.encoder.towers import tower_of
+from tests.conftest import frozen
+
+FITTING = [
+    ("small-resnet", "released", 48),
+    ("small-resnet", "attention_pool", 48),
+    ("small-resnet", "maskclip", 48),
+    ("small-vit", "tokens", 48),
+    ("small-vit", "maskclip", 48),
+]
+
+
+@pytest.mark.parametrize(("name", "readout", "dim"), FITTING)
+def test_pooled_is_open_clips_and_maps_have_the_grid_of_the_image(clip, name, readout, dim):
+    encoder = clip(name, readout)
+    own = torch.rand(2, 3, 64, 64)
+    expected = encoder.model.encode_image((own - encoder.mean) / encoder.std, normalize=True)
+    features = encoder.encode_image(own, pooled=True)
+    torch.testing.assert_close(features.pooled, expected, atol=1e-5, rtol=0)
+
+    stride = encoder.tower.stride
+    wide = encoder.encode_image(torch.rand(1, 3, 2 * stride, 5 * stride), pooled=True)
+    assert wide.dense.shape == (1, dim, 2, 5)
+    assert wide.pooled.shape == (1, dim)
+    assert encoder.encode_image(torch.rand(1, 3, 4 * stride - 7, 3 * stride + 5)).dense.shape == (1, dim, 4, 3)
+
+    again = encoder.encode_image(own, pooled=True)
+    torch.testing.assert_close(again.dense, features.dense, atol=0, rtol=0)
+    torch.testing.assert_close(again.pooled, features.pooled, atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["RN50", "RN101", "ViT-B-32", "ViT-B-16"])
+def test_pooled_is_open_clips_for_the_models_people_use(name):
+    encoder = frozen(name, "maskclip")
+    image = torch.rand(1, 3, 224, 224)
+    expected = encoder.model.encode_image((image - encoder.mean) / encoder.std, normalize=True)
+    trunk = encoder.tower.trunk((image - encoder.mean) / encoder.std)
+    torch.testing.assert_close(F.normalize(encoder.tower.pool(trunk), dim=-1), expected, atol=1e-5, rtol=0)
+
+
+def test_tokens_are_the_last_block_normed_and_projected(clip):
+    encoder = clip("small-vit", "tokens")
+    image = torch.rand(2, 3, 64, 64)
+    visual = encoder.model.visual
+    visual.output_tokens = True
+    _, tokens = visual((image - encoder.mean) / encoder.std)  # open_clip's own tokens, after the final norm
+    expected = F.normalize(tokens @ visual.proj, dim=-1)
+    dense = encoder.encode_image(image).dense
+    torch.testing.assert_close(dense.flatten(2).mT, expected, atol=1e-5, rtol=0)
+
+
+def test_maskclip_of_a_single_patch_is_what_attention_gives_it(clip):
+    """With one key, softmax is 1: full attention and value projection alone agree."""
+    encoder = clip("small-resnet", "maskclip")
+    x = torch.randn(1, 8 * 32, 1, 1)
+    pool = encoder.model.visual.attnpool
+    expected = pool.c_proj(pool.v_proj(x.flatten()))
+    dense = MaskCLIP().dense(encoder.tower, encoder.tower.trunk(torch.zeros(1, 3, 32, 32))._replace(values=x))
+    torch.testing.assert_close(dense.flatten(), F.normalize(expected, dim=0), atol=1e-5, rtol=0)
+
+
+def test_attention_pool_of_patches_is_attention_by_formula(clip):
+    encoder = clip("small-resnet", "attention_pool")
+    x = torch.randn(1, 256, 2, 2)
+    pool = encoder.model.visual.attnpool
+    tokens = x.flatten(2)[0].T
+    tokens = torch.cat([tokens.mean(0, keepdim=True), tokens]) + pool.positional_embedding
+    q, k, v = (p(tokens).view(5, pool.num_heads, -1).transpose(0, 1) for p in (pool.q_proj, pool.k_proj, pool.v_proj))
+    attended = ((q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v).transpose(0, 1).flatten(1)
+    expected = pool.c_proj(attended)[1:].T.view(1, 48, 2, 2)
+    torch.testing.assert_close(encoder.tower.attend_patches(x), expected, atol=1e-5, rtol=0)
+
+
+def test_released_keeps_every_second_channel_of_unit_features():
+    class Wide(torch.nn.Module):
+        output_dim = 4
+
+    from depthclip.encoder.readouts import Released
+    from depthclip.encoder.towers import Trunk
+
+    x = torch.randn(1, 8, 2, 3)
+    expected = (x / x.norm(dim=1, keepdim=True))[:, ::2]
+    torch.testing.assert_close(Released().dense(Wide(), Trunk(x, (2, 3))), expected)
+
+
+def siglip_tower():
+    """A small SigLIP image tower of timm's, as open_clip wraps it, without its tokenizer that must be downloaded."""
+    config = open_clip.get_model_config("ViT-B-16-SigLIP2")["vision_cfg"]
+    visual = open_clip.timm_model.TimmModel(
+        "vit_tiny_patch16_224", embed_dim=0, image_size=224, pool="", proj="none"
+    )
+    assert config["timm_proj"] == "none"
+    return visual
+
+
+def test_siglips_pooling_head_reads_each_token_as_the_only_key():
+    import timm
+
+    torch.manual_seed(0)
+    visual = siglip_tower()
+    visual.trunk = timm.create_model(
+        "vit_tiny_patch16_224", num_classes=0, global_pool="map", class_token=False, fc_norm=False
+    ).eval()
+    tower = tower_of(visual)
+    image = torch.rand(1, 3, 224, 224)
+    with torch.no_grad():
+        expected = visual(image)
+        torch.testing.assert_close(tower.pool(tower.trunk(image)), expected, atol=1e-5, rtol=0)
+        trunk = tower.trunk(torch.rand(1, 3, 32, 64))
+        dense = MaskCLIP().dense(tower, trunk)
+        alone = F.normalize(visual.trunk.attn_pool(trunk.values[:, 5:6]), dim=-1)
+    assert dense.shape == (1, 192, 2, 4)
+    torch.testing.assert_close(dense[0, :, 1, 1], alone.flatten(), atol=1e-5, rtol=0)
+
+
+def test_convnext_cells_of_one_cell_are_the_pooled_feature():
+    tower = tower_of(open_clip.timm_model.TimmModel("convnext_atto", embed_dim=16, image_size=64, pool="", proj="linear"))
+    tower.eval()
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        trunk = tower.trunk(image)
+        torch.testing.assert_close(tower.pool_each(trunk)[..., 0, 0], tower.visual(image), atol=1e-5, rtol=0)
+
+
+def test_frozen_means_frozen(clip):
+    encoder = clip("small-resnet", "attention_pool")
+    assert not any(p.requires_grad for p in encoder.parameters())
+    torch.nn.Sequential(encoder).train()
+    assert not any(module.training for module in encoder.modules())
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "pt", "bin"])
+def test_weights_from_local_files(clip, tmp_path, kind):
+    model = clip("small-vit", "tokens", seed=1).model
+    path = tmp_path / f"weights.{kind}"
+    if kind == "safetensors":
+        save_file(model.state_dict(), path)
+    else:
+        torch.save({"state_dict": {f"module.{k}": v for k, v in model.state_dict().items()}}, path)
+    loaded = FrozenCLIP("small-vit", str(path), "tokens", normalization="openai").model.state_dict()
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(loaded[key], value, atol=0, rtol=0)
+
+
+def test_openais_jit_archive(tmp_path, small):
+    """An archive as OpenAI published its weights: TorchScript with three sizes beside the parameters."""
+
+    class Archive(torch.nn.Module):
+        def __init__(self, state):
+            super().__init__()
+            for name, value in state.items():
+                self.add(name.split("."), value)
+            for size, value in (("input_resolution", 64), ("context_length", 77), ("vocab_size", 49408)):
+                self.register_buffer(size, torch.tensor(value))
+
+        def add(self, path, value):
+            module = self
+            for step in path[:-1]:
+                if not hasattr(module, step):
+                    module.add_module(step, torch.nn.Module())
+                module = getattr(module, step)
+            module.register_buffer(path[-1], value)
+
+        def forward(self, x):
+            return x
+
+    model = frozen("small-vit", "tokens", seed=2).model
+    path = tmp_path / "archive.pt"
+    torch.jit.script(Archive(model.state_dict())).save(str(path))
+    with pytest.raises(ValueError, match="QuickGELU"):
+        FrozenCLIP("small-vit", str(path), "tokens", normalization="openai")
+    from depthclip.encoder.frozen import load_file
+
+    loaded = load_file("small-vit", path).state_dict()
+    for key, value in model.state_dict().items():
+        torch.testing.assert_close(loaded[key], value, atol=0, rtol=0)
+
+
+def test_random_weights_are_said_aloud(small):
+    with pytest.warns(UserWarning, match="RANDOM"):
+        FrozenCLIP("small-vit", None, "tokens")
+
+
+def refused(match, *args, **kwargs):
+    with pytest.raises(ValueError, match=match) as caught:
+        FrozenCLIP(*args, **kwargs)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_does_not_fit_is_refused_in_one_sentence(small, tmp_path):
+    refused("nearest names are .*RN50", "RN5O", None)
+    refused("known: openai, yfcc15m", "RN50", "opnai")
+    refused("use RN50-quickgelu", "RN50", "openai")
+    refused("use ViT-B-16-quickgelu", "ViT-B-16", "metaclip_400m")
+    refused("use ViT-B-32$", "ViT-B-32-quickgelu", "laion2b_s34b_b79k")
+    refused("readouts that do are: .*tokens", "small-vit", None, "released")
+    refused("readout 'mean' is unknown", "small-vit", None, "mean")
+    other = tmp_path / "other.pt"
+    torch.save({"state_dict": {"weight": torch.zeros(3)}}, other)
+    refused("does not say how", "small-vit", str(other), "tokens")
+    refused("does not hold weights of small-vit", "small-vit", str(other), "tokens", "openai")
+    text = tmp_path / "notes.safetensors"
+    text.write_text("no weights here")
+    refused("does not hold weights", "small-vit", str(text), "tokens", "openai")
+    refused("choose tower", "small-vit", None, "tokens", "clip")
+
+
+def test_weights_that_cannot_be_downloaded_name_the_way_out(monkeypatch):
+    def no_network(*args, **kwargs):
+        raise OSError("Name or service not known")
+
+    monkeypatch.setattr("open_clip.factory.download_pretrained", no_network)
+    refused("could not be loaded from .*Name or service not known.*pass its path", "RN50-quickgelu", "openai")
+
+
+def test_normalisation_of_the_tag():
+    from depthclip.encoder.frozen import normalisation_of
+
+    assert normalisation_of("ViT-B-16-SigLIP", "webli", "tower") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert normalisation_of("RN50-quickgelu", "openai", "tower")[0][0] == pytest.approx(0.48145466)
+    assert normalisation_of("RN50-quickgelu", "openai", "imagenet")[0][0] == 0.485
+
+
+def test_an_archive_is_told_from_a_checkpoint(tmp_path):
+    from depthclip.encoder.frozen import is_jit
+
+    torch.save({"a": torch.zeros(1)}, tmp_path / "plain.pt")
+    assert not is_jit(tmp_path / "plain.pt")
+    with zipfile.ZipFile(tmp_path / "jit.pt", "w") as archive:
+        archive.writestr("model/code/__torch__.py", "")
+    assert is_jit(tmp_path / "jit.pt")
+    shutil.copy(tmp_path / "plain.pt", tmp_path / "x.pt")
+
+
+def test_sentences_cut_at_the_longest_are_open_clips(clip):
+    encoder = clip("small-vit", "tokens")
+    texts = ["This object is far", "a", "This object is not in distance at all, says everyone"]
+    expected = encoder.model.encode_text(open_clip.get_tokenizer("small-vit")(texts), normalize=True)
+    torch.testing.assert_close(encoder.text.encode(texts), expected, atol=1e-5, rtol=0)
+    assert encoder.text.embed(texts).values.shape[1] < 77

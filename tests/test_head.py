@@ -1,0 +1,109 @@
+"""Prompts, bins and the depth head against few-line formulas."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from depthclip.encoder import ImageFeatures
+from depthclip.head import Bins, DepthHead, LinearBins, LogBins, Prompts
+from depthclip.head.depth_head import smooth
+
+
+class Text:
+    """A text encoder whose features are written down."""
+
+    logit_scale = 50.0
+    width = 2
+
+    def __init__(self, features):
+        self.features = features
+        self.asked = []
+
+    def encode(self, texts):
+        self.asked.append(list(texts))
+        return torch.tensor([self.features[t] for t in texts], dtype=torch.float32)
+
+
+def test_prompts_average_unit_features_of_all_sentences_and_normalise():
+    features = {"a near cup": (1, 0), "near cup": (0, 1), "a far cup": (-1, 0), "far cup": (-1, 0)}
+    text = Text(features)
+    prompts = Prompts(["near", "far"], ["a {distance} {object}", "{distance} {object}"], ["cup"])
+    torch.testing.assert_close(prompts(text), torch.tensor([[2**-0.5, 2**-0.5], [-1.0, 0.0]]))
+    prompts(text)
+    assert len(text.asked) == 1  # encoded once
+
+
+def test_centred_prompts_lose_what_they_share():
+    features = {"near": (0.8, 0.6), "far": (0.6, 0.8)}
+    prompts = Prompts(["near", "far"], ["{distance}"], centred=True)
+    torch.testing.assert_close(prompts(Text(features)), torch.tensor([[1.0, -1.0], [-1.0, 1.0]]) / 2**0.5)
+
+
+def test_word_sets_of_the_paper_and_the_seed_vocabulary():
+    assert Prompts("five").words == ("very close", "close", "medium", "far", "very far")
+    assert len({Prompts(f"depthclip{k}").words for k in ("", 1, 2, 3)}) == 4
+    assert all(len(Prompts(f"depthclip{k}").words) == 7 for k in ("", 1, 2, 3))
+
+
+@pytest.mark.parametrize("assignment", ["soft", "hard"])
+@pytest.mark.parametrize("logit_scale", [None, 100.0])
+def test_depth_is_the_papers_equation(assignment, logit_scale):
+    rng = np.random.default_rng(0)
+    t = rng.normal(size=(3, 2))
+    t /= np.linalg.norm(t, axis=1, keepdims=True)
+    words = ["near", "middle", "far"]
+    f = rng.normal(size=(2, 2, 4, 5)).astype(np.float32)
+    head = DepthHead(
+        Prompts(words, ["{distance}"]), Bins([1, 2, 4]), temperature=20, logit_scale=logit_scale, assignment=assignment
+    )
+    coarse = head(ImageFeatures(torch.from_numpy(f)), Text(dict(zip(words, t.tolist(), strict=True))))
+
+    logits = (50 if logit_scale is None else 100) / 20 * np.einsum("bdhw,kd->bkhw", f, t)
+    weights = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    bins = np.array([1, 2, 4])
+    expected = np.einsum("bkhw,k->bhw", weights, bins) if assignment == "soft" else bins[logits.argmax(1)]
+    np.testing.assert_allclose(coarse.depth[:, 0], expected, rtol=1e-5)
+    np.testing.assert_allclose(coarse.logits, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_smoothing_is_a_gaussian_that_keeps_constants():
+    constant = torch.full((1, 1, 7, 9), 3.0)
+    torch.testing.assert_close(smooth(constant, 1.0), constant)
+    spike = torch.zeros(1, 1, 9, 9)
+    spike[..., 4, 4] = 1
+    ratio = (smooth(spike, 1.0)[0, 0, 4, 5] / smooth(spike, 1.0)[0, 0, 4, 4]).item()
+    assert ratio == pytest.approx(math.exp(-0.5), rel=1e-4)
+    assert smooth(torch.rand(1, 1, 1, 2), 2.0).shape == (1, 1, 1, 2)
+
+
+def test_bins_by_rule():
+    assert Bins("cd3").values.tolist() == [1, 1.25, 1.5, 1.75, 2, 2.25, 2.5]
+    np.testing.assert_allclose(LinearBins(5, 1, 9).values, [1, 3, 5, 7, 9])
+    np.testing.assert_allclose(LogBins(4, 1, 8).values, [1, 2, 4, 8], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("make", "says"),
+    [
+        (lambda: Bins([3, 2, 1]), "must ascend"),
+        (lambda: Bins([0, 1, 2]), "positive"),
+        (lambda: Bins([1, math.nan]), "positive"),
+        (lambda: Bins("cd9"), "cd1"),
+        (lambda: LogBins(5, 0, 10), "positive"),
+        (lambda: Prompts("six"), "five"),
+        (lambda: Prompts(["near"]), "at least two"),
+        (lambda: Prompts("five", ["This is far"]), "must have {distance}"),
+        (lambda: Prompts("five", ["This is {distance} {colour}"]), "no field in braces other than"),
+        (lambda: Prompts("five", ["This is {distance"]), "cannot be read"),
+        (lambda: DepthHead(Prompts("five"), Bins("cd1")), "5 words .* 7 bins"),
+        (lambda: DepthHead(Prompts("five"), LinearBins(5), temperature=0), "temperature 0"),
+        (lambda: DepthHead(Prompts("five"), LinearBins(5), logit_scale=-1), "logit_scale -1"),
+        (lambda: DepthHead(Prompts("five"), LinearBins(5), smoothing=-1), "smoothing -1"),
+    ],
+)
+def test_bad_input_is_one_sentence(make, says):
+    with pytest.raises(ValueError, match=says) as caught:
+        make()
+    assert "\n" not in str(caught.value)
