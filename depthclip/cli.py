@@ -50,6 +50,7 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
     # Lightning's advertisements, and its warning about its own use of torch
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     return DepthCLI(

@@ -81,7 +81,7 @@ class DepthCLIP(LightningModule):
         max_side: to how many pixels the longer side of such a photograph is reduced before CLIP sees it.
         loss: what `fit` minimises.
         learning_rate: the largest of the one-cycle schedule, for AdamW.
-        weight_decay: of AdamW.
+        weight_decay: of AdamW, for learned words, contexts and networks; bins and temperatures do not decay.
         cache: where `fit` keeps the frozen tower's features, so that each training image is encoded once: `memory`, or a folder;
             null encodes it every time. Not with augmentation, which changes the images.
         training_images: how many training images fitted bins and baselines look at.
@@ -287,7 +287,10 @@ class DepthCLIP(LightningModule):
                 "there is nothing to train: CLIP is frozen and the head is fixed; set head.prompts to LearnedWords or "
                 "LearnedContext, head.bins to LearnedBins, or head.learn_temperature: true"
             )
-        optimizer = torch.optim.AdamW(learned, lr=self.learning_rate, weight_decay=self.weight_decay)
+        # decay draws towards 0, which means nothing for the gaps between bins or the logarithm of a temperature
+        matrices = {"params": [p for p in learned if p.ndim > 1], "weight_decay": self.weight_decay}
+        vectors = {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0}
+        optimizer = torch.optim.AdamW([g for g in (matrices, vectors) if g["params"]], lr=self.learning_rate)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

@@ -1,6 +1,7 @@
 """Small CLIPs written to disk and the weights of the golden values, made once for all tests."""
 
 import json
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -20,14 +21,20 @@ SMALL = {
 }
 
 
+def register() -> None:
+    """Makes the small models known to open_clip, in whichever process."""
+    with tempfile.TemporaryDirectory() as folder:
+        for name, vision in SMALL.items():
+            config = {"embed_dim": 48, "vision_cfg": vision, "text_cfg": TEXT}
+            path = Path(folder) / f"{name}.json"
+            path.write_text(json.dumps(config))
+            open_clip.add_model_config(path)
+
+
 @pytest.fixture(scope="session")
-def small(tmp_path_factory):
+def small():
     """Names of small open_clip models, registered: a ResNet and a ViT, embedding dimension 48."""
-    folder = tmp_path_factory.mktemp("models")
-    for name, vision in SMALL.items():
-        config = {"embed_dim": 48, "vision_cfg": vision, "text_cfg": TEXT}
-        (folder / f"{name}.json").write_text(json.dumps(config))
-        open_clip.add_model_config(folder / f"{name}.json")
+    register()
     return tuple(SMALL)
 
 

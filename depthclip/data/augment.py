@@ -32,7 +32,7 @@ class Augment:
             steps.append(v2.RandomHorizontalFlip(mirror))
         if colour:
             steps.append(v2.ColorJitter(brightness=colour, contrast=colour, saturation=colour))
-        self.transform = v2.Compose(steps)
+        self.transform = v2.Compose(steps or [v2.Identity()])
 
     def __call__(self, image: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
         """Changes an image (3, H, W) uint8 and its depth (H, W) in metres alike.

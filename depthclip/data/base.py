@@ -385,7 +385,7 @@ class DepthDataModule(LightningDataModule):
     def _loader(self, viewed: Viewed, sampler: DistributedSampler | None = None) -> DataLoader[Item | Unreadable]:
         return DataLoader(
             viewed,
-            self.batch_size,
+            batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
             collate_fn=self.collate,

@@ -140,7 +140,9 @@ def read_depth(
 def metres(depth: np.ndarray) -> Tensor:
     """An array of metres as float32 with 0 where it is negative or not finite."""
     # NumPy, since torch divides such small work among threads and then waits for them
-    return torch.from_numpy(np.where((depth > 0) & (depth < np.inf), depth, 0).astype(np.float32, order="C", copy=False))
+    return torch.from_numpy(
+        np.where((depth > 0) & (depth < np.inf), depth, 0).astype(np.float32, order="C", copy=False)
+    )
 
 
 def _array(path: Path) -> np.ndarray:

@@ -32,6 +32,7 @@ DEPTHS = (
     "{name}/depth",
     "{name}/Gridlaserdata",
 )
+GRID = "Position3DGrid"
 PREFIX = "10.21"  # some copies have it in the name of the image, of the depth, or of both
 
 
@@ -168,13 +169,13 @@ def read_laser_grid(path: Path) -> Tensor:
     from scipy.io import loadmat
 
     try:
-        # some of the official files have bytes after their compressed data, and are whole all the same
-        grid = loadmat(path, verify_compressed_data_integrity=False)["Position3DGrid"]
+        # some of the official files have bytes after what they hold, and are whole all the same
+        grid = loadmat(path, variable_names=[GRID], verify_compressed_data_integrity=False)[GRID]
     except FileNotFoundError as error:
         raise DataError(f"depth {path} does not exist; complete the copy") from error
     except Exception as error:  # a broken .mat raises whatever its bytes lead to
         raise DataError(f"depth {path} cannot be read ({error!r}); fetch it again, or set on_error: skip") from error
     if not isinstance(grid, np.ndarray) or grid.ndim != 3 or grid.shape[-1] != 4:
         shape = getattr(grid, "shape", None)
-        raise DataError(f"depth {path} has a Position3DGrid of shape {shape}, not (rows, columns, 4); fetch it again")
+        raise DataError(f"depth {path} has a {GRID} of shape {shape}, not (rows, columns, 4); fetch it again")
     return metres(grid[..., 3])

@@ -62,8 +62,8 @@ class NYU(DepthDataModule):
         depth_column: column of the depth map in the lists, counted from 0.
         depth_scale: PNG values a metre.
         allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
-        val_every: about one in so many training images is held out for validation, whole recordings at a time, since there
-            is no official validation split.
+        val_every: about one in so many training images is held out for validation, whole recordings at a time, since
+            there is no official validation split.
         view: what the model sees: a preset's name or a View.
         scoring: which pixels count: a preset's name or a Scoring.
         batch_size: images a batch.
@@ -363,8 +363,8 @@ def scene_type(folder: str) -> str:
 def recordings(samples: DepthDataset) -> list[str]:
     """The recording of each image: its folder, or, where folders are types of scene, its block of neighbours.
 
-    The labelled frames are in the order of their recordings, of about three frames each, but do not name them: blocks of
-    images of one type, up to 20 long, hold nearly all of them whole.
+    The labelled frames are in the order of their recordings, of about three frames each, but do not name them: blocks
+    of images of one type, up to 20 long, hold nearly all of them whole.
     """
     names = [samples.name(index) for index in range(len(samples))]
     scenes = [samples.scene(index) for index in range(len(samples))]

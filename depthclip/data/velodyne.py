@@ -95,16 +95,16 @@ def project(
     Returns:
         (H, W) float32 metres, 0 where no point lies.
     """
-    ahead = points[points[:, 0] >= 0].astype(np.float64)
-    u, v, z = projection @ np.column_stack([ahead, np.ones(len(ahead))]).T
-    ahead, u, v, z = ahead[z > 0], u[z > 0], v[z > 0], z[z > 0]
-    column, row = np.round(u / z) - 1, np.round(v / z) - 1
-    inside = (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
-    values = (z if depth == "z" else ahead[:, 0])[inside]
-    seen = np.full(size, np.inf)
-    np.minimum.at(seen, (row[inside].astype(int), column[inside].astype(int)), values)
+    x, y, z = points[points[:, 0] >= 0].T.astype(np.float64)
+    u, v, away = (row[0] * x + row[1] * y + row[2] * z + row[3] for row in projection)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        column, row = np.round(u / away) - 1, np.round(v / away) - 1
+    inside = (away > 0) & (row >= 0) & (row < size[0]) & (column >= 0) & (column < size[1])
+    pixel = (row[inside] * size[1] + column[inside]).astype(np.int64)
+    seen = np.full(size[0] * size[1], np.inf)
+    np.minimum.at(seen, pixel, (away if depth == "z" else x)[inside])
     seen[np.isinf(seen)] = 0
-    return torch.from_numpy(seen.astype(np.float32))
+    return torch.from_numpy(seen.reshape(size).astype(np.float32))
 
 
 def _matrix(path: Path, name: str, rows: int, columns: int) -> np.ndarray:

@@ -1,0 +1,302 @@
+"""python -m depthclip: runs, their reports, and what bad input gets."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+from depthclip.__main__ import main
+from depthclip.evaluation.protocol import SCORINGS, VIEWS, Scoring, View
+
+CONFIGS = Path(__file__).parent.parent / "configs"
+
+
+@pytest.fixture
+def nyu(tmp_path, monkeypatch):
+    """Five images and depth maps of NYU's size with a list file, and an empty working folder."""
+    return images(tmp_path, monkeypatch, (480, 640))
+
+
+@pytest.fixture
+def tiny(tmp_path, monkeypatch):
+    """The same, small: for what does not depend on the size."""
+    return images(tmp_path, monkeypatch, (96, 128))
+
+
+def images(tmp_path, monkeypatch, size):
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "nyu"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    lines = []
+    for k in range(5):
+        Image.fromarray(rng.integers(0, 255, (*size, 3), dtype=np.uint8)).save(folder / f"rgb_{k}.jpg")
+        depth = rng.integers(500, 9000, size).astype(np.uint16)
+        depth[rng.random(depth.shape) < 0.3] = 0
+        Image.fromarray(depth).save(folder / f"depth_{k}.png")
+        lines.append(f"/rgb_{k}.jpg /depth_{k}.png 518.8579\n")
+    (folder / "test.txt").write_text("".join(lines))
+    return folder
+
+
+def lists(folder):
+    """The images of a folder as NYU's; small ones are seen whole."""
+    photo = folder / "rgb_0.jpg"
+    whole = {"view": "whole", "scoring": "whole"} if photo.exists() and Image.open(photo).size != (640, 480) else {}
+    return {"root": str(folder), "test_list": str(folder / "test.txt"), "batch_size": 2, **whole}
+
+
+def recipe(folder, **changes):
+    """A whole run with a small CLIP, as a YAML file."""
+    values = {
+        "name": "small",
+        "model": {
+            "encoder": {"name": "small-resnet", "pretrained": None, "readout": "released"},
+            "head": {"prompts": {"words": "depthclip"}, "bins": {"values": "depthclip"}},
+        },
+        "data": {"class_path": "depthclip.data.NYU", "init_args": lists(folder)},
+        "trainer": {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False},
+        **changes,
+    }
+    values["model"]["panels"] = 0
+    path = folder / "run.yaml"
+    path.write_text(yaml.safe_dump(values))
+    return str(path)
+
+
+def metrics(version=0, name="small"):
+    return json.loads(Path(f"runs/{name}/version_{version}/metrics.json").read_text())
+
+
+def test_test_prints_a_table_and_writes_figures_errors_and_a_panel(small, nyu, capsys):
+    published = {"them": {"abs_rel": 0.388}}
+    path = recipe(nyu)
+    assert main(["test", "-c", path, "--model.panels", "2", "--model.published", json.dumps(published)]) == 0
+    printed = capsys.readouterr().out
+    rows = [printed.index(name) for name in ("head", "random", "best constant", "them (published)")]
+    assert rows == sorted(rows)
+    for name in ("metrics.json", "errors.npz", "panel.png"):
+        assert f"runs/small/version_0/{name}" in printed
+    found = metrics()
+    assert (found["images"], found["skipped"], found["published"]) == (5, 0, published)
+    assert found["recipe"]["model"]["head"]["init_args"]["temperature"] == 0.1
+    assert found["versions"]["torch"]
+    assert found["data"]["images"] == {"test": 5}
+    errors = np.load("runs/small/version_0/errors.npz")
+    assert errors["head"].shape == (5, 9)
+    assert errors["head"][:, 0].mean() == pytest.approx(found["figures"]["head"]["abs_rel"])
+    # the pixels that the released protocol names, counted by hand
+    expected = 0
+    for k in range(5):
+        depth = np.array(Image.open(nyu / f"depth_{k}.png"))[56:471, 60:601]
+        expected += ((depth > 1) & (depth < 10000)).sum()
+    assert found["pixels"] == expected
+    assert Image.open("runs/small/version_0/panel.png").size[0] > 800
+
+
+def test_figures_do_not_depend_on_batch_size(small, nyu):
+    for batch_size in (1, 2, 3):
+        assert main(["test", "-c", recipe(nyu), "--data.init_args.batch_size", str(batch_size)]) == 0
+    first = metrics(0)["figures"]["head"]
+    for version in (1, 2):
+        assert metrics(version)["figures"]["head"] == pytest.approx(first, rel=1e-6)
+
+
+def test_two_processes_give_the_figures_of_one(small, nyu):
+    """Five images on two CPU processes: none twice, none left out."""
+    script = nyu / "run.py"
+    script.write_text(
+        "import sys\nfrom tests.conftest import register\nregister()\nfrom depthclip.__main__ import main\nsys.exit(main())"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
+    for devices in ("1", "2"):
+        command = [sys.executable, str(script), "test", "-c", recipe(nyu), "--trainer.devices", devices]
+        result = subprocess.run(command, capture_output=True, text=True, env=environment)
+        assert result.returncode == 0, result.stderr
+    one, two = metrics(0), metrics(1)
+    assert two["images"] == one["images"] == 5
+    assert two["pixels"] == one["pixels"]
+    assert two["figures"]["head"] == pytest.approx(one["figures"]["head"], rel=1e-6)
+    a, b = (np.load(f"runs/small/version_{k}/errors.npz") for k in (0, 1))
+    np.testing.assert_allclose(a["head"], b["head"], rtol=1e-6)
+    assert list(a["image"]) == list(b["image"])
+
+
+def test_variants_on_the_command_line(small, tiny, capsys):
+    variants = {"hard": {"prompts": {"words": "depthclip"}, "bins": {"values": "cd1"}, "assignment": "hard"}}
+    path = recipe(tiny)
+    assert main(["test", "-c", path, "--model.variants", json.dumps(variants)]) == 0
+    assert set(metrics()["figures"]) == {"head", "hard"}
+    assert "hard" in capsys.readouterr().out
+
+
+def test_fit_then_test_with_the_checkpoint(small, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    head = {
+        "prompts": {"class_path": "depthclip.head.LearnedWords", "init_args": {"count": 3}},
+        "bins": {"class_path": "depthclip.head.LearnedBins", "init_args": {"start": [1, 3, 6]}},
+    }
+    data = {"class_path": "Rooms", "init_args": {"train_size": 4, "val_size": 2, "test_size": 2, "batch_size": 2, "view": "whole"}}
+    model = {"encoder": {"name": "small-vit", "pretrained": None, "readout": "tokens"}, "head": head, "learning_rate": 0.1}
+    path = recipe(tmp_path, model=model, data=data)
+    assert main(["fit", "-c", path, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"]) == 0
+    (checkpoint,) = Path("runs/small/version_0/checkpoints").glob("*.ckpt")
+    assert main(["test", "-c", path]) == 0
+    assert main(["test", "-c", path, "--ckpt_path", str(checkpoint)]) == 0
+    assert metrics(1)["figures"]["head"] != metrics(2)["figures"]["head"]
+    # arguments on the command line win over what the checkpoint was learned with
+    assert main(["test", "-c", path, "--ckpt_path", str(checkpoint), "--model.head.temperature", "5"]) == 0
+    assert metrics(3)["figures"]["head"] != metrics(2)["figures"]["head"]
+    assert metrics(3)["recipe"]["model"]["head"]["init_args"]["temperature"] == 5
+
+    from depthclip import DepthCLIP
+    # the weights were random, and those made now are others
+    with pytest.raises(ValueError, match="other weights"):
+        DepthCLIP.load(checkpoint)
+
+
+def test_predict_writes_depth_in_millimetres(small, tiny):
+    data = {"class_path": "depthclip.data.Photos", "init_args": {"images": [str(tiny / "*.jpg")]}}
+    assert main(["predict", "-c", recipe(tiny, data=data)]) == 0
+    depths = sorted(Path("runs/small/version_0/depth").glob("*[0-9].png"))
+    assert len(depths) == 5
+    depth = np.array(Image.open(depths[0]))
+    assert depth.shape == (96, 128)
+    assert 1000 <= depth.min() <= depth.max() <= 3000  # the bins
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        (["--model.head.temperature", "0"], "temperature 0.0 must be greater than 0"),
+        (["--model.head.bins.values", "[3,2,1]"], "must ascend"),
+        (["--model.head.bins.values", "[0,1,2]"], "positive"),
+        (["--model.head.bins.values", "[1,2]"], "7 words"),
+        (["--model.encoder.name", "RN5O"], "nearest names"),
+        (["--model.encoder.pretrained", "opnai"], "neither a weight tag"),
+        (["--model.encoder.readout", "tokens"], "readouts that do are"),
+        (["--model.encoder.pretrained", "WEIGHTS", "--model.encoder.normalization", "openai"], "does not hold weights"),
+        (["--data.init_args.test_list", "nowhere.txt"], "nowhere.txt"),
+    ],
+)
+def test_bad_arguments_get_one_sentence(small, tiny, capsys, given, says):
+    weights = tiny / "notes.safetensors"
+    weights.write_text("not weights")
+    given = [str(weights) if g == "WEIGHTS" else g for g in given]
+    assert main(["test", "-c", recipe(tiny), *given]) == 2
+    refused(capsys, says)
+
+
+def refused(capsys, says):
+    errors = capsys.readouterr().err.strip().splitlines()
+    assert errors[-1].startswith("error: ")
+    assert says in errors[-1]
+    assert not any("Traceback" in line for line in errors)
+
+
+@pytest.mark.parametrize("workers", ["0", "1"])
+def test_bad_files_get_one_sentence(small, tiny, capsys, workers):
+    path = recipe(tiny)
+    command = ["test", "-c", path, "--data.init_args.num_workers", workers]
+    good = (tiny / "depth_1.png").read_bytes()
+    (tiny / "depth_1.png").write_bytes(good[: len(good) // 2])
+    assert main(command) == 2
+    refused(capsys, "depth_1.png")
+    Image.fromarray(np.zeros((96, 128), np.uint8)).save(tiny / "depth_1.png")
+    assert main(command) == 2
+    refused(capsys, "16 bits")
+    Image.fromarray(np.ones((48, 64), np.uint16)).save(tiny / "depth_1.png")
+    assert main(command) == 2
+    refused(capsys, "differ in size")
+    (tiny / "depth_1.png").unlink()
+    assert main(command) == 2
+    refused(capsys, "depth_1.png")
+
+
+def test_skipping_an_unreadable_file_names_and_counts_it(small, tiny, capsys):
+    (tiny / "depth_1.png").write_bytes(b"")
+    with pytest.warns(UserWarning, match="depth_1.png"):
+        assert main(["test", "-c", recipe(tiny), "--data.init_args.on_error", "skip"]) == 0
+    found = metrics()
+    assert (found["images"], found["skipped"], found["unreadable"]) == (4, 1, ["rgb_1.jpg"])
+
+
+def test_more_devices_than_images_is_said_up_front(small, tiny, capsys):
+    (tiny / "test.txt").write_text("/rgb_0.jpg /depth_0.png 1\n")
+    from depthclip.data import NYU, DataError
+
+    data = NYU(str(tiny), test_list=str(tiny / "test.txt"))
+
+    class TwoDevices:
+        world_size = 2
+
+    data.trainer = TwoDevices()
+    with pytest.raises(DataError, match="1 images, fewer than the 2 devices"):
+        data.setup("test")
+
+
+def test_help_and_version(capsys):
+    assert main(["--help"]) == 0
+    assert "python -m depthclip test -c configs/rooms.yaml" in capsys.readouterr().out
+    assert main(["--version"]) == 0
+    assert main([]) == 0
+
+
+def test_recipes_spell_the_presets_out():
+    for file, view, scoring in (
+        ("nyu", "depthclip_nyu", "depthclip_nyu"),
+        ("nyu_eigen", "eigen_nyu", "eigen_nyu"),
+        ("kitti", "kitti", "garg_kitti"),
+        ("make3d", "make3d", "make3d_c1"),
+    ):
+        given = yaml.safe_load((CONFIGS / f"data/{file}.yaml").read_text())["init_args"]
+        crops = {k: tuple(v) if isinstance(v, list) else v for k, v in given["view"].items()}
+        assert View(**crops) == VIEWS[view], file
+        spelled = {k: tuple(v) if isinstance(v, list) else v for k, v in given["scoring"].items()}
+        expected = SCORINGS[scoring]
+        if file == "make3d":  # the preset is metric; the recipe follows the methods without scale
+            spelled["median_scaling"] = False
+        assert Scoring(**spelled) == expected, file
+
+
+def test_the_released_run_is_the_released_model():
+    whole = yaml.safe_load((CONFIGS / "nyu_released.yaml").read_text())["model"]
+    model = yaml.safe_load((CONFIGS / "model/released.yaml").read_text())
+    assert {k: v for k, v in whole.items() if k != "published"} == model
+
+
+def runs():
+    """Every whole run in configs/ that names real weights."""
+    files = [*CONFIGS.glob("*.yaml"), *CONFIGS.glob("learn/*.yaml")]
+    return sorted(str(f.relative_to(CONFIGS)) for f in files if f.name != "rooms.yaml")
+
+
+@pytest.mark.parametrize("file", runs())
+def test_every_run_in_configs(small, tiny, file):
+    """Each recipe with its own head on a small CLIP and a few images in place of weights and data that tests cannot have."""
+    shutil.copytree(CONFIGS, tiny / "configs")
+    values = yaml.safe_load((CONFIGS / file).read_text())
+    learn = file.startswith("learn/")
+    readout = "released" if "released" in (CONFIGS / file).read_text() else "attention_pool"
+    given = ["-c", str(tiny / "configs" / file), "--model.encoder.name", "small-resnet", "--model.encoder.pretrained", "null",
+             "--model.encoder.readout", readout, "--trainer.accelerator", "cpu", "--trainer.devices", "1",
+             "--trainer.enable_progress_bar", "false", "--model.panels", "0"]  # fmt: skip
+    if "photos" in file:
+        assert main(["predict", *given, "--data.init_args.images", json.dumps([str(tiny / "rgb_0.jpg")])]) == 0
+        return
+    view = json.dumps({"crop": None, "size": [64, 96]})
+    pairs = ["--data", "depthclip.data.NYU", "--data.init_args.root", str(tiny), "--data.init_args.view", view]
+    lists = [f"--data.init_args.{split}_list={tiny / 'test.txt'}" for split in ("train", "val", "test")]
+    if "256" in file:  # as many words as it has, on as few steps as make a difference
+        given += ["--trainer.limit_train_batches", "1"]
+    fast = ["--trainer.max_epochs", "1", "--trainer.limit_val_batches", "1"]
+    assert main(["fit" if learn else "test", *given, *pairs, *lists, *(fast if learn else [])]) == 0
+    folder = Path("runs") / values["name"] / "version_0"
+    assert list(folder.glob("checkpoints/*.ckpt")) if learn else (folder / "metrics.json").is_file()
