@@ -19,8 +19,9 @@ Entry = tuple[Tensor, Tensor | None]
 class FeatureCache:
     """Features by image, in memory or in a folder that later runs use again.
 
-    In a folder, features belong to the weights, the readout, the normalisation and the View they were computed with, and to the
-    image file's path, size and time of change; whatever differs is computed anew. They are mapped into memory when read.
+    In a folder, features belong to the weights, the readout, the normalisation and the View they were computed with and
+    to the image file's path, size and time of change; whatever differs is computed anew. They are mapped into memory
+    when read.
 
     Args:
         where: `memory`, or the path of a folder.
@@ -88,7 +89,8 @@ class FeatureCache:
             self.told = True
 
     def _path(self, index: int) -> Path:
-        assert self.samples is not None and self.folder is not None
+        assert self.samples is not None
+        assert self.folder is not None
         stamps = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in self.samples.files(index)]
         whole = f"{self.key}|{self.samples.name(index)}|{stamps}"
         return self.folder / f"{hashlib.sha256(whole.encode()).hexdigest()[:24]}.pt"

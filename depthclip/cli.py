@@ -10,7 +10,7 @@ import yaml
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-import depthclip.data  # noqa: F401  # makes `--data NYU` a known name
+import depthclip.data  # makes `--data NYU` a known name
 import depthclip.head  # noqa: F401
 from depthclip.data.base import DepthDataModule
 from depthclip.module import DepthCLIP
@@ -30,13 +30,16 @@ class DepthCLI(LightningCLI):
         if "weights_only" in config:
             config.weights_only = True  # checkpoints are data, whoever wrote them
         if config.trainer.logger in (None, True):
-            logger = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": {"save_dir": "runs", "name": config.name}}
+            logger = {
+                "class_path": "pytorch_lightning.loggers.CSVLogger",
+                "init_args": {"save_dir": "runs", "name": config.name},
+            }
             config.trainer.logger = logger
 
     def instantiate_trainer(self, **kwargs: object) -> Trainer:
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks.append(Report(recipe))
+        trainer.callbacks.append(Report(recipe))  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
         return trainer
 
@@ -44,8 +47,9 @@ class DepthCLI(LightningCLI):
 def run(args: Sequence[str] | None = None) -> DepthCLI:
     """Runs a subcommand: `run(["test", "-c", "configs/rooms.yaml"])`; without arguments, those of the command line."""
     given: ArgsType = None if args is None else list(args)
-    # Convolutions that are split over another number of threads round differently, which moves pixels across the thresholds of
-    # the deltas. Lightning would give each of several CPU processes its share of the cores; here each keeps what one has alone.
+    # Convolutions that are split over another number of threads round differently, which moves pixels across the
+    # thresholds of the deltas. Lightning would give each of several CPU processes its share of the cores; here each
+    # keeps what one has alone.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     # Lightning's advertisements, and its warning about its own use of torch
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)

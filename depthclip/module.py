@@ -1,4 +1,4 @@
-"""DepthCLIP, the LightningModule: a frozen CLIP, a depth head, and variants of the head scored in the same image pass."""
+"""DepthCLIP, the LightningModule: a frozen CLIP, a depth head, and variants of it scored in the same image pass."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -82,8 +82,8 @@ class DepthCLIP(LightningModule):
         loss: what `fit` minimises.
         learning_rate: the largest of the one-cycle schedule, for AdamW.
         weight_decay: of AdamW, for learned words, contexts and networks; bins and temperatures do not decay.
-        cache: where `fit` keeps the frozen tower's features, so that each training image is encoded once: `memory`, or a folder;
-            null encodes it every time. Not with augmentation, which changes the images.
+        cache: where `fit` keeps the frozen tower's features, so that each training image is encoded once: `memory`, or
+            a folder; null encodes it every time. Not with augmentation, which changes the images.
         training_images: how many training images fitted bins and baselines look at.
         training_baselines: whether `test` also scores the constant and the median map fitted to training images.
         published: figures to print beside ours, by row and error, as their source gives them.
@@ -134,7 +134,7 @@ class DepthCLIP(LightningModule):
     @property
     def heads(self) -> list[DepthHead]:
         """The head and its variants, in the order of `names`."""
-        return [self.head, *self.variants]  # type: ignore[list-item]  # a ModuleList does not know what it holds
+        return [self.head, *self.variants]
 
     # ---- what the model estimates
 
@@ -201,7 +201,9 @@ class DepthCLIP(LightningModule):
         """Fits bins that wait for training depths."""
         waiting = [head.bins for head in self.heads if head.bins.needs_depths]
         if waiting and self.datamodule is None:
-            raise ValueError(f"{type(waiting[0]).__name__} is fitted to training depths, but there is no data module to ask")
+            raise ValueError(
+                f"{type(waiting[0]).__name__} is fitted to training depths, but there is no data module to ask"
+            )
         for bins in waiting:
             bins.fit(self.datamodule.training_depths(self.training_images))  # type: ignore[union-attr]  # checked above
 
@@ -266,7 +268,7 @@ class DepthCLIP(LightningModule):
         ]
 
     def estimates(self, batch: Batch) -> Iterator[tuple[Item, Tensor, list[Coarse]]]:
-        """Each item with the depth of all heads, (V, h, w) metres at the size the model saw, and the heads' coarse answers."""
+        """Each item, the depth of all heads (V, h, w) in metres at the size the model saw, and their coarse answers."""
         for items, rgb in batch.by_size():
             coarse, said = self.coarse(rgb, batch.view.mirror)
             for k, item in enumerate(items):
@@ -301,7 +303,9 @@ class DepthCLIP(LightningModule):
         data = self.datamodule
         if self.features is not None and data is not None:
             if data.augment is not None:
-                raise ValueError("cache keeps the features of unchanged images, but data.augment changes them; set one to null")
+                raise ValueError(
+                    "cache keeps the features of unchanged images, but data.augment changes them; set one to null"
+                )
             self.features.open(self.encoder, data.sets["train"], data.view, self.head.needs_pooled)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
@@ -332,7 +336,7 @@ class DepthCLIP(LightningModule):
 
     # ---- checkpoints
 
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # nn.Module overloads it
         """What was learned or fitted; never CLIP's weights."""
         return learned_state(super().state_dict(*args, **kwargs))
 
@@ -366,7 +370,9 @@ class DepthCLIP(LightningModule):
         checkpoint = read_checkpoint(path)
         settings = checkpoint[RECIPE]["settings"]
         if not settings:
-            raise ValueError(f"{path} was written from Python without settings; build the model and pass ckpt_path to the trainer")
+            raise ValueError(
+                f"{path} was written from Python without settings; build the model and pass ckpt_path to the trainer"
+            )
         check_classes(settings, allow)
         parser = ArgumentParser(exit_on_error=False)
         parser.add_class_arguments(cls, "model")
@@ -441,6 +447,8 @@ def rgb_of(image: str | Path | Image.Image | np.ndarray) -> Tensor:
         return read_rgb(Path(image))
     pixels = np.array(image.convert("RGB")) if isinstance(image, Image.Image) else image
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        kind = f"{pixels.dtype} array of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(image).__name__
+        kind = (
+            f"{pixels.dtype} array of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(image).__name__
+        )
         raise ValueError(f"image is a {kind}; pass a path, a PIL image or an (H, W, 3) uint8 array")
     return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))

@@ -37,19 +37,19 @@ def panel(
     """Draws a row for each sample: image, truth, depth, relative error, and the weight of each word.
 
     Args:
-        samples: name, image (3, h, w) in [0, 1], truth (h', w') in metres with 0 where nothing is scored, depth (h', w') in metres,
-            and weights (K, h'', w'') in [0, 1] where the head has words.
+        samples: name, image (3, h, w) in [0, 1], truth (h', w') in metres with 0 where nothing is scored, depth
+            (h', w') in metres, and weights (K, h'', w'') in [0, 1] where the head has words.
         words: what the K weights are called; where there are many, some are shown, evenly spread.
         path: the PNG to write.
     """
-    few = np.unique(np.linspace(0, len(words) - 1, min(len(words), MOST_WORDS)).round().astype(int)) if words else []
+    few = [round(k) for k in np.linspace(0, len(words) - 1, min(len(words), MOST_WORDS))]
     columns = 4 + len(few)
     height = 2.1 * max(rgb.shape[1] / rgb.shape[2] for _, rgb, *_ in samples) + 0.25
     figure = Figure(figsize=(2.3 * columns, height * len(samples) + 0.5), layout="constrained")
     grid = figure.subplots(len(samples), columns, squeeze=False)
     for row, (name, rgb, truth, depth, weights) in zip(grid, samples, strict=True):
         near, far = depth_range(truth, depth)
-        shown = dict(vmin=near, vmax=far, cmap=DEPTH_MAP)
+        shown = {"vmin": near, "vmax": far, "cmap": DEPTH_MAP}
         row[0].imshow(rgb.permute(1, 2, 0).numpy())
         row[0].set_ylabel(name, fontsize=7)
         _bar(figure, row[1].imshow(np.ma.masked_equal(truth.numpy(), 0), **shown), "m")
@@ -63,7 +63,9 @@ def panel(
             axis.set_xticks([])
             axis.set_yticks([])
             axis.set_facecolor("0.85")
-    for axis, title in zip(grid[0], ("image", "truth", "depth", "depth / truth - 1", *(words[k] for k in few)), strict=True):
+    for axis, title in zip(
+        grid[0], ("image", "truth", "depth", "depth / truth - 1", *(words[k] for k in few)), strict=True
+    ):
         axis.set_title(title, fontsize=9)
     figure.savefig(path, dpi=90)
 

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.loggers import WandbLogger
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
@@ -36,8 +37,23 @@ class Report(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Finds the run's folder: here, because the devices must agree on it."""
-        self.folder = Path(trainer.log_dir or trainer.default_root_dir)
+        folder = Path(trainer.log_dir or trainer.default_root_dir)
+        logger = trainer.logger
+        if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+            logger.log_hyperparams(self.recipe)
+            # its log_dir is the folder of all runs; checkpoints go here too
+            folder = folder / str(logger.name) / str(logger.version)
+        # on other devices a wandb run has no name
+        self.folder = trainer.strategy.broadcast(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+
+    def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Ends a Weights & Biases run, which the next run of this process would otherwise write into."""
+        end_tracking(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Ends a Weights & Biases run of what failed."""
+        end_tracking(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the table and writes metrics.json, errors.npz and panel.png."""
@@ -63,6 +79,8 @@ class Report(Callback):
         if pl_module.shown:
             written.append(folder / "panel.png")
             panel(pl_module.shown, pl_module.head.prompts.labels, written[-1])
+        if isinstance(trainer.logger, WandbLogger):
+            track(trainer.logger, metrics, pl_module.names[0], written[-1] if pl_module.shown else None)
         # output that is redirected has no width of its own; the table must not be cut to 80 columns
         console = Console(width=None if sys.stdout.isatty() else 120)
         console.print(table(metrics))
@@ -92,6 +110,29 @@ class Report(Callback):
         """Says where the depth maps are."""
         if trainer.is_global_zero:
             print(f"depth maps (16-bit PNG, millimetres) and pictures of them are in {self.folder / 'depth'}")
+
+
+def track(logger: WandbLogger, metrics: dict[str, Any], head: str, pictures: Path | None) -> None:
+    """Gives Weights & Biases what a test found: figures as summary, all rows as a table, the panel as an image.
+
+    Args:
+        logger: of the run.
+        metrics: what metrics.json has.
+        head: the row of the head.
+        pictures: the panel.
+    """
+    rows = metrics["figures"] | metrics["baselines"] | metrics["published"]
+    table = [[name, *map(own.get, ERRORS)] for name, own in rows.items()]
+    logger.log_table("figures", columns=["row", *ERRORS], data=table)
+    if pictures is not None:
+        logger.log_image("panel", [str(pictures)])
+    logger.experiment.summary.update(metrics["figures"][head])
+
+
+def end_tracking(trainer: Trainer) -> None:
+    """Ends a Weights & Biases run; one that was kept offline says how it gets there later."""
+    if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero:
+        trainer.logger.experiment.finish()
 
 
 def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[str, Any]:
@@ -139,7 +180,7 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str | None:
-    """The git commit of the checkout that this package runs from, with "+" where files differ from it; None outside a checkout."""
+    """The git commit of the checkout that this package runs from, "+" where files differ from it; None elsewhere."""
     here = Path(__file__).parent
 
     def git(*command: str) -> str:

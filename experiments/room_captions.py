@@ -84,7 +84,13 @@ HELD_OUT_TEMPLATES = (
     "There is something {distance} here",
     "I see that it is {distance}",
 )
-PLAIN_TEMPLATES = ("This is a {object}", "A photo of a {object}", "There is a {object} here", "I see a {object}", "{object}")
+PLAIN_TEMPLATES = (
+    "This is a {object}",
+    "A photo of a {object}",
+    "There is a {object} here",
+    "I see a {object}",
+    "{object}",
+)
 
 
 class Caption(NamedTuple):

@@ -113,7 +113,8 @@ def test_two_processes_give_the_figures_of_one(small, nyu):
     """Five images on two CPU processes: none twice, none left out."""
     script = nyu / "run.py"
     script.write_text(
-        "import sys\nfrom tests.conftest import register\nregister()\nfrom depthclip.__main__ import main\nsys.exit(main())"
+        "import sys\nfrom tests.conftest import register\nregister()\n"
+        "from depthclip.__main__ import main\nsys.exit(main())"
     )
     environment = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
     for devices in ("1", "2"):
@@ -143,8 +144,15 @@ def test_fit_then_test_with_the_checkpoint(small, tmp_path, monkeypatch):
         "prompts": {"class_path": "depthclip.head.LearnedWords", "init_args": {"count": 3}},
         "bins": {"class_path": "depthclip.head.LearnedBins", "init_args": {"start": [1, 3, 6]}},
     }
-    data = {"class_path": "Rooms", "init_args": {"train_size": 4, "val_size": 2, "test_size": 2, "batch_size": 2, "view": "whole"}}
-    model = {"encoder": {"name": "small-vit", "pretrained": None, "readout": "tokens"}, "head": head, "learning_rate": 0.1}
+    data = {
+        "class_path": "Rooms",
+        "init_args": {"train_size": 4, "val_size": 2, "test_size": 2, "batch_size": 2, "view": "whole"},
+    }
+    model = {
+        "encoder": {"name": "small-vit", "pretrained": None, "readout": "tokens"},
+        "head": head,
+        "learning_rate": 0.1,
+    }
     path = recipe(tmp_path, model=model, data=data)
     assert main(["fit", "-c", path, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"]) == 0
     (checkpoint,) = Path("runs/small/version_0/checkpoints").glob("*.ckpt")
@@ -157,6 +165,7 @@ def test_fit_then_test_with_the_checkpoint(small, tmp_path, monkeypatch):
     assert metrics(3)["recipe"]["model"]["head"]["init_args"]["temperature"] == 5
 
     from depthclip import DepthCLIP
+
     # the weights were random, and those made now are others
     with pytest.raises(ValueError, match="other weights"):
         DepthCLIP.load(checkpoint)
@@ -280,14 +289,14 @@ def runs():
 
 @pytest.mark.parametrize("file", runs())
 def test_every_run_in_configs(small, tiny, file):
-    """Each recipe with its own head on a small CLIP and a few images in place of weights and data that tests cannot have."""
+    """Each recipe with its own head, on a small CLIP and a few images in place of weights and data."""
     shutil.copytree(CONFIGS, tiny / "configs")
     values = yaml.safe_load((CONFIGS / file).read_text())
     learn = file.startswith("learn/")
     readout = "released" if "released" in (CONFIGS / file).read_text() else "attention_pool"
-    given = ["-c", str(tiny / "configs" / file), "--model.encoder.name", "small-resnet", "--model.encoder.pretrained", "null",
-             "--model.encoder.readout", readout, "--trainer.accelerator", "cpu", "--trainer.devices", "1",
-             "--trainer.enable_progress_bar", "false", "--model.panels", "0"]  # fmt: skip
+    given = ["-c", str(tiny / "configs" / file), "--model.encoder.name", "small-resnet"]
+    given += ["--model.encoder.pretrained", "null", "--model.encoder.readout", readout, "--model.panels", "0"]
+    given += ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false"]
     if "photos" in file:
         assert main(["predict", *given, "--data.init_args.images", json.dumps([str(tiny / "rgb_0.jpg")])]) == 0
         return

@@ -1,16 +1,18 @@
 """The frozen CLIP against open_clip's own output, at its own size and at others."""
 
-import shutil
 import zipfile
 
 import open_clip
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from depthclip.encoder import FrozenCLIP, MaskCLIP
-from depthclip.encoder.towers import tower_of
+from depthclip.encoder import Crops, FrozenCLIP, MaskCLIP
+from depthclip.encoder.frozen import is_jit, load_file, normalisation_of
+from depthclip.encoder.readouts import Released
+from depthclip.encoder.towers import Trunk, tower_of
 from tests.conftest import frozen
 
 FITTING = [
@@ -87,29 +89,15 @@ def test_released_keeps_every_second_channel_of_unit_features():
     class Wide(torch.nn.Module):
         output_dim = 4
 
-    from depthclip.encoder.readouts import Released
-    from depthclip.encoder.towers import Trunk
-
     x = torch.randn(1, 8, 2, 3)
     expected = (x / x.norm(dim=1, keepdim=True))[:, ::2]
     torch.testing.assert_close(Released().dense(Wide(), Trunk(x, (2, 3))), expected)
 
 
-def siglip_tower():
-    """A small SigLIP image tower of timm's, as open_clip wraps it, without its tokenizer that must be downloaded."""
-    config = open_clip.get_model_config("ViT-B-16-SigLIP2")["vision_cfg"]
-    visual = open_clip.timm_model.TimmModel(
-        "vit_tiny_patch16_224", embed_dim=0, image_size=224, pool="", proj="none"
-    )
-    assert config["timm_proj"] == "none"
-    return visual
-
-
 def test_siglips_pooling_head_reads_each_token_as_the_only_key():
-    import timm
-
     torch.manual_seed(0)
-    visual = siglip_tower()
+    assert open_clip.get_model_config("ViT-B-16-SigLIP2")["vision_cfg"]["timm_proj"] == "none"
+    visual = open_clip.timm_model.TimmModel("vit_tiny_patch16_224", embed_dim=0, image_size=224, pool="", proj="none")
     visual.trunk = timm.create_model(
         "vit_tiny_patch16_224", num_classes=0, global_pool="map", class_token=False, fc_norm=False
     ).eval()
@@ -126,12 +114,32 @@ def test_siglips_pooling_head_reads_each_token_as_the_only_key():
 
 
 def test_convnext_cells_of_one_cell_are_the_pooled_feature():
-    tower = tower_of(open_clip.timm_model.TimmModel("convnext_atto", embed_dim=16, image_size=64, pool="", proj="linear"))
+    tower = tower_of(
+        open_clip.timm_model.TimmModel("convnext_atto", embed_dim=16, image_size=64, pool="", proj="linear")
+    )
     tower.eval()
     image = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         trunk = tower.trunk(image)
         torch.testing.assert_close(tower.pool_each(trunk)[..., 0, 0], tower.visual(image), atol=1e-5, rtol=0)
+
+
+def test_crops_are_images_of_their_own(clip):
+    """The patch about a cell's centre, cut by hand from the image with its border repeated, given to encode_image."""
+    encoder = clip("small-resnet", Crops(patch=64, stride=32, batch=5))
+    image = torch.rand(1, 3, 96, 128)
+    features = encoder.encode_image(image, pooled=True)
+    assert features.dense.shape == (1, 48, 3, 4)
+    normalised = (image - encoder.mean) / encoder.std
+    padded = F.pad(normalised, (16,) * 4, mode="replicate")
+    for row, column in ((0, 0), (1, 2), (2, 3)):
+        patch = padded[..., row * 32 : row * 32 + 64, column * 32 : column * 32 + 64]
+        expected = encoder.model.encode_image(patch, normalize=True)
+        torch.testing.assert_close(features.dense[..., row, column], expected, atol=1e-5, rtol=0)
+    whole = clip("small-resnet", "attention_pool").encode_image(image, pooled=True).pooled
+    torch.testing.assert_close(features.pooled, whole, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="stride 65"):
+        Crops(64, 65)
 
 
 def test_frozen_means_frozen(clip):
@@ -181,8 +189,6 @@ def test_openais_jit_archive(tmp_path, small):
     torch.jit.script(Archive(model.state_dict())).save(str(path))
     with pytest.raises(ValueError, match="QuickGELU"):
         FrozenCLIP("small-vit", str(path), "tokens", normalization="openai")
-    from depthclip.encoder.frozen import load_file
-
     loaded = load_file("small-vit", path).state_dict()
     for key, value in model.state_dict().items():
         torch.testing.assert_close(loaded[key], value, atol=0, rtol=0)
@@ -226,22 +232,17 @@ def test_weights_that_cannot_be_downloaded_name_the_way_out(monkeypatch):
 
 
 def test_normalisation_of_the_tag():
-    from depthclip.encoder.frozen import normalisation_of
-
     assert normalisation_of("ViT-B-16-SigLIP", "webli", "tower") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
     assert normalisation_of("RN50-quickgelu", "openai", "tower")[0][0] == pytest.approx(0.48145466)
     assert normalisation_of("RN50-quickgelu", "openai", "imagenet")[0][0] == 0.485
 
 
 def test_an_archive_is_told_from_a_checkpoint(tmp_path):
-    from depthclip.encoder.frozen import is_jit
-
     torch.save({"a": torch.zeros(1)}, tmp_path / "plain.pt")
     assert not is_jit(tmp_path / "plain.pt")
     with zipfile.ZipFile(tmp_path / "jit.pt", "w") as archive:
         archive.writestr("model/code/__torch__.py", "")
     assert is_jit(tmp_path / "jit.pt")
-    shutil.copy(tmp_path / "plain.pt", tmp_path / "x.pt")
 
 
 def test_sentences_cut_at_the_longest_are_open_clips(clip):

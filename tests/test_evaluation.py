@@ -157,11 +157,18 @@ def test_random_depth_is_seeded_uniform():
     depth = random_depth((200, 200), 10.0, index=3)
     torch.testing.assert_close(depth, random_depth((200, 200), 10.0, index=3))
     assert not torch.equal(depth, random_depth((200, 200), 10.0, index=4))
-    assert (depth.mean().item(), depth.std().item()) == (pytest.approx(5, abs=0.1), pytest.approx(100**0.5 / 12**0.5, abs=0.1))
+    assert (depth.mean().item(), depth.std().item()) == (
+        pytest.approx(5, abs=0.1),
+        pytest.approx(100**0.5 / 12**0.5, abs=0.1),
+    )
 
 
 def test_fitted_baselines_are_medians_of_valid_depths():
-    maps = [torch.tensor([[1.0, 4.0], [0.0, 8.0]]), torch.tensor([[3.0, 4.0], [0.0, 0.0]]), torch.tensor([[2.0, 5.0], [0.0, 9.0]])]
+    maps = [
+        torch.tensor([[1.0, 4.0], [0.0, 8.0]]),
+        torch.tensor([[3.0, 4.0], [0.0, 0.0]]),
+        torch.tensor([[2.0, 5.0], [0.0, 9.0]]),
+    ]
     fitted = fit_baselines(maps, size=(2, 2))
     assert fitted.constant == 4.0  # of 1 2 3 4 4 5 8 9, the lower median
     torch.testing.assert_close(fitted.median_map, torch.tensor([[2.0, 4.0], [4.0, 8.0]]))

@@ -27,7 +27,7 @@ def rooms(**settings):
 
 
 def trainer(folder, **settings):
-    quiet = dict(logger=False, enable_progress_bar=False, enable_model_summary=False, accelerator="cpu")
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
     return Trainer(default_root_dir=folder, **{**quiet, "max_epochs": 2, "enable_checkpointing": False, **settings})
 
 
@@ -98,8 +98,6 @@ def test_fit_with_nothing_to_learn_says_how_to_turn_something_on(clip, tmp_path)
         trainer(tmp_path).fit(DepthCLIP(clip("small-vit", "tokens"), head()), rooms())
 
 
-
-
 def fit_losses(model, data, folder, callbacks=(), **settings):
     from pytorch_lightning import Callback
 
@@ -121,7 +119,9 @@ def test_cached_features_give_the_same_losses_and_encode_each_image_once(clip, t
         model = seeded(clip, cache=cache)
         real = model.encoder.encode_image
         images = []
-        monkeypatch.setattr(model.encoder, "encode_image", lambda rgb, p=False, i=images, r=real: i.append(len(rgb)) or r(rgb, p))
+        monkeypatch.setattr(
+            model.encoder, "encode_image", lambda rgb, p=False, i=images, r=real: i.append(len(rgb)) or r(rgb, p)
+        )
         losses, _ = fit_losses(model, rooms(), tmp_path, trainer={"limit_val_batches": 0})
         counted.append(sum(images))
         np.testing.assert_allclose(losses, plain, atol=1e-4)
@@ -163,7 +163,7 @@ def test_cache_on_disk_is_keyed_by_the_image_file(clip, tmp_path):
 
 
 def test_training_resumes_exactly(clip, tmp_path):
-    """Augmented and shuffled: what is left of four epochs after a checkpoint of the second, in a process with another state."""
+    """Augmented and shuffled: what is left of four epochs after the second, from another random state."""
     from pytorch_lightning.callbacks import ModelCheckpoint
 
     from depthclip.data.augment import Augment
@@ -171,7 +171,11 @@ def test_training_resumes_exactly(clip, tmp_path):
     augment = Augment(crop=(96, 128))
     keep = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
     whole, _ = fit_losses(
-        seeded(clip), rooms(augment=augment), tmp_path, callbacks=[keep], trainer={"max_epochs": 4, "enable_checkpointing": True}
+        seeded(clip),
+        rooms(augment=augment),
+        tmp_path,
+        callbacks=[keep],
+        trainer={"max_epochs": 4, "enable_checkpointing": True},
     )
     torch.manual_seed(123)
     rest, _ = fit_losses(

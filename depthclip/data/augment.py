@@ -13,7 +13,8 @@ class Augment:
         crop: (height, width) of the random crop in pixels; null keeps the size.
         mirror: probability of mirroring.
         rotation: largest angle in degrees either way; what turns in from outside has no depth.
-        colour: strength of the change of brightness, contrast and saturation, each a factor from 1 - colour to 1 + colour.
+        colour: strength of the change of brightness, contrast and saturation, each a factor from 1 - colour to
+            1 + colour.
     """
 
     def __init__(

@@ -21,7 +21,8 @@ class Sample(NamedTuple):
 
     Args:
         image: (3, H, W) uint8 RGB.
-        depth: (H', W') float32 metres, 0 = invalid; usually H x W, but a laser grid may be coarser. None where there is no truth.
+        depth: (H', W') float32 metres, 0 = invalid; usually H x W, but a laser grid may be coarser. None where there is
+            no truth.
         name: what to call it: its path within the data set.
         scene: the type of scene or the drive, "" where the data set names none.
     """
@@ -62,14 +63,16 @@ class DataError(ValueError):
     """A file of a data set is missing or not what it should be; one sentence says which and what to do."""
 
 
-class Unreadable(NamedTuple):
+@dataclass(frozen=True)
+class Unreadable:
     """A sample that could not be read, where the user chose to go on without it."""
 
     index: int
     reason: str
 
 
-class Item(NamedTuple):
+@dataclass(frozen=True)
+class Item:
     """A sample under a View.
 
     Args:
@@ -111,7 +114,8 @@ class Batch:
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
         """The batch on a device; Lightning calls this."""
         moved = [
-            item._replace(
+            replace(
+                item,
                 rgb=item.rgb.to(device, non_blocking=non_blocking),
                 depth=None if item.depth is None else item.depth.to(device, non_blocking=non_blocking),
             )
@@ -166,7 +170,9 @@ def choose_shots(samples: DepthDataset, shots: int, per_scene: bool, seed: int) 
         groups.setdefault(samples.scene(index) if per_scene else "", []).append(index)
     for scene, members in groups.items():
         if len(members) < shots:
-            raise ValueError(f"shots {shots}: there are only {len(members)} images{f' of scene {scene}' if scene else ''}")
+            raise ValueError(
+                f"shots {shots}: there are only {len(members)} images{f' of scene {scene}' if scene else ''}"
+            )
     return Chosen(samples, sorted(index for members in groups.values() for index in members[:shots]))
 
 
@@ -243,7 +249,7 @@ class UnrepeatedSampler(DistributedSampler):
 
 
 class TrainingSampler(DistributedSampler):
-    """Deals the images to the devices in an order that depends on the seed and the epoch alone, so that training resumes exactly.
+    """Deals the images to the devices in an order that depends on the seed and the epoch alone, for exact resuming.
 
     Each index comes with the epoch, which seeds the augmentation.
 
@@ -257,7 +263,7 @@ class TrainingSampler(DistributedSampler):
     def __init__(self, dataset: Viewed, num_replicas: int, rank: int, seed: int) -> None:
         super().__init__(dataset, num_replicas=num_replicas, rank=rank, shuffle=True, seed=seed)
 
-    def __iter__(self) -> Iterator[tuple[int, int]]:  # type: ignore[override]  # see Viewed.__getitem__
+    def __iter__(self) -> Iterator[tuple[int, int]]:
         return ((index, self.epoch) for index in super().__iter__())
 
 
@@ -336,7 +342,12 @@ class DepthDataModule(LightningDataModule):
         """
         samples = self.training_samples()
         for index in torch.linspace(0, len(samples) - 1, min(count, len(samples))).round().int().tolist():
-            depth = samples[index].depth
+            try:
+                depth = samples[index].depth
+            except DataError:
+                if self.on_error == "raise":
+                    raise
+                continue
             if depth is not None:
                 scored = (depth > self.scoring.min_depth) & (depth < self.scoring.max_depth)
                 yield depth * scored, samples.scene(index)
@@ -355,7 +366,8 @@ class DepthDataModule(LightningDataModule):
             images, devices = len(self.sets[split]), self.trainer.world_size if self.trainer else 1
             if images < devices:
                 raise DataError(
-                    f"the {split} split has {images} images, fewer than the {devices} devices; use --trainer.devices {images}"
+                    f"the {split} split has {images} images, fewer than the {devices} devices; "
+                    f"use --trainer.devices {images}"
                 )
 
     def train_dataloader(self) -> DataLoader[Item | Unreadable]:

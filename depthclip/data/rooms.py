@@ -1,5 +1,7 @@
 """Rooms: a procedural data set that needs no download, drawn by `depthclip.data.raycast`."""
 
+from collections.abc import Sequence
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -7,7 +9,7 @@ import torch
 
 from depthclip.data.augment import Augment
 from depthclip.data.base import DepthDataModule, DepthDataset, Sample, Split
-from depthclip.data.raycast import Picture, draw_room, random_type
+from depthclip.data.raycast import SCENES, Picture, draw_room, random_type
 from depthclip.evaluation.protocol import Scoring, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -39,27 +41,40 @@ class RoomsDataset(DepthDataset):
         split: `train`, `val` or `test`.
         size: how many rooms.
         seed: of all rooms; another seed gives other rooms in every split.
+        types: which types of scene; None for all. The first rooms of these types are taken.
+
+    Raises:
+        ValueError: if there is no room, or no such type.
     """
 
-    def __init__(self, split: Split, size: int, seed: int = 0) -> None:
+    def __init__(self, split: Split, size: int, seed: int = 0, types: Sequence[str] | None = None) -> None:
         if size < 1:
             raise ValueError(f"{split}_size {size} must be at least 1 room")
+        if types is not None and (not types or set(types) - SCENES.keys()):
+            raise ValueError(f"{split}_types {list(types)} must be some of {', '.join(SCENES)}, or null for all")
         self.split, self.size, self.seed = split, size, seed
+        wanted = (k for k in count() if types is None or random_type(generator(split, k, seed)) in types)
+        self.rooms = list(islice(wanted, size))
 
     def __len__(self) -> int:
         return self.size
 
     def name(self, index: int) -> str:
         """What room `index` is called."""
-        return f"{self.split}/{index:05d}"
+        # the seed tells rooms apart that a folder of cached features holds
+        return (
+            f"{self.split}/{self.rooms[index]:05d}"
+            if self.seed == 0
+            else f"{self.split}-{self.seed}/{self.rooms[index]:05d}"
+        )
 
     def scene(self, index: int) -> str:
         """The type of room `index`."""
-        return random_type(generator(self.split, index, self.seed))
+        return random_type(generator(self.split, self.rooms[index], self.seed))
 
     def __getitem__(self, index: int) -> Sample:
         """The room as (3, 120, 160) uint8, its exact planar depth in 0.5 to 10 metres, and its type as the scene."""
-        drawn = room(self.split, index, self.seed)
+        drawn = room(self.split, self.rooms[index], self.seed)
         image = torch.from_numpy(drawn.rgb).permute(2, 0, 1).contiguous()
         return Sample(image, torch.from_numpy(drawn.depth), self.name(index), drawn.scene.name)
 
@@ -76,7 +91,9 @@ class Rooms(DepthDataModule):
         train_size: rooms for training and for fitted baselines.
         val_size: rooms for choices.
         test_size: rooms for figures.
-        seed: of all rooms, and of the choice of shots; the splits share no room.
+        rooms_seed: of all rooms; the splits share none.
+        train_types: which types of scene there are to train on; null for all.
+        test_types: which types of scene there are to test on; null for all.
         view: what the model sees: the name of a preset, or a View.
         scoring: which pixels count: the name of a preset, or a Scoring.
         batch_size: images a batch.
@@ -84,9 +101,10 @@ class Rooms(DepthDataModule):
         augment: what training changes in image and depth together; null for nothing.
         shots: how many training rooms are used, of each type or in all; null for all there are.
         shots_per_scene: whether `shots` counts for each type of room.
+        seed: of the choice of shots.
 
     Raises:
-        ValueError: if a size is not positive.
+        ValueError: if a size is not positive or a type unknown.
     """
 
     def __init__(
@@ -94,7 +112,9 @@ class Rooms(DepthDataModule):
         train_size: int = 400,
         val_size: int = 100,
         test_size: int = 200,
-        seed: int = 0,
+        rooms_seed: int = 0,
+        train_types: list[str] | None = None,
+        test_types: list[str] | None = None,
         view: View | str = VIEW,
         scoring: Scoring | str = "whole",
         batch_size: int = 8,
@@ -102,6 +122,7 @@ class Rooms(DepthDataModule):
         augment: Augment | None = None,
         shots: int | None = None,
         shots_per_scene: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__(
             view,
@@ -113,8 +134,12 @@ class Rooms(DepthDataModule):
             shots_per_scene=shots_per_scene,
             seed=seed,
         )
-        sizes: dict[Split, int] = {"train": train_size, "val": val_size, "test": test_size}
-        self.rooms = {split: RoomsDataset(split, size, seed) for split, size in sizes.items()}
+        self.rooms_seed = rooms_seed
+        self.rooms = {
+            "train": RoomsDataset("train", train_size, rooms_seed, train_types),
+            "val": RoomsDataset("val", val_size, rooms_seed, train_types),
+            "test": RoomsDataset("test", test_size, rooms_seed, test_types),
+        }
 
     def samples(self, split: Split) -> DepthDataset:
         """The rooms of a split."""
@@ -122,4 +147,4 @@ class Rooms(DepthDataModule):
 
     def found(self) -> dict[str, Any]:
         """What the data are, for metrics.json: the seed and how many rooms each split has."""
-        return super().found() | {"seed": self.seed}
+        return super().found() | {"seed": self.rooms_seed}

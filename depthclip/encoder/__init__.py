@@ -2,10 +2,11 @@
 
 from depthclip.encoder.features import ImageFeatures, TextEncoder, TokenEmbeddings
 from depthclip.encoder.frozen import FrozenCLIP
-from depthclip.encoder.readouts import AttentionPool, MaskCLIP, Readout, Released, Tokens
+from depthclip.encoder.readouts import AttentionPool, Crops, MaskCLIP, Readout, Released, Tokens
 
 __all__ = [
     "AttentionPool",
+    "Crops",
     "FrozenCLIP",
     "ImageFeatures",
     "MaskCLIP",

@@ -10,7 +10,8 @@ class ImageFeatures(NamedTuple):
     """What an encoder says of a batch of images.
 
     Args:
-        dense: (B, D, h, w), one feature for each patch, scaled as the readout means it (unit length, save for `released`).
+        dense: (B, D, h, w), one feature for each patch, scaled as the readout means it (unit length, save for
+            `released`).
         pooled: (B, D), unit length, one feature for the whole image as open_clip's `encode_image(normalize=True)` gives
             it; None when nobody asked for it.
     """

@@ -5,13 +5,13 @@ import logging
 import os
 import warnings
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as TF
 
 from depthclip.encoder.features import ImageFeatures
 from depthclip.encoder.readouts import Readout, readout_of
@@ -31,12 +31,13 @@ class FrozenCLIP(nn.Module):
     Parameters get no gradient, the model stays in eval mode whatever its parent does, and nothing changes its weights.
 
     Args:
-        name: a model name of open_clip's (`RN50-quickgelu`, `ViT-B-16`, `ViT-B-16-SigLIP2`, ...), or `tiny-rooms`, the small
-            one that ships with this package.
-        pretrained: a weight tag of open_clip's (downloaded by it), `bundled` for `tiny-rooms`, or a local file: OpenAI's JIT
-            archive, or `.pt`, `.bin`, `.safetensors` as open_clip saves them. null gives random weights, with a warning.
-        readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, or a class of
-            your own by class_path.
+        name: a model name of open_clip's (`RN50-quickgelu`, `ViT-B-16`, `ViT-B-16-SigLIP2`, ...), or `tiny-rooms`, the
+            small one that ships with this package.
+        pretrained: a weight tag of open_clip's (downloaded by it), `bundled` for `tiny-rooms`, or a local file: OpenAI's
+            JIT archive, or `.pt`, `.bin`, `.safetensors` as open_clip saves them. null gives random weights, with a
+            warning.
+        readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, `crops`, or a
+            class of your own by class_path.
         normalization: of the RGB values: `tower` (what the weight tag was trained with), `openai`, `imagenet`, or
             ((mean R, G, B), (std R, G, B)) in [0, 1]. A local file does not say, so there it must be given.
 
@@ -55,6 +56,9 @@ class FrozenCLIP(nn.Module):
         self.name = name
         self.pretrained = pretrained
         self.readout = readout_of(readout)
+        self.model: Any
+        self.mean: Tensor
+        self.std: Tensor
         self.model, (mean, std) = load_clip(name, pretrained, normalization)
         self.model.requires_grad_(False).eval()
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
@@ -70,8 +74,9 @@ class FrozenCLIP(nn.Module):
     def encode_image(self, rgb: Tensor, pooled: bool = False) -> ImageFeatures:
         """Dense features of images, and the pooled one when asked for.
 
-        Any height and width is taken. Where they are not multiples of the tower's stride (32 for ResNets, the patch size for
-        ViTs), the image is resized (bilinear, antialiased) to the nearest multiples, so that the patches cover all of it.
+        Any height and width is taken. Where they are not multiples of the tower's stride (32 for ResNets, the patch
+        size for ViTs), the image is resized (bilinear, antialiased) to the nearest multiples, so that the patches cover
+        all of it.
 
         Args:
             rgb: (B, 3, H, W) in [0, 1].
@@ -112,7 +117,9 @@ def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd) -
     for quick_gelu in (True, False):
         twin = quick_gelu_twin(name, quick_gelu)
         if twin != name and open_clip.is_pretrained_cfg(twin, pretrained):
-            raise ValueError(f"the weights {pretrained!r} were trained with another activation than {name}'s: use {twin}")
+            raise ValueError(
+                f"the weights {pretrained!r} were trained with another activation than {name}'s: use {twin}"
+            )
     tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
     raise ValueError(
         f"pretrained {pretrained!r} is neither a weight tag of {name} (known: {tags}) nor a file; "
@@ -144,8 +151,8 @@ def load_tag(name: str, tag: str, quick_gelu: bool) -> nn.Module:
         where = source.get("hf_hub") or source.get("url")
         reason = str(error.__cause__ or error.__context__ or error).strip().splitlines()[0]
         raise ValueError(
-            f"the weights {tag!r} of {name} could not be loaded from {where} ({reason}); fetch the file on a machine with "
-            "network and pass its path as pretrained, with normalization (openai for OpenAI's weights)"
+            f"the weights {tag!r} of {name} could not be loaded from {where} ({reason}); fetch the file on a machine "
+            "with network and pass its path as pretrained, with normalization (openai for OpenAI's weights)"
         ) from error
 
 
@@ -213,7 +220,7 @@ def normalisation_of(name: str, pretrained: str | None, normalization: str | Mea
     return OPENAI
 
 
-def tokenizer_of(name: str):  # noqa: ANN201 - open_clip's tokenizers share no type
+def tokenizer_of(name: str) -> Callable[[list[str]], Tensor]:
     """The tokenizer that belongs to a model.
 
     Raises:
@@ -230,5 +237,3 @@ def tokenizer_of(name: str):  # noqa: ANN201 - open_clip's tokenizers share no t
             f"the tokenizer of {name} could not be downloaded ({str(error).splitlines()[0]}); "
             "run once with network, or choose a model with open_clip's own tokenizer"
         ) from error
-
-

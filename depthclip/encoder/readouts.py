@@ -1,14 +1,26 @@
 """How an image tower is read densely: one small class each.
 
-A readout turns normalised images into one feature a patch. To try a new one, subclass `Readout`, name the towers it fits and
-write `dense`; YAML names it by `class_path`.
+A readout turns normalised images into one feature a patch. To try a new one, subclass `Readout`, name the towers it
+fits and write `dense`; YAML names it by `class_path`.
 """
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as TF
 
 from depthclip.encoder.features import ImageFeatures
-from depthclip.encoder.towers import ConvTower, MAPTower, ResNetTower, Tower, Trunk, ViTTower, to_map
+from depthclip.encoder.towers import (
+    ConvTower,
+    MAPTower,
+    ResNetTower,
+    TimmTower,
+    Tower,
+    Trunk,
+    ViTTower,
+    to_map,
+    to_multiples,
+)
 
 
 class Readout(nn.Module):
@@ -41,7 +53,7 @@ class Readout(nn.Module):
 
 
 class Released(Readout):
-    """What DepthCLIP's released code reads: layer4, unit length over its C channels, then nearest-resampled to D of them.
+    """What DepthCLIP's released code reads: layer4, unit length over its C channels, nearest-resampled to D of them.
 
     RN50 keeps every second channel; the features are neither in CLIP's joint space nor of unit length
     (Adonis-galaxy/DepthCLIP, monoclip.py).
@@ -49,7 +61,7 @@ class Released(Readout):
 
     towers = (ResNetTower,)
 
-    def dense(self, tower: ResNetTower, trunk: Trunk) -> Tensor:
+    def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
         channels_last = F.normalize(trunk.values, dim=1).flatten(2).mT
         kept = F.interpolate(channels_last, size=tower.output_dim, mode="nearest")
         return to_map(kept, trunk.grid)
@@ -60,7 +72,8 @@ class AttentionPool(Readout):
 
     towers = (ResNetTower,)
 
-    def dense(self, tower: ResNetTower, trunk: Trunk) -> Tensor:
+    def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
+        assert isinstance(tower, ResNetTower)  # check() saw to it
         return F.normalize(tower.attend_patches(trunk.values), dim=1)
 
 
@@ -83,6 +96,7 @@ class MaskCLIP(Readout):
             value = F.linear(block.ln_1(trunk.values), weight, bias)
             values = to_map(tower.project(block.ls_1(block.attn.out_proj(value))), trunk.grid)
         else:
+            assert isinstance(tower, TimmTower)  # check() saw to it
             values = tower.pool_each(trunk)
         return F.normalize(values, dim=1)
 
@@ -96,8 +110,51 @@ class Tokens(Readout):
         if isinstance(tower, ViTTower):
             values = to_map(tower.project(tower.last_block(trunk.values)), trunk.grid)
         else:
+            assert isinstance(tower, TimmTower)  # check() saw to it
             values = tower.pool_each(trunk)
         return F.normalize(values, dim=1)
+
+
+class Crops(Readout):
+    """Every patch is cut out, resized to the tower's own resolution and encoded as an image of its own.
+
+    The patches are centred on the cells of a grid of `stride` pixels; at the border the image is continued by its outermost
+    pixels. An image whose sides are no multiples of the stride is resized to the nearest multiples first.
+
+    Args:
+        patch: side of a patch in pixels of what the model sees.
+        stride: pixels from one patch to the next, at most `patch` and of the same parity.
+        batch: patches encoded at a time.
+
+    Raises:
+        ValueError: if the sizes do not fit each other.
+    """
+
+    def __init__(self, patch: int = 64, stride: int = 32, batch: int = 256) -> None:
+        super().__init__()
+        if not 0 < stride <= patch or (patch - stride) % 2:
+            raise ValueError(f"stride {stride} must be at most patch {patch}, and both even or both odd")
+        if batch < 1:
+            raise ValueError(f"batch {batch} must be at least 1 patch")
+        self.patch, self.stride, self.batch = patch, stride, batch
+
+    def forward(self, tower: Tower, images: Tensor, pooled: bool = False) -> ImageFeatures:
+        """Normalised images (B, 3, H, W) to dense features; the pooled one is an extra pass over the whole image."""
+        images = to_multiples(images, self.stride)
+        margin = (self.patch - self.stride) // 2
+        grid = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
+        patches = F.unfold(F.pad(images, (margin,) * 4, mode="replicate"), self.patch, stride=self.stride)
+        patches = patches.mT.reshape(-1, 3, self.patch, self.patch)
+        pools = [tower.pool(tower.trunk(self.own_size(part, tower))) for part in patches.split(self.batch)]
+        dense = to_map(F.normalize(torch.cat(pools), dim=-1).unflatten(0, (len(images), -1)), grid)
+        if not pooled:
+            return ImageFeatures(dense)
+        return ImageFeatures(dense, F.normalize(tower.pool(tower.trunk(tower.fit(images))), dim=-1))
+
+    def own_size(self, patches: Tensor, tower: Tower) -> Tensor:
+        """Patches (N, 3, p, p) at the resolution at which CLIP was trained."""
+        same = tower.native == (self.patch, self.patch)
+        return patches if same else TF.resize(patches, list(tower.native), antialias=True)
 
 
 READOUTS: dict[str, type[Readout]] = {
@@ -105,6 +162,7 @@ READOUTS: dict[str, type[Readout]] = {
     "attention_pool": AttentionPool,
     "maskclip": MaskCLIP,
     "tokens": Tokens,
+    "crops": Crops,
 }
 
 

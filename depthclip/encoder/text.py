@@ -1,6 +1,7 @@
 """The frozen text tower: features of sentences, and of token embeddings with the gradients kept."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from open_clip import CLIP, CustomTextCLIP
@@ -14,8 +15,8 @@ from depthclip.encoder.features import TokenEmbeddings
 class CLIPText:
     """open_clip's text tower behind the `TextEncoder` protocol.
 
-    Sentences are encoded once and remembered. Where the tower is causal, tokens after the end of the longest sentence cannot
-    change anything and are not computed.
+    Sentences are encoded once and remembered. Where the tower is causal, tokens after the end of the longest sentence
+    cannot change anything and are not computed.
 
     Args:
         model: open_clip's model.
@@ -27,7 +28,7 @@ class CLIPText:
         self._tokenizer = tokenizer
         self._known: dict[str, Tensor] = {}
         if isinstance(model, CLIP):
-            self._tower: nn.Module | None = model
+            self._tower: Any = model
             self._pool_type = model.text_pool_type
         elif isinstance(getattr(model, "text", None), TextTransformer):
             self._tower = model.text
@@ -60,11 +61,11 @@ class CLIPText:
             return self.encode_embeddings(self.embed(texts))
         return self._model.encode_text(self._tokenizer(texts).to(self.device), normalize=True)
 
-    def _is_native(self, tower: nn.Module) -> bool:
+    def _is_native(self, tower: Any) -> bool:
         plain = getattr(tower, "cls_emb", None) is None and not getattr(tower, "use_pad_mask", False)
         return plain and self._pool_type in ("argmax", "eos", "last", "first")
 
-    def _native(self) -> nn.Module:
+    def _native(self) -> Any:
         if self._tower is None or not self._is_native(self._tower):
             kind = type(getattr(self._model, "text", self._model)).__name__
             raise ValueError(
@@ -85,7 +86,7 @@ class CLIPText:
             ends = ids.argmax(-1)
         elif self._pool_type == "eos":
             eos = tower.text_eos_id if isinstance(tower, CLIP) else tower.eos_id
-            ends = (ids == eos).int().argmax(-1)
+            ends = ids.eq(eos).int().argmax(-1)
         else:
             ends = torch.full((len(ids),), 0 if self._pool_type == "first" else ids.shape[1] - 1, device=ids.device)
         if tower.attn_mask is not None:

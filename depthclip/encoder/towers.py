@@ -1,11 +1,11 @@
 """The image towers of open_clip, run at any image size and split where a dense readout needs to look inside.
 
-A tower runs the unmodified layers up to the point at which readouts differ (`trunk`), and from there to the pooled feature
-that open_clip's own `encode_image` gives (`pool`). Position tables are resampled from the pristine ones at every call and the
-layers themselves are never changed, so that one size leaves no trace in the next.
+A tower runs the unmodified layers up to the point at which readouts differ (`trunk`), and from there to the pooled
+feature that open_clip's own `encode_image` gives (`pool`). Position tables are resampled from the pristine ones at
+every call and the layers themselves are never changed, so that one size leaves no trace in the next.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from open_clip.modified_resnet import ModifiedResNet
@@ -36,6 +36,12 @@ def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
     return tokens[:, -height * width :].unflatten(1, (height, width)).permute(0, 3, 1, 2)
 
 
+def to_multiples(images: Tensor, stride: int) -> Tensor:
+    """Images (B, 3, H, W) at the nearest multiples of a stride; those that are multiples already are not touched."""
+    size = [max(1, round(side / stride)) * stride for side in images.shape[-2:]]
+    return images if list(images.shape[-2:]) == size else TF.resize(images, size, antialias=True)
+
+
 class Tower(nn.Module):
     """A frozen image tower.
 
@@ -43,21 +49,19 @@ class Tower(nn.Module):
         kind: what users call such a tower, for messages.
         stride: pixels from one patch to the next.
         native: (height, width) at which CLIP was trained.
+        output_dim: D, the size of the joint space.
     """
 
-    def __init__(self, kind: str, stride: int, native: tuple[int, int]) -> None:
+    def __init__(self, kind: str, stride: int, native: tuple[int, int], output_dim: int | None = None) -> None:
         super().__init__()
+        self.output_dim = output_dim
         self.kind = kind
         self.stride = stride
         self.native = native
 
     def fit(self, images: Tensor) -> Tensor:
-        """Resizes (B, 3, H, W) to the nearest multiple of the stride, so that the patches cover the whole image.
-
-        Sizes that are multiples already are not touched.
-        """
-        size = [max(1, round(side / self.stride)) * self.stride for side in images.shape[-2:]]
-        return images if list(images.shape[-2:]) == size else TF.resize(images, size, antialias=True)
+        """Resizes (B, 3, H, W) to the nearest multiples of the stride, so that the patches cover the whole image."""
+        return to_multiples(images, self.stride)
 
     def trunk(self, images: Tensor) -> Trunk:
         """Normalised images (B, 3, H, W), H and W multiples of the stride, to the features that readouts start from."""
@@ -73,9 +77,8 @@ class ResNetTower(Tower):
 
     def __init__(self, visual: ModifiedResNet) -> None:
         side = visual.image_size
-        super().__init__("ResNet", stride=32, native=(side, side))
-        self.visual = visual
-        self.output_dim = visual.output_dim
+        super().__init__("ResNet", stride=32, native=(side, side), output_dim=visual.output_dim)
+        self.visual: Any = visual
         self.attend_mean = self._attention_pool("token")
         self.attend_patches = self._attention_pool("")
 
@@ -99,7 +102,7 @@ class ResNetTower(Tower):
 
     def trunk(self, images: Tensor) -> Trunk:
         (values,) = self.visual.forward_intermediates(images, indices=1, intermediates_only=True)["image_intermediates"]
-        return Trunk(values, tuple(values.shape[-2:]))
+        return Trunk(values, (values.shape[-2], values.shape[-1]))
 
     def pool(self, trunk: Trunk) -> Tensor:
         return self.attend_mean(trunk.values)
@@ -114,12 +117,12 @@ class ViTTower(Tower):
                 "the model's image tower ends in CoCa's attentional pooler, which no readout fits; "
                 "choose a CLIP, SigLIP or ConvNeXt model"
             )
-        super().__init__("ViT", stride=visual.patch_size[0], native=tuple(visual.image_size))
-        self.visual = visual
-        self.output_dim = visual.output_dim
+        height, width = visual.image_size
+        super().__init__("ViT", visual.patch_size[0], (height, width), visual.output_dim)
+        self.visual: Any = visual
 
     @property
-    def last_block(self) -> nn.Module:
+    def last_block(self) -> Any:
         """The block in which dense readouts differ."""
         return self.visual.transformer.resblocks[-1]
 
@@ -152,9 +155,10 @@ class ViTTower(Tower):
 class TimmTower(Tower):
     """A timm image tower: `trunk` is its final feature map or tokens, `pool` its head and open_clip's projection."""
 
-    def __init__(self, visual: TimmModel, kind: str, stride: int) -> None:
-        super().__init__(kind, stride, tuple(visual.image_size))
-        self.visual = visual
+    def __init__(self, visual: Any, kind: str, stride: int) -> None:
+        height, width = visual.image_size
+        super().__init__(kind, stride, (height, width))
+        self.visual: Any = visual
 
     def pool(self, trunk: Trunk) -> Tensor:
         return self.visual.head(self.visual.trunk.forward_head(trunk.values))
@@ -172,7 +176,7 @@ class TimmTower(Tower):
 class MAPTower(TimmTower):
     """timm's vision transformers with an attention-pool (MAP) head: SigLIP and SigLIP 2."""
 
-    def __init__(self, visual: TimmModel) -> None:
+    def __init__(self, visual: Any) -> None:
         trunk = visual.trunk
         super().__init__(visual, "MAP", stride=trunk.patch_embed.patch_size[0])
         # what timm's own dynamic_img_size=True sets: positions are resampled at every call
@@ -193,12 +197,12 @@ class MAPTower(TimmTower):
 class ConvTower(TimmTower):
     """timm's convolutional towers with a norm-and-project head: ConvNeXt."""
 
-    def __init__(self, visual: TimmModel) -> None:
+    def __init__(self, visual: Any) -> None:
         super().__init__(visual, "ConvNeXt", stride=visual.trunk.feature_info[-1]["reduction"])
 
     def trunk(self, images: Tensor) -> Trunk:
         values = self.visual.trunk.forward_features(images)
-        return Trunk(values, tuple(values.shape[-2:]))
+        return Trunk(values, (values.shape[-2], values.shape[-1]))
 
     def cells(self, trunk: Trunk) -> Tensor:
         return trunk.values.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]
@@ -214,10 +218,10 @@ def tower_of(visual: nn.Module) -> Tower:
         return ResNetTower(visual)
     if isinstance(visual, VisionTransformer):
         return ViTTower(visual)
-    if isinstance(visual, TimmModel) and isinstance(visual.trunk, TimmVisionTransformer):
-        if isinstance(visual.trunk.attn_pool, AttentionPoolLatent):
-            return MAPTower(visual)
-    if isinstance(visual, TimmModel) and isinstance(visual.trunk, ConvNeXt):
+    trunk = visual.trunk if isinstance(visual, TimmModel) else None
+    if isinstance(trunk, TimmVisionTransformer) and isinstance(trunk.attn_pool, AttentionPoolLatent):
+        return MAPTower(visual)
+    if isinstance(trunk, ConvNeXt):
         return ConvTower(visual)
     raise ValueError(
         f"the model's image tower ({type(visual).__name__}) has no dense readout; "

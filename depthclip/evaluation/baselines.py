@@ -18,7 +18,7 @@ def random_depth(size: tuple[int, int], max_depth: float, index: int) -> Tensor:
 
 
 class BestConstant(Metric):
-    """The constant depth that is best on the very images it is scored on, found for each error by itself: an oracle.
+    """The constant depth that is best on the very images it is scored on, for each error by itself: an oracle.
 
     Every constant of a fine grid is scored on every image, exactly, by sorting the truth once.
 
@@ -56,7 +56,7 @@ class BestConstant(Metric):
 def constant_errors(constants: Tensor, truth: Tensor) -> Tensor:
     """The errors of C constants on depths (N,), (C, 9) float64 in the order of `ERRORS`.
 
-    Sums over the pixels below a constant come from cumulative sums over the sorted truth, so that a constant costs a look-up.
+    Sums over the pixels below a constant come from cumulative sums over the sorted truth: a constant costs a look-up.
     """
     g = truth.double().sort().values
     c, n = constants.double(), len(g)
@@ -109,7 +109,7 @@ class Fitted(NamedTuple):
 def fit_baselines(depths: Iterable[Tensor], size: tuple[int, int] = (60, 80)) -> Fitted:
     """Fits the constant and the per-pixel median map to training depths, each (H, W) in metres, 0 = invalid.
 
-    The map is kept on a grid of `size`, whatever the sizes of the maps; a place that no map measured takes the constant.
+    The map is kept on a grid of `size`, whatever the sizes of the maps; a place that none measured takes the constant.
 
     Raises:
         ValueError: if there is no valid depth.

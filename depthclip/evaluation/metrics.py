@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -30,8 +30,8 @@ def higher_is_better(error: str) -> bool:
 def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
     """The errors of one image in the order of `ERRORS`, (V, 9) float64.
 
-    With p the prediction, g the truth and d = ln p - ln g over the pixels that count: abs_rel = mean |p - g| / g; sq_rel =
-    mean (p - g)^2 / g; rmse = sqrt mean (p - g)^2; rmse_log = sqrt mean d^2; log10 = mean |d| / ln 10; silog =
+    With p the prediction, g the truth and d = ln p - ln g over the pixels that count: abs_rel = mean |p - g| / g;
+    sq_rel = mean (p - g)^2 / g; rmse = sqrt mean (p - g)^2; rmse_log = sqrt mean d^2; log10 = mean |d| / ln 10; silog =
     100 sqrt(mean d^2 - (mean d)^2); delta_i = share of max(p/g, g/p) < 1.25^i.
 
     Args:
@@ -65,7 +65,8 @@ def _errors(p: Tensor, g: Tensor, log_g: Tensor) -> Tensor:
     )
 
 
-class Result(NamedTuple):
+@dataclass(frozen=True)
+class Result:
     """The errors of a test run.
 
     Args:
@@ -104,8 +105,8 @@ class Result(NamedTuple):
 class DepthErrors(Metric):
     """Collects the errors of every image, for several predictions at once.
 
-    The state is one float64 row an image with its place in the data set, so that the result does not depend on the batch size,
-    the number of devices or the order in which they finish.
+    The state is one float64 row an image with its place in the data set, so that the result does not depend on the
+    batch size, the number of devices or the order in which they finish.
 
     Args:
         names: what the V predictions are called.

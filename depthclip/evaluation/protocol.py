@@ -36,8 +36,8 @@ class View:
     """What the model sees of an image, and how its coarse map becomes depth for the pixels it saw.
 
     Args:
-        crop: (top, left, bottom, right) in pixels; `kb` for KITTI's 352 x 1216 at the bottom centre; `2:1` for the centre of a
-            portrait image, twice as wide as high; null for the whole image.
+        crop: (top, left, bottom, right) in pixels; `kb` for KITTI's 352 x 1216 at the bottom centre; `2:1` for the
+            centre of a portrait image, twice as wide as high; null for the whole image.
         size: (height, width) to which the crop is resized, bilinear and antialiased; null keeps its size.
         max_side: where no size is given, crops whose longer side exceeds this are reduced to it, in pixels.
         mirror: whether the depth of the mirrored image, mirrored back, is averaged in.
@@ -67,7 +67,9 @@ class View:
         else:
             box = Box(*self.crop)
         if not box.within(height, width):
-            raise ValueError(f"view.crop {self.crop} does not fit an image of {height} x {width}; set it for these images")
+            raise ValueError(
+                f"view.crop {self.crop} does not fit an image of {height} x {width}; set it for these images"
+            )
         return box
 
     def see(self, image: Tensor) -> Tensor:
@@ -96,10 +98,11 @@ class Scoring:
     Args:
         min_depth: in metres.
         max_depth: in metres, the cap.
-        crop: (top, left, bottom, right) in pixels of the truth; `garg` or `eigen` for KITTI's, as fractions of the truth's size;
-            null for all of it.
+        crop: (top, left, bottom, right) in pixels of the truth; `garg` or `eigen` for KITTI's, as fractions of the
+            truth's size; null for all of it.
         resample: how a prediction is brought to the truth's size where they differ: `bilinear` or `nearest`.
-        median_scaling: whether each prediction is scaled by median(truth) / median(prediction), for methods without scale.
+        median_scaling: whether each prediction is scaled by median(truth) / median(prediction), for methods without
+            scale.
     """
 
     min_depth: float = 1e-3
@@ -110,7 +113,9 @@ class Scoring:
 
     def __post_init__(self) -> None:
         if not 0 <= self.min_depth < self.max_depth:
-            raise ValueError(f"scoring from {self.min_depth} to {self.max_depth} m must be an ascending range of depths")
+            raise ValueError(
+                f"scoring from {self.min_depth} to {self.max_depth} m must be an ascending range of depths"
+            )
 
     def box(self, height: int, width: int) -> Box:
         """Where the crop lies in a truth of that size."""

@@ -1,0 +1,255 @@
+"""Learned prompts: what the frozen text tower makes of them, for every kind of tower."""
+
+import json
+
+import open_clip
+import pytest
+import torch
+from torch.nn import functional as F
+
+from depthclip.encoder.features import ImageFeatures
+from depthclip.encoder.text import CLIPText
+from depthclip.head import (
+    Adapter,
+    Bins,
+    ConditionalContext,
+    DepthHead,
+    LearnedContext,
+    LearnedWords,
+    LinearBins,
+    Mirror,
+    Prompts,
+)
+from depthclip.head.prompts import centre
+
+VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
+TEXT = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
+SIGLIP = {"no_causal_mask": True, "pool_type": "last", "proj_bias": True}
+TOWERS = {
+    "clip": {"text_cfg": TEXT},
+    "custom": {"text_cfg": TEXT, "custom_text": True},
+    "custom-eos": {"text_cfg": TEXT | {"pool_type": "eos", "eos_id": 49407}, "custom_text": True},
+    "bidirectional": {"text_cfg": TEXT | SIGLIP, "custom_text": True},
+}
+REFUSED = {"class-token": {"text_cfg": TEXT | {"embed_cls": True}, "custom_text": True}}
+CONTEXT = "{context:4} {distance}."
+WORDS = ["close", "extremely far away", "unseen"]
+
+
+@pytest.fixture(scope="module")
+def make(tmp_path_factory):
+    """Makes a tower of a kind: (open_clip's model, its tokenizer, our view of its text side)."""
+    folder, made = tmp_path_factory.mktemp("text"), {}
+
+    def tower(kind):
+        if kind not in made:
+            path = folder / f"text-{kind}.json"
+            path.write_text(json.dumps({"embed_dim": 24, "vision_cfg": VISION} | (TOWERS | REFUSED)[kind]))
+            open_clip.add_model_config(path)
+            torch.manual_seed(1)
+            model = open_clip.create_model(path.stem, pretrained=None).requires_grad_(False).eval()
+            tokenizer = open_clip.get_tokenizer(path.stem)
+            if kind == "bidirectional":
+                tokenizer = without_start(tokenizer)
+            made[kind] = model, tokenizer, CLIPText(model, tokenizer)
+        return made[kind]
+
+    return tower
+
+
+@pytest.fixture(params=TOWERS)
+def tower(make, request):
+    """Each supported kind of tower."""
+    return make(request.param)
+
+
+def without_start(tokenizer):
+    """Sentences without a start token, padded to the full length, as SigLIP's tokenizers give them."""
+    return lambda texts: F.pad(tokenizer(texts)[:, 1:], (0, 1))
+
+
+def by_open_clip(tower, sentences):
+    """What open_clip's own encode_text says, without our path."""
+    model, tokenizer, _ = tower
+    with torch.no_grad():
+        return model.encode_text(tokenizer(sentences), normalize=True)
+
+
+def test_embeddings_give_what_encode_text_gives(tower):
+    sentences = ["This object is far", "a photo of a very large room, unseen", ""]
+    text = tower[2]
+    torch.testing.assert_close(text.encode_embeddings(text.embed(sentences)), by_open_clip(tower, sentences))
+    torch.testing.assert_close(text.encode(sentences), by_open_clip(tower, sentences))
+
+
+def test_causal_towers_stop_at_the_longest_sentence(make):
+    lengths = {kind: make(kind)[2].embed(["far", "very far"]).values.shape[1] for kind in TOWERS}
+    assert lengths == {"clip": 4, "custom": 4, "custom-eos": 4, "bidirectional": 24}
+
+
+@pytest.mark.parametrize("per_word", [False, True])
+def test_a_phrase_as_context_is_that_sentence(tower, per_word):
+    prompts = LearnedContext(WORDS, CONTEXT, phrase="a photo of a", per_word=per_word)
+    expected = by_open_clip(tower, [f"a photo of a {word}." for word in WORDS])
+    torch.testing.assert_close(prompts(tower[2]), expected)
+    assert prompts.context.shape == ((3, 4, 32) if per_word else (4, 32))
+
+
+def test_context_around_the_word_keeps_its_order(tower):
+    prompts = LearnedContext(WORDS, "{context:2} {distance} {context:2}.", phrase="a photo of a")
+    torch.testing.assert_close(prompts(tower[2]), by_open_clip(tower, [f"a photo {word} of a." for word in WORDS]))
+
+
+def test_learned_words_that_are_words_are_those_words(tower):
+    text = tower[2]
+    prompts = LearnedWords(3, "{context:2} object appears to be {distance:2}")
+    prompts.prepare(text)
+    spoken = ["extremely far", "very close", "not seen"]
+    embedded = {word: by_token(text, word) for word in (*" ".join(spoken).split(), "this", "small")}
+    with torch.no_grad():
+        prompts.context.copy_(torch.stack([embedded["this"], embedded["small"]]))
+        prompts.tokens.copy_(torch.stack([torch.stack([embedded[w] for w in pair.split()]) for pair in spoken]))
+    expected = by_open_clip(tower, [f"this small object appears to be {pair}" for pair in spoken])
+    torch.testing.assert_close(prompts(text), expected)
+
+
+def by_token(text, word):
+    """The embedding of a word that is one token: where "far" and the word differ."""
+    one, other = text.embed([word]).values[0], text.embed(["table"]).values[0]
+    return one[(one != other).any(-1)][0]
+
+
+def test_mirror_is_nothing_but_learned_tokens(tower):
+    text = tower[2]
+    mirror = Mirror(3, tokens=5)
+    mirror.prepare(text)
+    with torch.no_grad():
+        mirror.tokens.copy_(by_token(text, "far").expand(3, 5, -1))
+    torch.testing.assert_close(mirror(text), by_open_clip(tower, ["far far far far far"] * 3))
+
+
+def test_conditional_context_starts_as_learned_context_and_then_looks_at_the_image(tower):
+    text, pooled = tower[2], F.normalize(torch.randn(2, 24), dim=-1)
+    prompts = ConditionalContext(WORDS, CONTEXT)
+    start = prompts(text, pooled)
+    expected = by_open_clip(tower, [f"a photo of a {word}." for word in WORDS])
+    torch.testing.assert_close(start, expected.expand(2, 3, -1))
+    torch.nn.init.normal_(prompts.net[-1].weight)
+    apart = prompts(text, pooled)
+    assert not torch.allclose(apart[0], apart[1])
+    for k in range(2):  # each image as if it were alone
+        torch.testing.assert_close(prompts(text, pooled[k : k + 1])[0], apart[k])
+
+
+LEARNERS = {
+    "context": lambda: LearnedContext(WORDS, CONTEXT),
+    "words": lambda: LearnedWords(3),
+    "1o2d": lambda: LearnedWords(3, "{context:1} object {context:2} {distance}"),
+    "conditional": lambda: ConditionalContext(WORDS),
+    "mirror": lambda: Mirror(3, 4),
+}
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_half_precision_changes_little(make, learner):
+    text = make("clip")[2]
+    prompts, pooled = LEARNERS[learner](), F.normalize(torch.randn(2, 24), dim=-1)
+    full = prompts(text, pooled)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = prompts(text, pooled)
+    torch.testing.assert_close(half.float(), full, rtol=0, atol=0.05)
+
+
+@pytest.mark.parametrize("learner", LEARNERS)
+def test_all_parameters_learn_and_the_tower_does_not(make, learner):
+    model, _, text = make("clip")
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    torch.manual_seed(0)
+    head = DepthHead(LEARNERS[learner](), Bins([1, 2, 4]), learn_temperature=True, adapter=Adapter(2), logit_scale=10)
+    head.prepare(text)
+    features = ImageFeatures(F.normalize(torch.randn(2, 24, 3, 4), dim=1), F.normalize(torch.randn(2, 24), dim=-1))
+    optimizer = torch.optim.AdamW(head.parameters(), lr=2e-3)
+    losses = []
+    for _ in range(5):
+        loss = (head(features, text).depth - 1.5).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    assert all(parameter.grad.abs().sum() > 0 for parameter in head.parameters())
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_features_are_remembered_until_a_parameter_changes(make):
+    text = make("clip")[2]
+    prompts = LearnedWords(3)
+    prompts.prepare(text)
+    with torch.inference_mode():
+        first = prompts(text)
+        assert prompts(text) is first
+    with torch.no_grad():
+        assert torch.equal(prompts(text), first)
+    assert prompts(text).requires_grad  # remembered features never stand in for learned ones
+    prompts.load_state_dict({"tokens": prompts.tokens + 1})
+    with torch.no_grad():
+        assert not torch.allclose(prompts(text), first)
+
+
+def test_prepare_twice_changes_nothing(make):
+    text = make("clip")[2]
+    head = DepthHead(LearnedWords(7), Bins(), adapter=Adapter())
+    head.prepare(text)
+    before = {key: value.clone() for key, value in head.state_dict().items()}
+    assert set(before) == {"prompts.tokens", "adapter.up", "adapter.down"}
+    head.prepare(text)
+    assert all(torch.equal(value, before[key]) for key, value in head.state_dict().items())
+
+
+def test_what_a_checkpoint_of_256_words_holds(make):
+    head = DepthHead(LearnedWords(256), LinearBins(256))
+    head.prepare(make("clip")[2])
+    assert {key: tuple(value.shape) for key, value in head.state_dict().items()} == {"prompts.tokens": (256, 1, 32)}
+
+
+def test_centred(make):
+    text = make("clip")[2]
+    plain, centred = LearnedWords(3), LearnedWords(3, centred=True)
+    plain.prepare(text), centred.prepare(text)
+    centred.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(centred(text), centre(plain(text)))
+
+
+def test_adapter_and_learned_temperature_start_as_if_they_were_not_there(make):
+    text = make("clip")[2]
+    features = ImageFeatures(torch.randn(1, 24, 2, 2))
+    plain = DepthHead(Prompts(), Bins(), temperature=0.3)
+    learns = DepthHead(Prompts(), Bins(), temperature=0.3, learn_temperature=True, adapter=Adapter(3))
+    learns.prepare(text)
+    torch.testing.assert_close(learns(features, text).logits, plain(features, text).logits)
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_other_towers_are_refused_by_name(make, kind):
+    with pytest.raises(ValueError, match="TextTransformer cannot be run from token embeddings"):
+        LearnedWords(3).prepare(make(kind)[2])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda text: LearnedWords(1), "count 1 must be at least two words"),
+        (lambda text: LearnedWords(3, "no blank"), "must have {distance}"),
+        (lambda text: LearnedWords(3, "{distance:two}"), "must say how many vectors"),
+        (lambda text: LearnedContext(WORDS, "It is {distance}"), "has nothing to learn"),
+        (lambda text: LearnedContext(WORDS, "{context:0} {distance}"), "must say how many vectors"),
+        (lambda text: LearnedContext(WORDS, "{object} {context:2} {distance}"), "no field in braces other than"),
+        (lambda text: LearnedContext(WORDS, CONTEXT, phrase="a photo").prepare(text), "must have 4 tokens"),
+        (lambda text: LearnedWords(3, "{context:30} {distance}").prepare(text), "too long for the text tower"),
+        (lambda text: Adapter(0), "rank 0 must be at least 1"),
+    ],
+)
+def test_errors_name_the_argument(make, wrong, message):
+    with pytest.raises(ValueError, match=message):
+        wrong(make("clip")[2])

@@ -1,0 +1,139 @@
+"""The pretraining of tiny-rooms: captions, a few steps, and the weights in the package."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from depthclip.data.raycast import Surface
+from depthclip.encoder import FrozenCLIP
+from depthclip.head.prompts import WORDS
+from experiments.choose_rooms import ask, encode, read, score, score_baselines
+from experiments.pretrain_rooms import Batches, Pretraining, Recipe, draw_rooms, look_up, pretrain, schedule
+from experiments.room_captions import (
+    DISTANCES,
+    HELD_OUT_DISTANCES,
+    HELD_OUT_TEMPLATES,
+    Caption,
+    CaptionWriter,
+    agreement,
+)
+
+QUICK = Recipe(steps=20, rooms=16, crop_images=4, crops=4, dense_images=2, cells=12)
+BOX = Surface("box", "red", "striped")
+BALL = Surface("ball", "blue", "plain")
+
+
+@pytest.fixture(scope="module")
+def captions() -> list[Caption]:
+    writer, rng = CaptionWriter(), np.random.default_rng(0)
+    return [writer.write(rng, float(rng.uniform(0.5, 10)), (BOX, BALL)[i % 2]) for i in range(6000)]
+
+
+def test_held_out_sentences_never_occur(captions: list[Caption]) -> None:
+    texts = [caption.text.lower() for caption in captions]
+    for words in HELD_OUT_DISTANCES:
+        assert not any(re.search(rf"\b{words}\b", text) for text in texts), words
+    for template in HELD_OUT_TEMPLATES:
+        pattern = re.escape(template.lower()).replace(r"\{distance\}", ".+").replace(r"\{object\}", ".+")
+        assert not any(re.fullmatch(pattern, text) for text in texts), template
+
+
+def test_held_out_sentences_are_made_of_known_words(captions: list[Caption]) -> None:
+    known = {word for caption in captions for word in re.findall(r"\w+", caption.text.lower())}
+    held_out = " ".join([*HELD_OUT_DISTANCES, *HELD_OUT_TEMPLATES]).lower()
+    assert set(re.findall(r"\w+", held_out)) - {"distance", "object"} <= known
+
+
+def test_captions_tell_the_depth(captions: list[Caption]) -> None:
+    writer, rng = CaptionWriter(), np.random.default_rng(1)
+    told = [writer.write(rng, 4.5, BOX).metres for _ in range(400)]
+    assert np.nanmedian(told) == pytest.approx(4.5, rel=0.1)
+    assert {"giant", "unseen", "very close", "medium", "very far"} <= set(DISTANCES)
+    assert any("about two metres away" in caption.text for caption in captions)
+
+
+def test_agreement_by_hand() -> None:
+    told = [
+        Caption("", 2.0, "", "", ""),
+        Caption("", float("nan"), "box", "", ""),
+        Caption("", 2.0, "", "blue", ""),
+        Caption("", 8.0, "", "", ""),
+    ]
+    true = agreement(told, [2.0, 2.0], [BOX, BALL])
+    expected = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]])
+    torch.testing.assert_close(true, expected, atol=1e-6, rtol=0)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[float], Path]:
+    out = tmp_path_factory.mktemp("run")
+    return pretrain(QUICK, out, resume=False, save_every=8)[1], out
+
+
+def test_few_steps_lower_the_loss(run: tuple[list[float], Path]) -> None:
+    losses, _ = run
+    assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.2
+
+
+def test_same_seed_same_losses_and_resuming_goes_on_exactly(run: tuple[list[float], Path], tmp_path: Path) -> None:
+    losses, _ = run
+    batches = Batches(draw_rooms("train", QUICK.rooms, QUICK.seed), QUICK)
+    first = Pretraining(QUICK)
+    assert [first.step(batches) for _ in range(3)] == losses[:3]
+    first.save(tmp_path / "half.pt")
+    resumed = Pretraining(QUICK)
+    resumed.load(tmp_path / "half.pt")
+    assert [resumed.step(batches) for _ in range(2)] == losses[3:5]
+
+
+def test_resuming_with_another_recipe_says_so(run: tuple[list[float], Path]) -> None:
+    other = Pretraining(QUICK._replace(crops=3))
+    with pytest.raises(ValueError, match="resume with the same arguments"):
+        other.load(run[1] / "pretraining.pt")
+
+
+def test_another_length_is_noted_where_it_makes_a_difference(run: tuple[list[float], Path]) -> None:
+    longer = Pretraining(QUICK._replace(steps=40))
+    longer.load(run[1] / "pretraining.pt")  # written after the fall began
+    assert longer.lengths == {0: 20, longer.done: 40}
+
+
+def test_batches_speak_of_the_points_they_hold() -> None:
+    pictures = draw_rooms("train", QUICK.rooms, QUICK.seed)
+    batch = Batches(pictures, QUICK)(0)
+    points = QUICK.crop_images * QUICK.crops + QUICK.dense_images * QUICK.cells
+    assert batch.crops.shape == (16, 3, 64, 64)
+    assert batch.images.shape == (2, 3, 256, 320)
+    assert batch.tokens.shape == (points, 24)
+    assert batch.truth.shape == (points, points)
+    assert (batch.truth.diagonal() > 0.05).all()
+    depth, _ = look_up(pictures[0], 0, 319)
+    assert depth == pytest.approx(float(pictures[0].depth[0, 159]))
+
+
+def test_shorter_schedule_agrees_until_the_fall() -> None:
+    assert [schedule(step, 100) for step in range(60)] == [schedule(step, 200) for step in range(60)]
+    assert schedule(0, 1000) < 0.05
+    assert schedule(500, 1000) == 1.0
+    assert schedule(1000, 1000) == 0.0
+
+
+def test_weights_load_as_any_other(run: tuple[list[float], Path]) -> None:
+    encoder = FrozenCLIP("tiny-rooms", str(run[1] / "tiny-rooms.safetensors"), "maskclip", "openai")
+    assert encoder.encode_image(torch.rand(1, 3, 256, 320)).dense.shape == (1, 64, 8, 10)
+    assert (run[1] / "tiny-rooms.safetensors").stat().st_size < 10e6
+
+
+def test_bundled_weights_read_depth_and_sentences_they_never_saw() -> None:
+    encoder = FrozenCLIP("tiny-rooms", "bundled", "maskclip", "openai")
+    rooms = encode(encoder, read("test", 24, seed=0))
+    constant = score_baselines(rooms.truth, read("train", 24, seed=0))["best constants"]
+    known = score(ask(WORDS["depthclip"], ["This object is {distance}"], 1.0, 1.0), encoder, rooms)
+    assert known["delta1"] > 1.4 * constant["delta1"]
+    assert known["abs_rel"] < 0.7 * constant["abs_rel"]
+    unseen = score(ask(list(HELD_OUT_DISTANCES), HELD_OUT_TEMPLATES, 1.0, 1.0), encoder, rooms)
+    assert unseen["delta1"] > constant["delta1"]
+    assert unseen["abs_rel"] < constant["abs_rel"]
