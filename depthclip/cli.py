@@ -13,6 +13,7 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 import depthclip.data  # makes `--data NYU` a known name
 import depthclip.head  # noqa: F401
 from depthclip.data.base import DepthDataModule
+from depthclip.data.rooms import Rooms
 from depthclip.module import DepthCLIP
 from depthclip.report import Report
 
@@ -35,6 +36,14 @@ class DepthCLI(LightningCLI):
                 "init_args": {"save_dir": "runs", "name": config.name},
             }
             config.trainer.logger = logger
+
+    def after_instantiate_classes(self) -> None:
+        if self.model.encoder.name == "tiny-rooms" and not isinstance(self.datamodule, Rooms):
+            warnings.warn(
+                "tiny-rooms was trained on procedural rooms and knows nothing of photographs: what it says of "
+                f"{type(self.datamodule).__name__} means nothing; use a CLIP such as configs/model/rn50.yaml",
+                stacklevel=2,
+            )
 
     def instantiate_trainer(self, **kwargs: object) -> Trainer:
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]

@@ -181,6 +181,12 @@ def test_predict_writes_depth_in_millimetres(small, tiny):
     assert 1000 <= depth.min() <= depth.max() <= 3000  # the bins
 
 
+def test_the_clip_in_the_box_says_that_it_knows_no_photographs(tiny):
+    given = ["-c", str(CONFIGS / "rooms.yaml"), "--data", "depthclip.data.Photos", "--data.images", f'["{tiny}/rgb_0.jpg"]']
+    with pytest.warns(UserWarning, match="knows nothing of photographs"):
+        assert main(["predict", *given, "--trainer.accelerator", "cpu"]) == 0
+
+
 @pytest.mark.parametrize(
     ("given", "says"),
     [

@@ -1,0 +1,135 @@
+"""What things cost, as ratios within one run: `python -m experiments.cost`.
+
+Fifty heads beside one (one image pass serves all), and an epoch of learning seven words with cached features beside one
+without. RN50 with random weights, images of 416 x 544; times depend on the machine, their ratio hardly.
+"""
+
+import argparse
+import time
+import warnings
+from collections.abc import Sequence
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from rich.console import Console
+from rich.table import Table
+
+from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts
+from depthclip.data import DepthDataModule, DepthDataset, Sample
+from depthclip.data.base import Split
+from depthclip.head import LearnedWords
+
+
+class Noise(DepthDataset):
+    """Images of noise with random depth, kept in memory: what is measured is not reading."""
+
+    def __init__(self, count: int, size: tuple[int, int]) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.images = torch.randint(0, 256, (count, 3, *size), generator=generator, dtype=torch.uint8)
+        self.depths = torch.rand(count, *size, generator=generator) * 9 + 0.5
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def name(self, index: int) -> str:
+        """The image's number."""
+        return str(index)
+
+    def __getitem__(self, index: int) -> Sample:
+        return Sample(self.images[index], self.depths[index], self.name(index))
+
+
+class NoiseModule(DepthDataModule):
+    """The same images in every split."""
+
+    def __init__(self, count: int, size: tuple[int, int], batch_size: int) -> None:
+        super().__init__("whole", "whole", batch_size)
+        self.noise = Noise(count, size)
+
+    def samples(self, split: Split) -> DepthDataset:
+        """The images."""
+        return self.noise
+
+
+class Stopwatch(Callback):
+    """Seconds of every test and of every training epoch."""
+
+    def __init__(self) -> None:
+        self.began = 0.0
+        self.seconds: list[float] = []
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.began = time.perf_counter()
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds.append(time.perf_counter() - self.began)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.began = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.seconds.append(time.perf_counter() - self.began)
+
+
+def trainer(watch: Stopwatch, epochs: int = 1) -> Trainer:
+    """A trainer that does nothing but run."""
+    return Trainer(
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=False,
+        limit_val_batches=0,
+        callbacks=[watch],
+    )
+
+
+def test_seconds(encoder: FrozenCLIP, data: DepthDataModule, variants: int) -> float:
+    """Seconds of a test with a head and so many variants, mirrored views as released; the second of two runs."""
+    heads = {
+        f"temperature {0.05 + 0.01 * k:.2f}": DepthHead(Prompts(), Bins(), 0.05 + 0.01 * k) for k in range(variants)
+    }
+    model, watch = DepthCLIP(encoder, DepthHead(Prompts(), Bins()), heads, panels=0), Stopwatch()
+    for _ in range(2):
+        trainer(watch).test(model, data, verbose=False)
+    return watch.seconds[-1]
+
+
+def epoch_seconds(encoder: FrozenCLIP, data: DepthDataModule, cache: str | None) -> float:
+    """Seconds of the second epoch of learning seven words."""
+    head = DepthHead(LearnedWords(7), Bins("depthclip"))
+    model, watch = DepthCLIP(encoder, head, cache=cache), Stopwatch()
+    trainer(watch, epochs=2).fit(model, data)
+    return watch.seconds[-1]
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Runs the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", default="RN50", help="an open_clip model; its weights are random")
+    parser.add_argument("--size", type=int, nargs=2, default=(416, 544), help="height and width of the images")
+    parser.add_argument("--images", type=int, default=4, help="test images")
+    parser.add_argument("--variants", type=int, default=50, help="heads beside one")
+    parser.add_argument("--batch_size", type=int, default=16, help="of training; an epoch is two batches")
+    given = parser.parse_args(args)
+    warnings.filterwarnings("ignore", message="pretrained is null")
+    torch.manual_seed(0)
+    encoder = FrozenCLIP(given.model, None, "attention_pool")
+    size = (given.size[0], given.size[1])
+
+    table = Table(
+        "", "seconds", "ratio", title=f"{given.model}, {size[0]} x {size[1]}, {torch.get_num_threads()} threads"
+    )
+    test = NoiseModule(given.images, size, batch_size=2)
+    one, many = test_seconds(encoder, test, 0), test_seconds(encoder, test, given.variants - 1)
+    table.add_row(f"test of {given.images} images, 1 head", f"{one:.2f}", "1")
+    table.add_row(f"... {given.variants} heads", f"{many:.2f}", f"{many / one:.2f}")
+    fit = NoiseModule(2 * given.batch_size, size, given.batch_size)
+    plain, cached = epoch_seconds(encoder, fit, None), epoch_seconds(encoder, fit, "memory")
+    table.add_row(f"epoch of {2 * given.batch_size} images, 7 words", f"{plain:.2f}", "1")
+    table.add_row("... with cached features", f"{cached:.2f}", f"{cached / plain:.3f}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
