@@ -4,8 +4,8 @@
 own knowledge: how far the point is, in many wordings, and the colour, texture and shape of what is there. Some of the
 points are centres of crops that the tower encodes as images of their own; the others are cells of whole images, read
 both as queries of the attention pool and as MaskCLIP does (its value and output projection only), so that all three
-readouts share one space with the sentences. As several captions of a batch may be true of one point, the targets are shares of the true captions
-instead of one index each.
+readouts share one space with the sentences. As several captions of a batch may be true of one point, the targets are
+shares of the true captions instead of one index each.
 """
 
 import argparse
@@ -270,10 +270,10 @@ knows nothing of photographs, and no words but those of its captions.
 ## Training
 
 `python -m experiments.pretrain_rooms --steps {steps} --seed {seed} --rooms {rooms}`: {steps} steps in {minutes:.0f}
-minutes on {cores} CPU cores, {points} points a step ({crops} crops of 64 x 64 pixels, {cells} cells of whole images
-read as queries of the attention pool and as MaskCLIP does), AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are seen at {height} x
-{view_width}; at another size textures have another scale, and depth is wrong by it. RGB is normalised as for OpenAI's
-CLIP. Training, validation and test rooms share no seed.{lengths}
+minutes on {cores} CPU cores, {points} points a step ({crops} crops of 64 x 64 pixels, {cells} cells of whole images,
+read as queries of the attention pool and as MaskCLIP does), AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160
+pixels are seen at {height} x {view_width}; at another size textures have another scale, and depth is wrong by it. RGB is
+normalised as for OpenAI's CLIP. Training, validation and test rooms share no seed.{lengths}
 
 Distances in the captions are {distances} wordings and numbers of metres from 0.5 to 9. What the wordings mean, in
 metres: {meanings}.

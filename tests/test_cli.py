@@ -182,7 +182,8 @@ def test_predict_writes_depth_in_millimetres(small, tiny):
 
 
 def test_the_clip_in_the_box_says_that_it_knows_no_photographs(tiny):
-    given = ["-c", str(CONFIGS / "rooms.yaml"), "--data", "depthclip.data.Photos", "--data.images", f'["{tiny}/rgb_0.jpg"]']
+    photos = ["--data", "depthclip.data.Photos", "--data.images", f'["{tiny}/rgb_0.jpg"]']
+    given = ["-c", str(CONFIGS / "rooms.yaml"), *photos]
     with pytest.warns(UserWarning, match="knows nothing of photographs"):
         assert main(["predict", *given, "--trainer.accelerator", "cpu"]) == 0
 

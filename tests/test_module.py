@@ -1,8 +1,10 @@
 """The LightningModule: mirrored views, shared image passes, inference, training, checkpoints."""
 
 import copy
+import json
 
 import numpy as np
+import open_clip
 import pytest
 import torch
 from PIL import Image
@@ -11,7 +13,8 @@ from pytorch_lightning import Trainer
 from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.cache import FeatureCache
 from depthclip.data import Rooms
-from depthclip.head import ConditionalContext, LearnedBins, LearnedWords
+from depthclip.head import ConditionalContext, LearnedBins, LearnedWords, LogBins
+from tests.conftest import frozen
 
 
 def head(**settings):
@@ -210,3 +213,16 @@ def test_checkpoints_hold_what_was_learned_and_refuse_another_clip(clip, tmp_pat
     fewer = DepthCLIP(clip("small-vit", "tokens"), learner(3))
     with pytest.raises(ValueError, match="has 5 bins"):
         trainer(tmp_path).test(fewer, rooms(), ckpt_path=path, verbose=False)
+
+
+def test_a_checkpoint_of_256_words_is_under_2_mb(tmp_path):
+    """With the text width of RN50, optimizer state included."""
+    text = {"context_length": 77, "vocab_size": 49408, "width": 512, "heads": 8, "layers": 1}
+    vision = {"image_size": 64, "layers": 1, "width": 32, "head_width": 16, "patch_size": 32}
+    (tmp_path / "wide-text.json").write_text(json.dumps({"embed_dim": 64, "vision_cfg": vision, "text_cfg": text}))
+    open_clip.add_model_config(tmp_path / "wide-text.json")
+    model = DepthCLIP(frozen("wide-text", "tokens"), DepthHead(LearnedWords(256), LogBins(256)))
+    run = trainer(tmp_path, max_epochs=1, limit_train_batches=1, limit_val_batches=0)
+    run.fit(model, rooms())
+    run.save_checkpoint(tmp_path / "words.ckpt")
+    assert 256 * 512 * 4 < (tmp_path / "words.ckpt").stat().st_size < 2e6

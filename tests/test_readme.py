@@ -1,4 +1,4 @@
-"""Every command of the README, on the CLIP in the box or with a small one in place of weights that tests cannot have."""
+"""Every command of the README, on the CLIP in the box or a small one in place of weights that tests cannot have."""
 
 import re
 import shlex

@@ -33,8 +33,8 @@ class FrozenCLIP(nn.Module):
     Args:
         name: a model name of open_clip's (`RN50-quickgelu`, `ViT-B-16`, `ViT-B-16-SigLIP2`, ...), or `tiny-rooms`, the
             small one that ships with this package.
-        pretrained: a weight tag of open_clip's (downloaded by it), `bundled` for `tiny-rooms`, or a local file: OpenAI's
-            JIT archive, or `.pt`, `.bin`, `.safetensors` as open_clip saves them. null gives random weights, with a
+        pretrained: a weight tag of open_clip's (downloaded by it), `bundled` for `tiny-rooms`, or a file: OpenAI's JIT
+            archive, or `.pt`, `.bin`, `.safetensors` as open_clip saves them. null gives random weights, with a
             warning.
         readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, `crops`, or a
             class of your own by class_path.

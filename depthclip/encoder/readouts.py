@@ -118,8 +118,8 @@ class Tokens(Readout):
 class Crops(Readout):
     """Every patch is cut out, resized to the tower's own resolution and encoded as an image of its own.
 
-    The patches are centred on the cells of a grid of `stride` pixels; at the border the image is continued by its outermost
-    pixels. An image whose sides are no multiples of the stride is resized to the nearest multiples first.
+    The patches are centred on the cells of a grid of `stride` pixels; at the border the image is continued by its
+    outermost pixels. An image whose sides are no multiples of the stride is resized to the nearest multiples first.
 
     Args:
         patch: side of a patch in pixels of what the model sees.
