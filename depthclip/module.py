@@ -256,7 +256,8 @@ class DepthCLIP(LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Gathers the errors of all devices and logs the head's figures."""
-        figures = self.evaluation.outcome().result.figures()[HEAD]
+        self.outcome = self.evaluation.outcome()
+        figures = self.outcome.result.figures()[HEAD]
         self.log_dict({f"val/{error}": value for error, value in figures.items()})
         self.log("abs_rel", figures["abs_rel"], prog_bar=True, logger=False)
 

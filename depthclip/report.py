@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip import __version__
+from depthclip.data.base import Split
 from depthclip.evaluation.evaluation import Outcome
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.module import DepthCLIP, Prediction
@@ -57,13 +58,22 @@ class Report(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the table and writes metrics.json, errors.npz and panel.png."""
-        if not trainer.is_global_zero or not isinstance(pl_module, DepthCLIP):
-            return
+        if trainer.is_global_zero and isinstance(pl_module, DepthCLIP):
+            self.report(trainer, pl_module, "test")
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """The same for `validate`; validation within `fit` has its curves."""
+        if trainer.is_global_zero and isinstance(pl_module, DepthCLIP) and trainer.state.fn == "validate":
+            self.report(trainer, pl_module, "val")
+
+    def report(self, trainer: Trainer, pl_module: DepthCLIP, split: Split) -> None:
+        """Prints and writes the figures of a split."""
         folder = self.folder
         outcome, data = pl_module.outcome, pl_module.datamodule
         written = [folder / "metrics.json", folder / "errors.npz"]
-        names = [data.sets["test"].name(i) for i in outcome.result.index.tolist()] if data is not None else []
-        scenes = [data.sets["test"].scene(i) for i in outcome.result.index.tolist()] if data is not None else []
+        samples = data.sets[split] if data is not None else None
+        names = [samples.name(i) for i in outcome.result.index.tolist()] if samples is not None else []
+        scenes = [samples.scene(i) for i in outcome.result.index.tolist()] if samples is not None else []
         unreadable = [names[i] for i in outcome.result.unreadable]
         metrics = {
             **summary(outcome, pl_module.published),

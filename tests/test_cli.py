@@ -101,6 +101,13 @@ def test_test_prints_a_table_and_writes_figures_errors_and_a_panel(small, nyu, c
     assert Image.open("runs/small/version_0/panel.png").size[0] > 800
 
 
+def test_validate_reports_the_validation_split(small, tiny, capsys):
+    given = ["-c", recipe(tiny), "--data.init_args.val_list", str(tiny / "test.txt")]
+    assert main(["validate", *given]) == 0
+    assert "abs_rel" in capsys.readouterr().out
+    assert metrics()["data"]["images"] == {"val": 5}
+
+
 def test_figures_do_not_depend_on_batch_size(small, nyu):
     for batch_size in (1, 2, 3):
         assert main(["test", "-c", recipe(nyu), "--data.init_args.batch_size", str(batch_size)]) == 0
