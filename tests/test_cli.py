@@ -1,10 +1,7 @@
 """python -m depthclip: runs, their reports, and what bad input gets."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -114,27 +111,6 @@ def test_figures_do_not_depend_on_batch_size(small, nyu):
     first = metrics(0)["figures"]["head"]
     for version in (1, 2):
         assert metrics(version)["figures"]["head"] == pytest.approx(first, rel=1e-6)
-
-
-def test_two_processes_give_the_figures_of_one(small, nyu):
-    """Five images on two CPU processes: none twice, none left out."""
-    script = nyu / "run.py"
-    script.write_text(
-        "import sys\nfrom tests.conftest import register\nregister()\n"
-        "from depthclip.__main__ import main\nsys.exit(main())"
-    )
-    environment = {**os.environ, "PYTHONPATH": str(CONFIGS.parent)}
-    for devices in ("1", "2"):
-        command = [sys.executable, str(script), "test", "-c", recipe(nyu), "--trainer.devices", devices]
-        result = subprocess.run(command, capture_output=True, text=True, env=environment)
-        assert result.returncode == 0, result.stderr
-    one, two = metrics(0), metrics(1)
-    assert two["images"] == one["images"] == 5
-    assert two["pixels"] == one["pixels"]
-    assert two["figures"]["head"] == pytest.approx(one["figures"]["head"], rel=1e-6)
-    a, b = (np.load(f"runs/small/version_{k}/errors.npz") for k in (0, 1))
-    np.testing.assert_allclose(a["head"], b["head"], rtol=1e-6)
-    assert list(a["image"]) == list(b["image"])
 
 
 def test_variants_on_the_command_line(small, tiny, capsys):

@@ -1,0 +1,52 @@
+"""Runs every study with --quick and writes docs/studies.md: `python -m experiments.all_quick`, an hour at most."""
+
+import argparse
+import sys
+from pathlib import Path
+
+from experiments import (
+    few_shot,
+    fit_bins,
+    prompt_learning,
+    prompt_words,
+    reproduce,
+    scene_bins,
+    temperature,
+    zero_shot,
+)
+from experiments.study import main as answer
+
+STUDIES = (zero_shot, prompt_words, scene_bins, fit_bins, temperature, prompt_learning, few_shot, reproduce)
+PAGE = Path("docs/studies.md")
+START = "<!-- tables: written by python -m experiments.all_quick -->"
+
+
+def main() -> int:
+    """Runs the studies that are asked for, all by default, and puts every table that there is into the page."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    names = [module.STUDY.name for module in STUDIES]
+    parser.add_argument("studies", nargs="*", choices=[[], *names], help="which to run; all by default")
+    parser.add_argument("--resume", action="store_true", help="keep what finished before")
+    given = parser.parse_args()
+    failed = 0
+    for module in STUDIES:
+        name = module.STUDY.name
+        if not given.studies or name in given.studies:
+            print(f"--- {name}")
+            failed |= answer(module.STUDY, ["--quick", *(["--resume"] if given.resume else [])])
+    above = PAGE.read_text().partition(START)[0]
+    PAGE.write_text(f"{above}{START}\n\n" + "\n".join(filter(None, map(section, names))))
+    print(f"written: {PAGE}")
+    return failed
+
+
+def section(name: str) -> str:
+    """A study's command and its table, if it has been run."""
+    table = Path("results") / name / "table.md"
+    if not table.is_file():
+        return ""
+    return f"## {name}\n\n```\npython -m experiments.{name} --quick\n```\n\n{table.read_text()}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,95 @@
+"""How many images does it take? Words and bins learned from 1 to 16 images, with three seeds, and from all."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from experiments.prompt_learning import BOTH, MAP, heads
+from experiments.results import HEADLINE, Results, Row, label
+from experiments.study import Head, Options, Study, Variant, main
+
+SHOTS = (1, 2, 4, 8, 16)
+SEEDS = (0, 1, 2)
+ALL = "all training images"
+
+
+def row_of(shots: int | None) -> str:
+    """What a number of shots is called."""
+    return ALL if shots is None else f"{shots} image{'s' if shots > 1 else ''}"
+
+
+def variants(options: Options, head: Head) -> list[Variant]:
+    """Zero-shot, then each number of images with each seed, which draws the images and the first words."""
+    prompts, bins = heads(head, ("room", "hall"))[BOTH]
+    result = [Variant("zero-shot")]
+    learned: dict[str, Any] = {
+        "model.head.prompts": prompts,
+        "model.head.bins": bins,
+        "model.cache": str(options.out / "features"),
+        "trainer.limit_val_batches": 0,
+    }
+    for shots in (*SHOTS, None):
+        for seed in SEEDS if shots else SEEDS[:1]:
+            chosen = {"data.shots": shots, "data.seed": seed, "seed_everything": seed}
+            name = f"{row_of(shots)}, seed {seed}"
+            result.append(Variant(name, {**learned, **chosen}, row=row_of(shots), learn=True))
+    return result
+
+
+def draw(found: Results, path: Path) -> None:
+    """Draws the errors against the number of images, and what the median map of the same images reaches."""
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    rows = {row.name: row for row in found.rows}
+    for axis, error in zip(figure.subplots(1, 2), HEADLINE, strict=True):
+        curve(axis, [rows[row_of(shots)] for shots in SHOTS], error, "words and bins learned", "tab:blue")
+        curve(
+            axis,
+            [rows[f"{MAP}, {row_of(shots)}"] for shots in SHOTS],
+            error,
+            "median map of the same images",
+            "tab:cyan",
+        )
+        for name, colour in (("zero-shot", "0.4"), (ALL, "tab:blue"), (f"{MAP}, {ALL}", "tab:cyan")):
+            if name in rows:
+                axis.axhline(rows[name].figures[error].value, color=colour, ls="--", lw=1, label=name)
+        for name, best in found.oracle.items():
+            axis.axhline(best[error], color="tab:orange", ls=":", lw=1, label=name)
+        axis.set_xscale("log", base=2)
+        axis.set_xticks(SHOTS, [str(shots) for shots in SHOTS])
+        axis.set_xlabel("training images")
+        axis.set_ylabel(label(error))
+        axis.grid(alpha=0.3)
+    figure.axes[0].legend(fontsize=7)
+    figure.suptitle(f"{len(SEEDS)} seeds; 95 % intervals over {found.unit} and seeds", fontsize=10)
+    figure.savefig(path, dpi=110)
+
+
+def curve(axis: Any, rows: list[Row], error: str, name: str, colour: str) -> None:
+    """Draws one line with its intervals."""
+    figures = [row.figures[error] for row in rows]
+    values = np.array([own.value for own in figures])
+    reach = np.array([[own.value - own.low for own in figures], [own.high - own.value for own in figures]])
+    axis.errorbar(SHOTS, values, yerr=reach, fmt="o-", ms=4, capsize=2, label=name, color=colour)
+
+
+STUDY = Study(
+    name="few_shot",
+    question="How many training images do learned words and bins need?",
+    variants=variants,
+    settings={
+        "model.published": None,
+        "model.training_baselines": True,
+        "model.learning_rate": 0.05,
+        "model.weight_decay": 0.0,
+        "trainer.max_epochs": None,
+        "trainer.max_steps": 60,
+    },
+    quick_settings={"data.train_size": 64, "data.test_size": 60},
+    draw=draw,
+)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))

@@ -1,0 +1,34 @@
+"""Which depths? Bins fitted to the training depths beside fixed ones, for the same words."""
+
+import sys
+from typing import Any
+
+from depthclip.head.bins import bins_of
+from experiments.study import Head, Options, Study, Variant, main
+
+NEAR, FAR = 0.5, 10.0
+
+
+def variants(options: Options, head: Head) -> list[Variant]:
+    """The recipe's bins, bins at equal steps and equal ratios, and three ways to fit as many."""
+    count = len(bins_of(head["bins"]["init_args"]["values"]))
+    bins: dict[str, Any] = {"the recipe's bins": head["bins"]}
+    for name, steps in (("LinearBins", "equal steps"), ("LogBins", "equal ratios")):
+        reach = {"count": count, "min_depth": NEAR, "max_depth": FAR}
+        bins[f"{steps}, {NEAR:g} to {FAR:g} m"] = {"class_path": f"depthclip.head.{name}", "init_args": reach}
+    for how in ("quantiles", "kmeans", "log"):
+        fitted = {"count": count, "how": how}
+        bins[f"fitted: {how}"] = {"class_path": "depthclip.head.FittedBins", "init_args": fitted}
+    return [Variant(name, {"model.head.bins": value}) for name, value in bins.items()]
+
+
+STUDY = Study(
+    name="fit_bins",
+    question="Do bins fitted to the depths of the training set give better depth?",
+    variants=variants,
+    settings={"model.published": None, "model.training_baselines": True},
+    quick_settings={"data.test_size": 100},
+)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))

@@ -1,0 +1,53 @@
+"""How well without training? Models of configs/model on data sets of configs/data, published rows beside them."""
+
+import sys
+
+from experiments.study import Head, Options, Study, Variant, main
+
+# file of configs/data -> file of configs/model -> figures of its paper
+NYU: dict[str, dict[str, float]] = {
+    "released": {"abs_rel": 0.388, "log10": 0.156, "rmse": 1.167, "delta1": 0.394, "delta2": 0.683, "delta3": 0.851},
+    "rn50": {},
+    "vit_b16": {},
+    "siglip2": {},
+}
+# DepthCLIP on KITTI as MfH (NeurIPS 2024) quotes it, bins and sentences not stated
+KITTI: dict[str, dict[str, float]] = {"kitti_log": {"abs_rel": 0.473, "rmse": 12.96, "delta1": 0.281}}
+MAKE3D: dict[str, dict[str, float]] = {"make3d_log": {}}
+SETS: dict[str, dict[str, dict[str, float]]] = {"nyu": NYU, "nyu_eigen": NYU, "kitti": KITTI, "make3d": MAKE3D}
+QUICK_READOUTS = ("maskclip", "crops")
+QUICK_TYPES = ("small room", "corridor")
+
+
+def variants(options: Options, head: Head) -> list[Variant]:
+    """Every model that suits a data set, unless the command line names them; with --quick the bundled one."""
+    if options.quick:
+        return [
+            Variant(
+                f"{readout} on {kind}s", {"model.encoder.readout": readout, "data.test_types": [kind]}, on=f"{kind}s"
+            )
+            for kind in QUICK_TYPES
+            for readout in QUICK_READOUTS
+        ]
+    sets = {options.data: {"released": {}, "rn50": {}, "vit_b16": {}, "siglip2": {}}} if options.data else SETS
+    result = []
+    for data, models in sets.items():
+        where = {} if options.data else {"data": f"configs/data/{data}.yaml"}
+        for model, published in {options.model: {}}.items() if options.model else models.items():
+            chosen = {} if options.model else {"model": f"configs/model/{model}.yaml"}
+            # the figures were published for this protocol only
+            quoted = published if data in ("nyu", "kitti") else {}
+            result.append(Variant(f"{model} on {data}", {**chosen, **where}, quoted, on=data))
+    return result
+
+
+STUDY = Study(
+    name="zero_shot",
+    question="How well does each model estimate depth on each data set, with nothing learned?",
+    variants=variants,
+    settings={"model.published": None},
+    quick_settings={"data.test_size": 40},
+)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))
