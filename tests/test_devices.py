@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 import yaml
 
+from depthclip.__main__ import main
+
 ROOT = Path(__file__).parent.parent
 
 
@@ -29,6 +31,12 @@ def command(folder, images, *more):
     (folder / "more.yaml").write_text(yaml.safe_dump(changes))
     files = ["-c", str(ROOT / "configs/rooms.yaml"), "-c", str(folder / "more.yaml")]
     return [sys.executable, "-m", "depthclip", "test", *files, *more]
+
+
+def alone(folder, images):
+    """The run of one process: this one."""
+    _python, _m, _depthclip, *given = command(folder, images)
+    assert main(given) == 0
 
 
 def written(folder):
@@ -50,14 +58,14 @@ def same(one, other, images):
 
 @pytest.mark.parametrize("images", [5, 7, 200])
 def test_two_processes_find_what_one_finds(tmp_path, images):
-    for devices in (1, 2):
-        given = command(tmp_path / str(devices), images, "--trainer.devices", str(devices))
-        subprocess.run(given, check=True, capture_output=True, cwd=ROOT)
-    same(tmp_path / "1", tmp_path / "2", images)
+    alone(tmp_path / "one", images)
+    two = command(tmp_path / "two", images, "--trainer.devices", "2")
+    subprocess.run(two, check=True, capture_output=True, cwd=ROOT)
+    same(tmp_path / "one", tmp_path / "two", images)
 
 
 def test_two_machines_on_loopback_find_what_one_finds(tmp_path):
-    subprocess.run(command(tmp_path / "one", 5), check=True, capture_output=True, cwd=ROOT)
+    alone(tmp_path / "one", 5)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -76,7 +84,7 @@ def test_two_machines_on_loopback_find_what_one_finds(tmp_path):
 
 
 def test_torchrun_finds_what_one_process_finds(tmp_path):
-    subprocess.run(command(tmp_path / "one", 5), check=True, capture_output=True, cwd=ROOT)
+    alone(tmp_path / "one", 5)
     given = command(tmp_path / "two", 5, "-c", "configs/trainer/torchrun.yaml", "--trainer.devices", "2")
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
     subprocess.run([*launcher, *given[2:], "--trainer.accelerator", "cpu"], check=True, capture_output=True, cwd=ROOT)
