@@ -13,6 +13,8 @@ import yaml
 
 from depthclip.__main__ import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 
 PROGRAM = """
@@ -35,6 +36,7 @@ trainer.fit(model, Rooms(train_size=4, view="whole", batch_size=4 // devices))
 """
 
 
+@pytest.mark.slow
 def test_first_gradient_of_two_processes_is_that_of_one(tmp_path):
     (tmp_path / "learn.py").write_text(PROGRAM)
     root = str(Path(__file__).parent.parent)

@@ -122,6 +122,7 @@ def command(out, *more):
     return [sys.executable, "-m", "experiments.prompt_words", "--quick", *small, "--out", str(out), *more]
 
 
+@pytest.mark.slow
 def test_a_study_that_was_killed_goes_on(tmp_path):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     subprocess.run(command(whole), check=True, capture_output=True)
