@@ -37,14 +37,14 @@ HEAD = "head"
 
 
 class Shown(NamedTuple):
-    """A test image that goes into the panel picture.
+    """A test image that goes into the pictures.
 
     Args:
         name: the sample's.
         rgb: (3, h, w) in [0, 1], what the model saw.
         truth: (h', w') metres of the same part of the scene, 0 where the protocol does not score.
-        depth: (h', w') metres.
-        weights: (K, h'', w''), the weight of each word, patch by patch.
+        depth: (V, h', w') metres, of the head and each variant.
+        weights: (K, h'', w''), the weight of each of the head's words, patch by patch.
     """
 
     name: str
@@ -87,7 +87,7 @@ class DepthCLIP(LightningModule):
         training_images: how many training images fitted bins and baselines look at.
         training_baselines: whether `test` also scores the constant and the median map fitted to training images.
         published: figures to print beside ours, by row and error, as their source gives them.
-        panels: how many test images go into the panel picture.
+        panels: how many test images go into the pictures.
     """
 
     def __init__(
@@ -216,7 +216,7 @@ class DepthCLIP(LightningModule):
         self.fit_bins()
 
     def on_test_start(self) -> None:
-        """Fits bins and baselines, starts counting errors, and decides which images go into the panel picture."""
+        """Fits bins and baselines, starts counting errors, and decides which images go into the pictures."""
         self.fit_bins()
         data, fitted = self.datamodule, None
         if data is not None and self.training_baselines:
@@ -431,10 +431,10 @@ def truth_of(item: Item) -> Tensor:
 
 
 def shown(item: Item, depth: Tensor, said: list[Coarse], scoring: Scoring) -> Shown:
-    """What the panel picture shows of a test image."""
+    """What the pictures show of a test image."""
     weights, whole = word_weights(said[0]), truth_of(item)
     truth = item.seen.cut(whole) * scoring.mask(whole, item.seen)
-    estimate = scoring.resampled(depth[:1], item.seen)[0]
+    estimate = scoring.resampled(depth, item.seen)
     return Shown(item.name, item.rgb.cpu(), truth.cpu(), estimate.cpu(), None if weights is None else weights[0].cpu())
 
 

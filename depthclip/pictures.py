@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
+from PIL import Image
 from torch import Tensor
 
 DEPTH_MAP = "magma_r"  # near is bright
@@ -38,7 +39,8 @@ def panel(
 
     Args:
         samples: name, image (3, h, w) in [0, 1], truth (h', w') in metres with 0 where nothing is scored, depth
-            (h', w') in metres, and weights (K, h'', w'') in [0, 1] where the head has words.
+            (V, h', w') in metres, the first of which is shown, and weights (K, h'', w'') in [0, 1] where the head has
+            words.
         words: what the K weights are called; where there are many, some are shown, evenly spread.
         path: the PNG to write.
     """
@@ -47,7 +49,8 @@ def panel(
     height = 2.1 * max(rgb.shape[1] / rgb.shape[2] for _, rgb, *_ in samples) + 0.25
     figure = Figure(figsize=(2.3 * columns, height * len(samples) + 0.5), layout="constrained")
     grid = figure.subplots(len(samples), columns, squeeze=False)
-    for row, (name, rgb, truth, depth, weights) in zip(grid, samples, strict=True):
+    for row, (name, rgb, truth, depths, weights) in zip(grid, samples, strict=True):
+        depth = depths[0]
         near, far = depth_range(truth, depth)
         shown = {"vmin": near, "vmax": far, "cmap": DEPTH_MAP}
         row[0].imshow(rgb.permute(1, 2, 0).numpy())
@@ -67,6 +70,46 @@ def panel(
         grid[0], ("image", "truth", "depth", "depth / truth - 1", *(words[k] for k in few)), strict=True
     ):
         axis.set_title(title, fontsize=9)
+    figure.savefig(path, dpi=90)
+
+
+def strips(samples: Sequence[tuple[str, Tensor, Tensor, Tensor, Tensor | None]], height: int = 120) -> list[np.ndarray]:
+    """Pictures of samples side by side: the images, their truths, and the depths of each of V heads.
+
+    Args:
+        samples: as `panel` takes them.
+        height: of the pictures in pixels.
+
+    Returns:
+        2 + V pictures (height, W, 3) uint8; all depths of a sample have one scale of colours, that of its truth.
+    """
+    columns = []
+    for _, rgb, truth, depths, _ in samples:
+        size = (round(height * truth.shape[1] / truth.shape[0]), height)
+        scale = depth_range(truth) if (truth > 0).any() else depth_range(depths[0])
+        pictures = [(rgb.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)]
+        pictures += [colour_depth(depth.numpy(), *scale) for depth in (truth, *depths)]
+        columns.append([np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures])
+    return [np.hstack(row) for row in zip(*columns, strict=True)]
+
+
+def compare_heads(rows: Sequence[np.ndarray], names: Sequence[str], path: Path) -> None:
+    """Draws the strips of several heads below each other, each with its name.
+
+    Args:
+        rows: the images, the truths, and the depths of each head, as `strips` gives them.
+        names: of the heads.
+        path: the PNG to write.
+    """
+    whole = np.vstack(rows)
+    height, width = whole.shape[:2]
+    figure = Figure(figsize=(width / 90 + 3, height / 90 + 0.2), layout="constrained")
+    axis = figure.subplots()
+    axis.imshow(whole)
+    axis.set_xticks([])
+    axis.set_yticks([(k + 0.5) * height / len(rows) for k in range(len(rows))], ["image", "truth", *names])
+    axis.tick_params(length=0, labelsize=9)
+    axis.set_frame_on(False)
     figure.savefig(path, dpi=90)
 
 

@@ -20,7 +20,7 @@ from depthclip.data.base import Split
 from depthclip.evaluation.evaluation import Outcome
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.module import DepthCLIP, Prediction
-from depthclip.pictures import colour_depth, depth_range, panel
+from depthclip.pictures import colour_depth, compare_heads, depth_range, panel, strips
 
 VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")
 
@@ -57,7 +57,7 @@ class Report(Callback):
         end_tracking(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the table and writes metrics.json, errors.npz and panel.png."""
+        """Prints the table and writes metrics.json, errors.npz and the pictures."""
         if trainer.is_global_zero and isinstance(pl_module, DepthCLIP):
             self.report(trainer, pl_module, "test")
 
@@ -89,8 +89,11 @@ class Report(Callback):
         if pl_module.shown:
             written.append(folder / "panel.png")
             panel(pl_module.shown, pl_module.head.prompts.labels, written[-1])
+            if len(pl_module.names) > 1:
+                written.append(folder / "variants.png")
+                draw_variants(pl_module, folder)
         if isinstance(trainer.logger, WandbLogger):
-            track(trainer.logger, metrics, pl_module.names[0], written[-1] if pl_module.shown else None)
+            track(trainer.logger, metrics, pl_module.names[0], folder / "panel.png" if pl_module.shown else None)
         # output that is redirected has no width of its own; the table must not be cut to 80 columns
         console = Console(width=None if sys.stdout.isatty() else 120)
         console.print(table(metrics))
@@ -120,6 +123,15 @@ class Report(Callback):
         """Says where the depth maps are."""
         if trainer.is_global_zero:
             print(f"depth maps (16-bit PNG, millimetres) and pictures of them are in {self.folder / 'depth'}")
+
+
+def draw_variants(model: DepthCLIP, folder: Path) -> None:
+    """Draws the depths of all heads into variants.png, and each alone below image and truth into `variants`."""
+    rows = strips(model.shown)
+    compare_heads(rows, model.names, folder / "variants.png")
+    (folder / "variants").mkdir(exist_ok=True)
+    for number, depth in enumerate(rows[2:]):
+        Image.fromarray(np.vstack([*rows[:2], depth])).save(folder / "variants" / f"{number:03d}.png")
 
 
 def track(logger: WandbLogger, metrics: dict[str, Any], head: str, pictures: Path | None) -> None:

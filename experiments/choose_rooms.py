@@ -17,14 +17,15 @@ from torch import Tensor
 
 from depthclip.data.base import Sample
 from depthclip.data.rooms import VIEW, RoomsDataset, Split
-from depthclip.encoder import FrozenCLIP, ImageFeatures
+from depthclip.encoder import AttentionPool, Crops, FrozenCLIP, ImageFeatures, MaskCLIP
 from depthclip.evaluation.baselines import BestConstant, fit_baselines
 from depthclip.evaluation.metrics import ERRORS, depth_errors
 from depthclip.head import Bins, DepthHead, Prompts
 from depthclip.head.prompts import WORDS
 from experiments.room_captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES, TEMPLATES
 
-READOUTS = ("attention_pool", "maskclip", "crops")
+# what a crop shows is what a cell of the whole image sees around it, at the same size
+READOUTS = {"attention_pool": AttentionPool(), "maskclip": MaskCLIP(), "crops": Crops(patch=128, stride=32)}
 WORD_SETS: dict[str, tuple[str, ...]] = WORDS | {
     "rooms": (
         "giant",
@@ -198,8 +199,8 @@ def report(weights: str, val_rooms: int = 100, test_rooms: int = 200, seed: int 
     result = Report({}, score_baselines(truth_of(val), train), {}, {})
     if test:
         result.test.update(score_baselines(truth_of(test), train))
-    for readout in READOUTS:
-        encoder = FrozenCLIP("tiny-rooms", weights, readout, "openai")
+    for readout, reads in READOUTS.items():
+        encoder = FrozenCLIP("tiny-rooms", weights, reads, "openai")
         scored = candidates(encoder, readout, encode(encoder, val))
         top = list(scored)[:best]
         show(f"{readout} on {val_rooms} validation rooms", {name_of(choice): scored[choice] for choice in top})

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from experiments.prompt_learning import BOTH, MAP, heads
+from experiments.prompt_learning import BOTH, MAP, heads, start_of
 from experiments.results import HEADLINE, Results, Row, label
 from experiments.study import Head, Options, Study, Variant, main
 
@@ -23,9 +23,11 @@ def row_of(shots: int | None) -> str:
 
 def variants(options: Options, head: Head) -> list[Variant]:
     """Zero-shot, then each number of images with each seed, which draws the images and the first words."""
-    prompts, bins = heads(head, ("room", "hall"))[BOTH]
-    result = [Variant("zero-shot")]
+    start = start_of(options)
+    prompts, bins = heads(head, start, ("room", "hall"))[BOTH]
+    result = [Variant("zero-shot", start, on=ALL)]
     learned: dict[str, Any] = {
+        **start,
         "model.head.prompts": prompts,
         "model.head.bins": bins,
         "model.cache": str(options.out / "features"),

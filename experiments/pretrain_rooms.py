@@ -5,7 +5,7 @@ own knowledge: how far the point is, in many wordings, and the colour, texture a
 points are centres of crops that the tower encodes as images of their own; the others are cells of whole images, read
 both as queries of the attention pool and as MaskCLIP does (its value and output projection only), so that all three
 readouts share one space with the sentences. As several captions of a batch may be true of one point, the targets are
-shares of the true captions instead of one index each.
+shares of the true captions instead of one index each. A whole image, pooled, is told its type of scene.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,19 +25,30 @@ import open_clip
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
 
 from depthclip.data.base import Split
-from depthclip.data.raycast import Picture, Surface
+from depthclip.data.raycast import SCENES, Picture, Surface
 from depthclip.data.rooms import HEIGHT, WIDTH, room
 from depthclip.encoder.readouts import AttentionPool, MaskCLIP
 from depthclip.encoder.towers import Tower, tower_of
 from experiments.choose_rooms import Report, name_of, report
-from experiments.room_captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES, CaptionWriter, agreement
+from experiments.room_captions import (
+    DISTANCES,
+    HELD_OUT_DISTANCES,
+    HELD_OUT_TEMPLATES,
+    SCENE_TEMPLATES,
+    CaptionWriter,
+    agreement,
+)
 
 CONFIG = Path(__file__).parents[1] / "depthclip" / "encoder" / "bundled" / "tiny-rooms.json"
-PATCH, STRIDE = 64, 32
+PATCH, STRIDE = 128, 32
+CENTRES = list(product(range(STRIDE // 2, HEIGHT, STRIDE), range(STRIDE // 2, WIDTH, STRIDE)))
+SETTLED = 0.8  # the share of the steps after which the normalisation stays as it is
+SCENE_WEIGHT = 0.2
 
 
 class Recipe(NamedTuple):
@@ -46,41 +58,58 @@ class Recipe(NamedTuple):
         steps: optimiser steps.
         seed: of the weights, the rooms and the batches.
         rooms: training rooms, drawn once at the beginning.
-        crop_images: images a step from which crops are cut.
-        crops: crops cut from each of them.
-        dense_images: images a step that are encoded whole.
-        cells: cells read from each of them.
+        crop_every: every so many steps there are crops; many at a time cost little more than few.
+        crop_images: images from which crops are then cut.
+        crops: crops cut from each of them, with a caption each.
+        dense_images: images a step that are encoded whole; all their cells are read.
+        captions: cells of each of them that a caption is written about.
         learning_rate: at its height.
     """
 
-    steps: int = 2000
+    steps: int = 4500
     seed: int = 0
     rooms: int = 3000
-    crop_images: int = 6
-    crops: int = 2
+    crop_every: int = 4
+    crop_images: int = 4
+    crops: int = 3
     dense_images: int = 5
-    cells: int = 48
-    learning_rate: float = 3e-3
+    captions: int = 32
+    learning_rate: float = 1.5e-3
 
 
 class Batch(NamedTuple):
-    """One step's points: crops (N, 3, 64, 64), whole images (M, 3, H, W), which cells of them to read, and captions.
+    """One step's points and captions.
 
-    `cells` (P,) are flat indices into the (M, h, w) grid; the rows of `tokens` (N + P, L) and `truth` (N + P, N + P)
-    are the crops, then the cells.
+    Args:
+        crops: (N, 3, 128, 128) images of their own; none in most steps.
+        images: (M, 3, H, W) whole ones, of h * w cells each.
+        tokens: (C, L) captions.
+        truth: (N + M * h * w, C), how true each caption is of each crop and each cell, in [0, 1].
+        wordings: (W, L) one sentence for each wording of a distance, all in one template.
+        metres: (N + M * h * w, W), how true each of them is of each crop and each cell.
+        scenes: (M,) the types of the whole images, as rows of `scene_tokens`.
+        scene_tokens: (S, L) one sentence for each type of scene.
     """
 
     crops: Tensor
     images: Tensor
-    cells: Tensor
     tokens: Tensor
     truth: Tensor
+    wordings: Tensor
+    metres: Tensor
+    scenes: Tensor
+    scene_tokens: Tensor
 
 
 def draw_rooms(split: Split, count: int, seed: int) -> list[Picture]:
     """Draws the first rooms of a split, on all cores."""
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(cores()) as pool:
         return list(pool.map(partial(draw, split, seed), range(count), chunksize=16))
+
+
+def cores() -> int:
+    """Returns how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def draw(split: Split, seed: int, index: int) -> Picture:
@@ -96,7 +125,7 @@ def to_view(pictures: Sequence[Picture]) -> Tensor:
     return (rgb - mean[:, None, None]) / std[:, None, None]
 
 
-class Batches:
+class Batches(Dataset[Batch]):
     """Draws the batch of any step from the seed and the step's number alone, so that resuming changes nothing."""
 
     def __init__(self, pictures: Sequence[Picture], recipe: Recipe) -> None:
@@ -104,35 +133,48 @@ class Batches:
         self.pictures, self.recipe = pictures, recipe
         self.tokenizer, self.writer = open_clip.get_tokenizer("tiny-rooms"), CaptionWriter()
 
-    def __call__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> Batch:
         """Draws the batch of a step."""
         rng = np.random.default_rng([self.recipe.seed, step])
         recipe, margin = self.recipe, PATCH // 2
-        chosen = rng.choice(len(self.pictures), recipe.crop_images + recipe.dense_images, replace=False)
+        apart = recipe.crop_images if step % recipe.crop_every == 0 else 0
+        chosen = rng.choice(len(self.pictures), apart + recipe.dense_images, replace=False)
         pictures = [self.pictures[index] for index in chosen]
-        views = to_view(pictures)
-        padded = F.pad(views[: recipe.crop_images], (margin,) * 4, mode="replicate")
-
-        crops, points = [], []
-        for number in range(recipe.crop_images):
+        views, crops = to_view(pictures), torch.empty(apart * recipe.crops, 3, PATCH, PATCH)
+        points: list[tuple[float, Surface]] = []
+        for number in range(apart):
+            padded = F.pad(views[number], (margin,) * 4, mode="replicate")
             for _ in range(recipe.crops):
                 row, column = int(rng.integers(HEIGHT)), int(rng.integers(WIDTH))
-                crops.append(padded[number, :, row : row + PATCH, column : column + PATCH])
-                points.append((pictures[number], row, column))
-        h, w = HEIGHT // STRIDE, WIDTH // STRIDE
-        cells = []
-        for number in range(recipe.dense_images):
-            for cell in rng.choice(h * w, recipe.cells, replace=False):
-                row, column = divmod(int(cell), w)
-                cells.append(number * h * w + int(cell))
-                centre = row * STRIDE + STRIDE // 2, column * STRIDE + STRIDE // 2
-                points.append((pictures[recipe.crop_images + number], *centre))
+                crops[len(points)] = padded[:, row : row + PATCH, column : column + PATCH]
+                points.append(look_up(pictures[number], row, column))
+        told, whole = list(range(len(points))), pictures[apart:]
+        for picture in whole:
+            told += (len(points) + rng.choice(len(CENTRES), recipe.captions, replace=False)).tolist()
+            points += [look_up(picture, *centre) for centre in CENTRES]
 
-        depths, surfaces = zip(*(look_up(*point) for point in points), strict=True)
-        captions = [self.writer.write(rng, *point) for point in zip(depths, surfaces, strict=True)]
-        tokens = self.tokenizer([caption.text for caption in captions])
+        captions = [self.writer.write(rng, *points[point]) for point in told]
+        depths, surfaces = zip(*points, strict=True)
         truth = agreement(captions, depths, surfaces)
-        return Batch(torch.stack(crops), views[recipe.crop_images :], torch.tensor(cells), tokens, truth)
+        wordings = self.writer.every_wording(rng)
+        scenes = torch.tensor([list(SCENES).index(picture.scene.name) for picture in whole])
+        template = SCENE_TEMPLATES[rng.integers(len(SCENE_TEMPLATES))]
+        return Batch(
+            crops,
+            views[apart:],
+            self.tokenizer([caption.text for caption in captions]),
+            truth,
+            self.tokenizer([wording.text for wording in wordings]),
+            agreement(wordings, depths, surfaces),
+            scenes,
+            self.tokenizer([template.format(scene=scene) for scene in SCENES]),
+        )
+
+
+def stream(pictures: Sequence[Picture], recipe: Recipe, done: int) -> DataLoader[Batch]:
+    """Draws the batches of the steps that are left in another process, ahead of their use."""
+    steps = range(done, recipe.steps)
+    return DataLoader(Batches(pictures, recipe), batch_size=None, sampler=steps, num_workers=1)
 
 
 def look_up(picture: Picture, row: int, column: int) -> tuple[float, Surface]:
@@ -142,19 +184,27 @@ def look_up(picture: Picture, row: int, column: int) -> tuple[float, Surface]:
     return float(picture.depth[at]), picture.scene.surfaces[picture.surface[at]]
 
 
-def read_cells(tower: Tower, images: Tensor, cells: Tensor) -> list[Tensor]:
-    """Returns the features of P cells under each dense readout, (P, D) each."""
+def read_whole(tower: Tower, images: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Returns the features of all cells under each dense readout, (M * h * w, D) each, and of the images, (M, D)."""
     trunk = tower.trunk(images)
     maps = [readout.dense(tower, trunk) for readout in (AttentionPool(), MaskCLIP())]
-    return [dense.permute(0, 2, 3, 1).flatten(0, 2)[cells] for dense in maps]
+    return [dense.permute(0, 2, 3, 1).flatten(0, 2) for dense in maps], tower.pool(trunk)
 
 
 def contrastive_loss(image: Tensor, text: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
     """CLIP's loss with shares instead of indices: every caption that is true of a point counts as its own, and back."""
-    logits = scale * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
-    by_point = F.cross_entropy(logits, truth / truth.sum(1, keepdim=True))
-    by_caption = F.cross_entropy(logits.T, truth.T / truth.T.sum(1, keepdim=True))
-    return (by_point + by_caption) / 2
+    logits = similarity(image, text, scale)
+    return (F.cross_entropy(logits, shares(truth)) + F.cross_entropy(logits.T, shares(truth.T))) / 2
+
+
+def shares(truth: Tensor) -> Tensor:
+    """Rows that sum to 1; a point of which no caption is true stays at 0, and does not count."""
+    return truth / truth.sum(1, keepdim=True).clamp_min(1e-6)
+
+
+def similarity(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
+    """CLIP's logits, (N, C)."""
+    return scale * F.normalize(image, dim=-1) @ F.normalize(text, dim=-1).T
 
 
 class Pretraining:
@@ -164,9 +214,9 @@ class Pretraining:
         torch.manual_seed(recipe.seed)
         open_clip.add_model_config(CONFIG)
         self.recipe, self.done, self.seconds = recipe, 0, 0.0
-        self.lengths = {0: recipe.steps}  # from which step on the schedule was that of so many steps
         self.model = open_clip.create_model("tiny-rooms")
         self.tower = tower_of(self.model.visual)  # shares the model's parameters
+        self.norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
         named = dict(self.model.named_parameters())
         # Most rows of the token table belong to words that no caption holds: decay would only cost time there.
         decayed = [value for name, value in named.items() if value.ndim > 1 and "embedding" not in name]
@@ -174,19 +224,26 @@ class Pretraining:
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
 
-    def step(self, batches: Batches) -> float:
-        """Does the next step and returns its loss."""
+    def step(self, batch: Batch) -> float:
+        """Does the next step on its batch and returns its loss."""
         began = time.monotonic()
         rate = self.recipe.learning_rate * schedule(self.done, self.recipe.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        batch = batches(self.done)
         self.model.train()
-        crops, cells = self.model.encode_image(batch.crops), read_cells(self.tower, batch.images, batch.cells)
-        text = self.model.encode_text(batch.tokens)
+        if self.done >= SETTLED * self.recipe.steps:
+            for norm in self.norms:
+                norm.eval()
+        (dense, pooled), scale = read_whole(self.tower, batch.images), self.model.logit_scale.exp()
+        crops = [self.model.encode_image(batch.crops)] if len(batch.crops) else []
+        points = torch.cat(crops + dense)
         # the cells' rows of the truth stand for them under either readout
-        truth = torch.cat([batch.truth, batch.truth[len(crops) :]])
-        loss = contrastive_loss(torch.cat([crops, *cells]), text, truth, self.model.logit_scale.exp())
+        rows = torch.cat([torch.arange(len(batch.truth)), torch.arange(len(batch.crops), len(batch.truth))])
+        loss = contrastive_loss(points, self.model.encode_text(batch.tokens), batch.truth[rows], scale)
+        wordings = similarity(points, self.model.encode_text(batch.wordings), scale)
+        loss = loss + F.cross_entropy(wordings, shares(batch.metres[rows]))
+        scenes = similarity(pooled, self.model.encode_text(batch.scene_tokens), scale)
+        loss = loss + SCENE_WEIGHT * F.cross_entropy(scenes, batch.scenes)
         self.optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -197,35 +254,40 @@ class Pretraining:
         self.seconds += time.monotonic() - began
         return loss.item()
 
+    @torch.no_grad()
+    def settle(self, pictures: Sequence[Picture]) -> None:
+        """Sets the normalisation to what whole images give; from here on it stays, and the network is trained as used.
+
+        Until then crops and whole images, whose statistics differ, each had their own.
+        """
+        self.model.train()
+        for norm in self.norms:
+            norm.reset_running_stats()
+            norm.momentum = None  # the average of all that follow
+        for start in range(0, len(pictures), 8):
+            self.tower.trunk(to_view(pictures[start : start + 8]))
+
     def save(self, path: Path) -> None:
         """Writes all that resuming needs."""
-        state = {"done": self.done, "seconds": self.seconds, "lengths": self.lengths, "recipe": self.recipe._asdict()}
+        state = {"done": self.done, "seconds": self.seconds, "recipe": self.recipe._asdict()}
         torch.save(state | {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}, path)
 
     def load(self, path: Path) -> None:
-        """Takes up a run where its checkpoint left it; it may be made longer or shorter, and the card will say so.
+        """Takes up a run where its checkpoint left it.
 
         Raises:
-            ValueError: if the checkpoint was written with another recipe, but for its length.
+            ValueError: if the checkpoint was written with another recipe.
         """
         state = torch.load(path, weights_only=True)
-        if state["recipe"] | {"steps": self.recipe.steps} != self.recipe._asdict():
+        if state["recipe"] != self.recipe._asdict():
             raise ValueError(f"{path} was written with {state['recipe']}; resume with the same arguments or start anew")
         self.done, self.seconds = state["done"], state["seconds"]
-        self.lengths = state["lengths"]
-        begun, planned = list(self.lengths.items())[-1]
-        same_until_now = self.done <= 0.6 * min(self.recipe.steps, planned)
-        if self.recipe.steps != planned:
-            self.lengths[begun if same_until_now else self.done] = self.recipe.steps
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
 
 
 def schedule(done: int, steps: int) -> float:
-    """Returns the share of the learning rate after `done` of `steps` steps: a rise, a plateau, and from 60 % on a fall.
-
-    Up to the fall it does not depend on the length, so that a run can be resumed with another one.
-    """
+    """Returns the share of the learning rate after `done` of `steps` steps: a rise, a plateau, and a fall from 60 %."""
     return min((done + 1) / 30, (1 - done / steps) / 0.4, 1.0)
 
 
@@ -242,14 +304,17 @@ def pretrain(recipe: Recipe, out: Path, resume: bool, save_every: int = 100) -> 
     if resume and checkpoint.exists():
         training.load(checkpoint)
     losses: list[float] = []
+    pictures = []
     if training.done < recipe.steps:
         print(f"drawing {recipe.rooms} rooms", flush=True)
-        batches = Batches(draw_rooms("train", recipe.rooms, recipe.seed), recipe)
+        pictures = draw_rooms("train", recipe.rooms, recipe.seed)
     columns = TextColumn("loss {task.fields[loss]:.3f}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, TimeRemainingColumn()) as progress:
         bar = progress.add_task("", total=recipe.steps, completed=training.done, loss=float("nan"))
-        while training.done < recipe.steps:
-            losses.append(training.step(batches))
+        for batch in stream(pictures, recipe, training.done):
+            if training.done == math.ceil(SETTLED * recipe.steps):
+                training.settle(pictures[:200])
+            losses.append(training.step(batch))
             progress.update(bar, completed=training.done, loss=sum(losses[-50:]) / len(losses[-50:]))
             if training.done % save_every == 0:
                 training.save(checkpoint)
@@ -270,10 +335,11 @@ knows nothing of photographs, and no words but those of its captions.
 ## Training
 
 `python -m experiments.pretrain_rooms --steps {steps} --seed {seed} --rooms {rooms}`: {steps} steps in {minutes:.0f}
-minutes on {cores} CPU cores, {points} points a step ({crops} crops of 64 x 64 pixels, {cells} cells of whole images,
-read as queries of the attention pool and as MaskCLIP does), AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160
-pixels are seen at {height} x {view_width}; at another size textures have another scale, and depth is wrong by it. RGB
-is normalised as for OpenAI's CLIP. Training, validation and test rooms share no seed.{lengths}
+minutes on {cores} CPU cores. A step has {dense} whole images, the cells of which are read as queries of the attention
+pool and as MaskCLIP does, with {captions} captions an image; every {crop_every} steps also {crops} crops of {patch} x {patch}
+pixels. AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are seen at {height} x {view_width}; at
+another size textures have another scale, and depth is wrong by it. RGB
+is normalised as for OpenAI's CLIP. Training, validation and test rooms share no seed.
 
 Distances in the captions are {distances} wordings and numbers of metres from 0.5 to 9. What the wordings mean, in
 metres: {meanings}.
@@ -316,14 +382,12 @@ def write_card(training: Pretraining, figures: Report, path: Path) -> None:
         seed=recipe.seed,
         rooms=recipe.rooms,
         minutes=training.seconds / 60,
-        lengths="".join(
-            f" From step {start} on, resumed, the learning rate followed the schedule of {steps} steps."
-            for start, steps in list(training.lengths.items())[1:]
-        ),
-        cores=os.cpu_count(),
-        points=recipe.crop_images * recipe.crops + recipe.dense_images * recipe.cells,
+        cores=cores(),
         crops=recipe.crop_images * recipe.crops,
-        cells=recipe.dense_images * recipe.cells,
+        dense=recipe.dense_images,
+        crop_every=recipe.crop_every,
+        patch=PATCH,
+        captions=recipe.captions,
         learning_rate=recipe.learning_rate,
         height=HEIGHT,
         view_width=WIDTH,

@@ -19,8 +19,15 @@ SETS = (*PUBLISHED, "five")
 FIVE = [1.0, 1.75, 2.25, 2.625, 3.0]  # the paper's seven bins, thinned to five
 TEMPLATES = ["This {object} is {distance}", "The {object} is {distance}", "A photo of a {object} that is {distance}"]
 OBJECTS = ["object", "wall", "floor", "table", "chair", "door"]
-READOUTS = ("released", "attention_pool")  # what the authors' code does, and the paper's text
-QUICK_READOUTS = ("maskclip", "crops")
+READOUTS = {
+    "released": "released",
+    "attention_pool": "attention_pool",
+}  # what the authors' code does, and the paper's text
+# by name: tiny-rooms knows crops of 128 pixels
+QUICK_READOUTS: dict[str, Any] = {
+    "attention_pool": "attention_pool",
+    "crops": {"class_path": "depthclip.encoder.Crops", "init_args": {"patch": 128}},
+}
 
 
 def variants(options: Options, head: Head) -> list[Variant]:
@@ -40,13 +47,13 @@ def variants(options: Options, head: Head) -> list[Variant]:
         Variant(
             f"{readout}: {name}",
             {
-                "model.encoder.readout": readout,
+                "model.encoder.readout": reads,
                 "model.head.bins.values": bins[words],
                 **{f"model.head.prompts.{key}": value for key, value in {"words": words, **change}.items()},
             },
             PUBLISHED.get(name, {}) if readout == "released" else {},
         )
-        for readout in (QUICK_READOUTS if options.quick else READOUTS)
+        for readout, reads in (QUICK_READOUTS if options.quick else READOUTS).items()
         for name, words, change in asked
     ]
 

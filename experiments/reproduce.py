@@ -1,4 +1,4 @@
-"""Does it reproduce? The paper's NYU row, measured with OpenAI's weights beside the published figures."""
+"""Does it reproduce? The paper's NYU row, measured with OpenAI's weights; with --quick the model card of tiny-rooms."""
 
 import sys
 
@@ -48,7 +48,7 @@ def verdict(found: Results) -> str:
 
 STUDY = Study(
     name="reproduce",
-    question="Does the released recipe reproduce the published figures on NYU?",
+    question="Does the recipe reproduce its published figures?",
     variants=variants,
     recipe="configs/nyu_released.yaml",
     notes=verdict,

@@ -70,6 +70,7 @@ TEMPLATES = (
     "This item is {distance}",
     "This thing looks {distance}",
     "That {object} looks {distance}",
+    "This {object} appears to be {distance}",
     "A photo of a {object} that is {distance}",
     "A photo of something {distance}",
     "There is a {object} here and it is {distance}",
@@ -90,6 +91,14 @@ PLAIN_TEMPLATES = (
     "There is a {object} here",
     "I see a {object}",
     "{object}",
+)
+SCENE_TEMPLATES = (
+    "This is a {scene}",
+    "A photo of a {scene}",
+    "A photo of a {scene}.",
+    "There is a {scene} here",
+    "I see a {scene}",
+    "{scene}",
 )
 
 
@@ -147,6 +156,15 @@ class CaptionWriter:
         if "{object}" not in template:
             shape = colour = texture = ""
         return Caption(text, float(np.exp(self.log_metres[kind][chosen])), shape, colour, texture)
+
+    def every_wording(self, rng: np.random.Generator) -> list[Caption]:
+        """Writes one caption for each wording of a distance, all in the same template and of the same object."""
+        template = TEMPLATES[rng.integers(len(TEMPLATES))] if rng.random() < 0.7 else TEMPLATES[0]
+        return [
+            Caption(with_article(template.format(object="object", distance=words)), float(np.exp(log)), "", "", "")
+            for wordings, logs in zip(self.wordings, self.log_metres, strict=True)
+            for words, log in zip(wordings, logs, strict=True)
+        ]
 
 
 def agreement(captions: Sequence[Caption], depths: Sequence[float], surfaces: Sequence[Surface]) -> Tensor:

@@ -77,7 +77,7 @@ STUDY = Study(
     variants=variants,
     recipe="configs/nyu_released.yaml",
     settings={"model.published": None},
-    quick_settings={"data.test_size": 120},
+    quick_settings={"data.test_size": 120, "model.head.prompts.words": "depthclip"},
     notes=by_scene,
 )
 

@@ -58,8 +58,10 @@ def track_variant(study: str, one: Pass, variant: Variant, out: Path, mode: Lite
         run.log(losses)
     rows = {**metrics["figures"], **metrics["baselines"], **metrics["published"]}
     table = wandb.Table(columns=["row", *ERRORS], data=[[name, *map(own.get, ERRORS)] for name, own in rows.items()])
-    pictures = {"panel": wandb.Image(str(one.folder / "panel.png"))} if row == "head" else {}
-    run.log({"figures": table, **pictures})
+    number = list(metrics["figures"]).index(row)
+    picture = one.folder / ("panel.png" if number == 0 else f"variants/{number:03d}.png")
+    # a recipe with `panels: 0` draws none
+    run.log({"figures": table} | ({"panel": wandb.Image(str(picture))} if picture.is_file() else {}))
     run.summary.update(metrics["figures"][row])
     folder = Path(run.dir).parent
     run.finish()

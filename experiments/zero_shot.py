@@ -2,6 +2,7 @@
 
 import sys
 
+from experiments.prompt_words import QUICK_READOUTS
 from experiments.study import Head, Options, Study, Variant, main
 
 # file of configs/data -> file of configs/model -> figures of its paper
@@ -15,7 +16,6 @@ NYU: dict[str, dict[str, float]] = {
 KITTI: dict[str, dict[str, float]] = {"kitti_log": {"abs_rel": 0.473, "rmse": 12.96, "delta1": 0.281}}
 MAKE3D: dict[str, dict[str, float]] = {"make3d_log": {}}
 SETS: dict[str, dict[str, dict[str, float]]] = {"nyu": NYU, "nyu_eigen": NYU, "kitti": KITTI, "make3d": MAKE3D}
-QUICK_READOUTS = ("maskclip", "crops")
 QUICK_TYPES = ("small room", "corridor")
 
 
@@ -23,11 +23,9 @@ def variants(options: Options, head: Head) -> list[Variant]:
     """Every model that suits a data set, unless the command line names them; with --quick the bundled one."""
     if options.quick:
         return [
-            Variant(
-                f"{readout} on {kind}s", {"model.encoder.readout": readout, "data.test_types": [kind]}, on=f"{kind}s"
-            )
+            Variant(f"{readout} on {kind}s", {"model.encoder.readout": reads, "data.test_types": [kind]}, on=f"{kind}s")
             for kind in QUICK_TYPES
-            for readout in QUICK_READOUTS
+            for readout, reads in QUICK_READOUTS.items()
         ]
     sets = {options.data: {"released": {}, "rn50": {}, "vit_b16": {}, "siglip2": {}}} if options.data else SETS
     result = []

@@ -116,9 +116,14 @@ def test_figures_do_not_depend_on_batch_size(small, nyu):
 def test_variants_on_the_command_line(small, tiny, capsys):
     variants = {"hard": {"prompts": {"words": "depthclip"}, "bins": {"values": "cd1"}, "assignment": "hard"}}
     path = recipe(tiny)
-    assert main(["test", "-c", path, "--model.variants", json.dumps(variants)]) == 0
+    assert main(["test", "-c", path, "--model.panels", "2", "--model.variants", json.dumps(variants)]) == 0
     assert set(metrics()["figures"]) == {"head", "hard"}
     assert "hard" in capsys.readouterr().out
+    folder = Path("runs/small/version_0")
+    assert (folder / "variants.png").is_file()
+    whole, alone = (np.asarray(Image.open(folder / f"variants/{k:03d}.png")) for k in range(2))
+    assert (whole[:240] == alone[:240]).all()  # the same images and truths
+    assert (whole[240:] != alone[240:]).any()  # other depths
 
 
 def test_fit_then_test_with_the_checkpoint(small, tmp_path, monkeypatch):

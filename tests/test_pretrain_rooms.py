@@ -11,7 +11,7 @@ from depthclip.data.raycast import Surface
 from depthclip.encoder import FrozenCLIP
 from depthclip.head.prompts import WORDS
 from experiments.choose_rooms import ask, encode, read, score, score_baselines
-from experiments.pretrain_rooms import Batches, Pretraining, Recipe, draw_rooms, look_up, pretrain, schedule
+from experiments.pretrain_rooms import Batches, Pretraining, Recipe, draw_rooms, look_up, pretrain, schedule, stream
 from experiments.room_captions import (
     DISTANCES,
     HELD_OUT_DISTANCES,
@@ -21,7 +21,7 @@ from experiments.room_captions import (
     agreement,
 )
 
-QUICK = Recipe(steps=20, rooms=16, crop_images=4, crops=4, dense_images=2, cells=12)
+QUICK = Recipe(steps=20, rooms=16, crop_every=2, crop_images=4, crops=4, dense_images=2, captions=12)
 BOX = Surface("box", "red", "striped")
 BALL = Surface("ball", "blue", "plain")
 
@@ -80,13 +80,13 @@ def test_few_steps_lower_the_loss(run: tuple[list[float], Path]) -> None:
 
 def test_same_seed_same_losses_and_resuming_goes_on_exactly(run: tuple[list[float], Path], tmp_path: Path) -> None:
     losses, _ = run
-    batches = Batches(draw_rooms("train", QUICK.rooms, QUICK.seed), QUICK)
+    batches = list(stream(draw_rooms("train", QUICK.rooms, QUICK.seed), QUICK, 0))
     first = Pretraining(QUICK)
-    assert [first.step(batches) for _ in range(3)] == losses[:3]
+    assert [first.step(batch) for batch in batches[:3]] == losses[:3]
     first.save(tmp_path / "half.pt")
     resumed = Pretraining(QUICK)
     resumed.load(tmp_path / "half.pt")
-    assert [resumed.step(batches) for _ in range(2)] == losses[3:5]
+    assert [resumed.step(batch) for batch in batches[3:5]] == losses[3:5]
 
 
 def test_resuming_with_another_recipe_says_so(run: tuple[list[float], Path]) -> None:
@@ -95,21 +95,18 @@ def test_resuming_with_another_recipe_says_so(run: tuple[list[float], Path]) -> 
         other.load(run[1] / "pretraining.pt")
 
 
-def test_another_length_is_noted_where_it_makes_a_difference(run: tuple[list[float], Path]) -> None:
-    longer = Pretraining(QUICK._replace(steps=40))
-    longer.load(run[1] / "pretraining.pt")  # written after the fall began
-    assert longer.lengths == {0: 20, longer.done: 40}
-
-
 def test_batches_speak_of_the_points_they_hold() -> None:
     pictures = draw_rooms("train", QUICK.rooms, QUICK.seed)
-    batch = Batches(pictures, QUICK)(0)
-    points = QUICK.crop_images * QUICK.crops + QUICK.dense_images * QUICK.cells
-    assert batch.crops.shape == (16, 3, 64, 64)
+    batch = Batches(pictures, QUICK)[0]
+    assert batch.crops.shape == (16, 3, 128, 128)
     assert batch.images.shape == (2, 3, 256, 320)
-    assert batch.tokens.shape == (points, 24)
-    assert batch.truth.shape == (points, points)
-    assert (batch.truth.diagonal() > 0.05).all()
+    points, captions = 16 + 2 * 80, 16 + 2 * 12
+    assert batch.tokens.shape == (captions, 24)
+    assert batch.truth.shape == (points, captions)
+    assert (batch.truth[:16, :16].diagonal() > 0.05).all()  # a crop's own caption is true of it
+    assert (batch.truth.max(0).values > 0.05).all()
+    assert batch.metres.shape == (points, len(batch.wordings))
+    assert Batches(pictures, QUICK)[1].crops.shape == (0, 3, 128, 128)
     depth, _ = look_up(pictures[0], 0, 319)
     assert depth == pytest.approx(float(pictures[0].depth[0, 159]))
 
@@ -128,12 +125,12 @@ def test_weights_load_as_any_other(run: tuple[list[float], Path]) -> None:
 
 
 def test_bundled_weights_read_depth_and_sentences_they_never_saw() -> None:
-    encoder = FrozenCLIP("tiny-rooms", "bundled", "maskclip", "openai")
+    encoder = FrozenCLIP("tiny-rooms", "bundled", "attention_pool", "openai")
     rooms = encode(encoder, read("test", 24, seed=0))
     constant = score_baselines(rooms.truth, read("train", 24, seed=0))["best constants"]
     known = score(ask(WORDS["depthclip"], ["This object is {distance}"], 1.0, 1.0), encoder, rooms)
-    assert known["delta1"] > 1.4 * constant["delta1"]
-    assert known["abs_rel"] < 0.7 * constant["abs_rel"]
+    assert known["delta1"] > 1.5 * constant["delta1"]
+    assert known["abs_rel"] < 0.65 * constant["abs_rel"]
     unseen = score(ask(list(HELD_OUT_DISTANCES), HELD_OUT_TEMPLATES, 1.0, 1.0), encoder, rooms)
     assert unseen["delta1"] > constant["delta1"]
     assert unseen["abs_rel"] < constant["abs_rel"]

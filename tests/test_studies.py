@@ -119,6 +119,7 @@ def test_few_shot_averages_over_seeds():
 
 def command(out, *more):
     small = [f"--set=data.{split}_size={size}" for split, size in (("test", 3), ("train", 2))]
+    small.append("--set=model.panels=0")
     return [sys.executable, "-m", "experiments.prompt_words", "--quick", *small, "--out", str(out), *more]
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -57,6 +58,10 @@ def read_run(folder):
     """Group, name, config and summary of an offline run."""
     run, config, summary = None, {}, {}
     (path,) = folder.glob("run-*.wandb")
+    # wandb writes in a process of its own, which may lag behind on a busy machine
+    patience = time.monotonic() + 30
+    while not any(record.HasField("exit") for record in records(path)) and time.monotonic() < patience:
+        time.sleep(0.2)
     for record in records(path):
         if record.HasField("run"):
             run = record.run
@@ -75,7 +80,9 @@ def finished(folder, names):
     rows = {name: dict.fromkeys(ERRORS, 0.1 * k + 0.1) for k, name in enumerate(["head", *names[1:]])}
     metrics = {"figures": rows, "baselines": {"random": dict.fromkeys(ERRORS, 2.0)}, "published": {}}
     (folder / "metrics.json").write_text(json.dumps(metrics))
-    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / "panel.png")
+    (folder / "variants").mkdir()
+    for picture in ("panel.png", "variants/001.png"):
+        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / picture)
     variants = tuple(Variant(name, {"model.head.temperature": k}) for k, name in enumerate(names))
     heads = {name: {"temperature": k} for k, name in enumerate(names)}
     model = {"head": heads[names[0]], "variants": {name: heads[name] for name in names[1:]}}
@@ -92,7 +99,7 @@ def test_each_variant_is_a_run_and_each_study_a_group(tmp_path, capsys):
     assert [run.config["model"]["head"]["temperature"] for run in runs] == [0, 1, 0]
     assert [run.summary["abs_rel"] for run in runs] == pytest.approx([0.1, 0.2, 0.1])
     assert all(run.summary["figures/_type"] == "table-file" for run in runs)
-    assert runs[0].summary["panel/_type"] == "image-file"
+    assert [run.summary["panel/_type"] for run in runs] == ["image-file"] * 3
     assert f"wandb sync {first[0]} {first[1]}" in capsys.readouterr().out
 
 

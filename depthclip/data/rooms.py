@@ -36,7 +36,7 @@ def generator(split: Split, index: int, seed: int) -> np.random.Generator:
 
 
 class RoomsDataset(DepthDataset):
-    """The first rooms of a split, each drawn when it is first read, in about 15 ms, and then kept.
+    """The first rooms of a split, each drawn when it is first read, in about 10 ms, and then kept.
 
     Args:
         split: `train`, `val` or `test`.
