@@ -83,13 +83,14 @@ def strips(samples: Sequence[tuple[str, Tensor, Tensor, Tensor, Tensor | None]],
     Returns:
         2 + V pictures (height, W, 3) uint8; all depths of a sample have one scale of colours, that of its truth.
     """
-    columns = []
+    columns, gap = [], 2
     for _, rgb, truth, depths, _ in samples:
-        size = (round(height * truth.shape[1] / truth.shape[0]), height)
+        size = (round(height * truth.shape[1] / truth.shape[0]), height - 2 * gap)
         scale = depth_range(truth) if (truth > 0).any() else depth_range(depths[0])
         pictures = [(rgb.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)]
         pictures += [colour_depth(depth.numpy(), *scale) for depth in (truth, *depths)]
-        columns.append([np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures])
+        small = [np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures]
+        columns.append([np.pad(p, ((gap, gap), (gap, gap), (0, 0)), constant_values=255) for p in small])
     return [np.hstack(row) for row in zip(*columns, strict=True)]
 
 
@@ -103,14 +104,14 @@ def compare_heads(rows: Sequence[np.ndarray], names: Sequence[str], path: Path) 
     """
     whole = np.vstack(rows)
     height, width = whole.shape[:2]
-    figure = Figure(figsize=(width / 90 + 3, height / 90 + 0.2), layout="constrained")
-    axis = figure.subplots()
+    figure = Figure(figsize=(width / 90, height / 90))
+    axis = figure.add_axes((0, 0, 1, 1))
     axis.imshow(whole)
     axis.set_xticks([])
     axis.set_yticks([(k + 0.5) * height / len(rows) for k in range(len(rows))], ["image", "truth", *names])
     axis.tick_params(length=0, labelsize=9)
     axis.set_frame_on(False)
-    figure.savefig(path, dpi=90)
+    figure.savefig(path, dpi=90, bbox_inches="tight")  # as wide as the names need
 
 
 def _bar(figure: Figure, image: AxesImage, label: str) -> None:

@@ -336,10 +336,10 @@ knows nothing of photographs, and no words but those of its captions.
 
 `python -m experiments.pretrain_rooms --steps {steps} --seed {seed} --rooms {rooms}`: {steps} steps in {minutes:.0f}
 minutes on {cores} CPU cores. A step has {dense} whole images, the cells of which are read as queries of the attention
-pool and as MaskCLIP does, with {captions} captions an image; every {crop_every} steps also {crops} crops of {patch} x {patch}
-pixels. AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are seen at {height} x {view_width}; at
-another size textures have another scale, and depth is wrong by it. RGB
-is normalised as for OpenAI's CLIP. Training, validation and test rooms share no seed.
+pool and as MaskCLIP does, with {captions} captions an image; every {crop_every} steps also {crops} crops of
+{patch} x {patch} pixels. AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are seen at {height} x
+{view_width}; at another size textures have another scale, and depth is wrong by it. RGB is normalised as for OpenAI's
+CLIP. Training, validation and test rooms share no seed.
 
 Distances in the captions are {distances} wordings and numbers of metres from 0.5 to 9. What the wordings mean, in
 metres: {meanings}.
