@@ -87,7 +87,7 @@ STUDY = Study(
         "model.learning_rate": 0.05,
         "model.weight_decay": 0.0,
         "trainer.max_epochs": None,
-        "trainer.max_steps": 60,
+        "trainer.max_steps": 200,
     },
     quick_settings={"data.train_size": 64, "data.test_size": 60},
     draw=draw,

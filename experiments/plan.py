@@ -128,7 +128,9 @@ def join(rest: dict[str, Any], members: list[tuple[Variant, dict[str, Any]]], ou
         **rest,
         "model": {**rest["model"], "head": head, "variants": {variant.name: own for variant, own in others} or None},
     }
-    fingerprint = hashlib.sha256(json.dumps([__version__, recipe], sort_keys=True).encode()).hexdigest()[:12]
+    digest = hashlib.sha256(json.dumps([__version__, recipe], sort_keys=True).encode()).hexdigest()[:12]
+    # a word in front, because to YAML 465e95993509 is a number, and infinite
+    fingerprint = f"run-{digest}"
     folder = out / "runs" / fingerprint
     csv = {"save_dir": str(folder.parent), "name": fingerprint, "version": ""}
     recipe["trainer"]["logger"] = {"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": csv}

@@ -48,7 +48,10 @@ def heads(head: Head, begun: Mapping[str, Any], scenes: Sequence[str]) -> dict[s
     words["init_args"]["words"] = begun.get("model.head.prompts.words", words["init_args"]["words"])
     start = bins["init_args"]["values"] = begun.get("model.head.bins.values", bins["init_args"]["values"])
     reach = {"start": start, "min_depth": NEAR, "max_depth": FAR}
-    learned_words, learned_bins = named("LearnedWords", count=len(bins_of(start))), named("LearnedBins", **reach)
+    # Auty and Mikolajczyk's 1o1d
+    sentence = "{context:1} object {context:1} {distance}"
+    learned_words = named("LearnedWords", count=len(bins_of(start)), template=sentence)
+    learned_bins = named("LearnedBins", **reach)
     context = {"words": words["init_args"]["words"], "template": "{context:3} {distance}", "phrase": "This object is"}
     return {
         "bins learned": (words, learned_bins),
@@ -120,11 +123,11 @@ STUDY = Study(
     settings={
         "model.published": None,
         "model.training_baselines": True,
-        "trainer.max_epochs": 20,
+        "trainer.max_epochs": 10,
         "model.learning_rate": 0.05,
         "model.weight_decay": 0.0,
     },
-    quick_settings={"data.train_size": 128, "data.test_size": 100},
+    quick_settings={"data.train_size": 128, "trainer.max_epochs": 40},
     notes=verdicts,
 )
 

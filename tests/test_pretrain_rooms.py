@@ -11,7 +11,8 @@ from depthclip.data.raycast import Surface
 from depthclip.encoder import FrozenCLIP
 from depthclip.head.prompts import WORDS
 from experiments.choose_rooms import ask, encode, read, score, score_baselines
-from experiments.pretrain_rooms import Batches, Pretraining, Recipe, draw_rooms, look_up, pretrain, schedule, stream
+from experiments.pretrain_rooms import Pretraining, pretrain, schedule
+from experiments.room_batches import Batches, Recipe, draw_rooms, look_up, stream
 from experiments.room_captions import (
     DISTANCES,
     HELD_OUT_DISTANCES,

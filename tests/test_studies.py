@@ -86,6 +86,7 @@ def test_variants_share_an_image_pass_unless_they_differ_in_more_than_the_head()
     ]
     passes = passes_of(replace(temperature.STUDY, variants=lambda options, head: own))
     assert [[variant.name for variant in one.variants] for one in passes] == [["a", "b, 0.5"], ["c"], ["d"]]
+    assert all(one.recipe["name"].startswith("run-") for one in passes)  # 465e95993509 is a number to YAML
     assert passes[0].recipe["model"]["variants"]["b, 0.5"]["init_args"]["temperature"] == 0.5
     assert "experiments.learn" in passes[2].command(None)
 
