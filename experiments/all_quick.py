@@ -1,6 +1,7 @@
 """Runs every study with --quick and writes docs/studies.md: `python -m experiments.all_quick`, an hour at most."""
 
 import argparse
+import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from experiments import (
 from experiments.study import main as answer
 
 STUDIES = (zero_shot, prompt_words, scene_bins, fit_bins, temperature, prompt_learning, few_shot, reproduce)
-PAGE = Path("docs/studies.md")
+PAGE, PICTURES = Path("docs/studies.md"), Path("docs/studies")
 # run where its data are; its table is kept if it is there
 SEVEN_SCENES = "few_shot_seven_scenes"
 ARGUMENTS = {SEVEN_SCENES: f"few_shot --quick --data configs/data/seven_scenes.yaml --out results/{SEVEN_SCENES}"}
@@ -44,13 +45,16 @@ def main() -> int:
 
 
 def section(name: str) -> str:
-    """A study's command and its table, if it has been run."""
+    """A study's command, picture and table, if it has been run."""
     table = Path("results") / name / "table.md"
     if not table.is_file():
         return ""
-    return (
-        f"## {name}\n\n```\npython -m experiments.{ARGUMENTS.get(name, f'{name} --quick')}\n```\n\n{table.read_text()}"
-    )
+    picture = PICTURES / f"{name}.png"
+    picture.parent.mkdir(exist_ok=True)
+    shutil.copy(table.with_name("figure.png"), picture)
+    command = f"python -m experiments.{ARGUMENTS.get(name, f'{name} --quick')}"
+    link = f"![{name}]({picture.relative_to(PAGE.parent)})"
+    return f"## {name}\n\n```\n{command}\n```\n\n{link}\n\n{table.read_text()}"
 
 
 if __name__ == "__main__":

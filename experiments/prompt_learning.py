@@ -112,7 +112,8 @@ def verdicts(found: Results) -> str:
     for rival in (row for row in found.rows if row.name in rivals):
         lower = 1 - both.figures["abs_rel"].value / rival.figures["abs_rel"].value
         verdict = compare(BOTH, False, both.scored, rival, {}).verdict
-        lines.append(f"{BOTH} has an abs_rel {lower:.1%} below that of {rival.name}: {verdict}.")
+        side = "below" if lower > 0 else "above"
+        lines.append(f"{BOTH} has an abs_rel {abs(lower):.1%} {side} that of {rival.name}: {verdict}.")
     return "\n\n".join(lines)
 
 
