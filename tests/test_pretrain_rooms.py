@@ -6,13 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from depthclip.data.raycast import Surface
 from depthclip.encoder import FrozenCLIP
+from depthclip.evaluation.metrics import ERRORS
 from depthclip.head.prompts import WORDS
-from experiments.choose_rooms import ask, encode, read, score, score_baselines
+from experiments.choose_rooms import Choice, Report, ask, encode, read, score, score_baselines
 from experiments.pretrain_rooms import Pretraining, pretrain, schedule
-from experiments.room_batches import Batches, Recipe, draw_rooms, look_up, stream
+from experiments.room_batches import CONFIG, Batches, Recipe, draw_rooms, look_up, stream
 from experiments.room_captions import (
     DISTANCES,
     HELD_OUT_DISTANCES,
@@ -21,6 +23,7 @@ from experiments.room_captions import (
     CaptionWriter,
     agreement,
 )
+from experiments.room_card import write_card
 
 QUICK = Recipe(steps=20, rooms=16, crop_every=2, crop_images=4, crops=4, dense_images=2, captions=12)
 BOX = Surface("box", "red", "striped")
@@ -135,3 +138,29 @@ def test_bundled_weights_read_depth_and_sentences_they_never_saw() -> None:
     unseen = score(ask(list(HELD_OUT_DISTANCES), HELD_OUT_TEMPLATES, 1.0, 1.0), encoder, rooms)
     assert unseen["delta1"] > constant["delta1"]
     assert unseen["abs_rel"] < constant["abs_rel"]
+
+
+def rows_of(card: str) -> dict[str, dict[str, float]]:
+    """The figures of a model card by row."""
+    table = [[cell.strip() for cell in line.strip("|").split("|")] for line in card.splitlines() if line[:2] == "| "]
+    columns, *rows = table
+    return {name: dict(zip(columns[1:], map(float, figures), strict=True)) for name, *figures in rows}
+
+
+def test_card_says_what_was_measured_and_held_out(tmp_path: Path) -> None:
+    errors = {error: 0.1 * k for k, error in enumerate(ERRORS)}
+    choice = Choice("crops", "five", "trained", 0.7, 0.92)
+    figures = Report({"crops": choice}, {}, {"crops": errors}, {"crops": 3})
+    write_card(Recipe(steps=7), 1_500_000, 600.0, figures, tmp_path / "card.md")
+    card = (tmp_path / "card.md").read_text()
+    assert rows_of(card)["crops"] == {name: pytest.approx(errors[name]) for name in rows_of(card)["crops"]}
+    for said in ("1.5 million", "7 steps in 10\nminutes", "`crops` the true order", "ranks 3 among", "bins x 0.92"):
+        assert said in card
+    assert all(words in card for words in (*HELD_OUT_TEMPLATES, *HELD_OUT_DISTANCES))
+
+
+def test_the_recipe_quotes_the_card() -> None:
+    quoted = yaml.safe_load((CONFIG.parents[3] / "configs" / "rooms.yaml").read_text())["model"]["published"][
+        "model card"
+    ]
+    assert quoted == rows_of((CONFIG.parent / "MODEL_CARD.md").read_text())["attention_pool"]
