@@ -19,10 +19,8 @@ SETS = (*PUBLISHED, "five")
 FIVE = [1.0, 1.75, 2.25, 2.625, 3.0]  # the paper's seven bins, thinned to five
 TEMPLATES = ["This {object} is {distance}", "The {object} is {distance}", "A photo of a {object} that is {distance}"]
 OBJECTS = ["object", "wall", "floor", "table", "chair", "door"]
-READOUTS = {
-    "released": "released",
-    "attention_pool": "attention_pool",
-}  # what the authors' code does, and the paper's text
+# what the authors' code does, and the paper's text
+READOUTS = {"released": "released", "attention_pool": "attention_pool"}
 # by name: tiny-rooms knows crops of 128 pixels
 QUICK_READOUTS: dict[str, Any] = {
     "attention_pool": "attention_pool",
