@@ -11,7 +11,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import depthclip.data  # makes `--data NYU` a known name
-import depthclip.head  # noqa: F401
+import depthclip.head  # noqa: F401  # and the classes of heads
 from depthclip.data.base import DepthDataModule
 from depthclip.data.rooms import Rooms
 from depthclip.module import DepthCLIP

@@ -55,7 +55,7 @@ class Batch(NamedTuple):
     """One step's points and captions.
 
     Args:
-        crops: (N, 3, 128, 128) images of their own; none in most steps.
+        crops: (N, 3, PATCH, PATCH) images of their own; none in most steps.
         images: (M, 3, H, W) whole ones, of h * w cells each.
         tokens: (C, L) captions.
         truth: (N + M * h * w, C), how true each caption is of each crop and each cell, in [0, 1].

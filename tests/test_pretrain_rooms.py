@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 
 from depthclip.data.raycast import Surface
 from depthclip.encoder import FrozenCLIP
@@ -80,6 +81,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[float], Path]:
 def test_few_steps_lower_the_loss(run: tuple[list[float], Path]) -> None:
     losses, _ = run
     assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.2
+
+
+def test_normalisation_is_that_of_whole_images_and_stays(run: tuple[list[float], Path]) -> None:
+    weights = load_file(run[1] / "tiny-rooms.safetensors")
+    counts = [int(value) for name, value in weights.items() if name.endswith("num_batches_tracked")]
+    # sixteen rooms by eight since the sixteenth step, and none of the four steps after it
+    assert counts == [2] * len(counts)
+    assert len(counts) > 20
 
 
 def test_same_seed_same_losses_and_resuming_goes_on_exactly(run: tuple[list[float], Path], tmp_path: Path) -> None:
