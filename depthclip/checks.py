@@ -1,0 +1,84 @@
+"""Range checks of arguments, in one place: NaN, infinite, negative and absurdly large numbers are refused here."""
+
+import math
+from collections.abc import Collection
+
+from depthclip.errors import InputError
+
+LARGEST_COUNT = 100_000_000  # more of anything is a mistake, and would take the memory of the machine
+
+
+def check_number(
+    name: str,
+    value: float,
+    *,
+    above: float | None = None,
+    at_least: float | None = None,
+    at_most: float | None = None,
+    unit: str = "",
+    hint: str = "",
+) -> None:
+    """Raise unless a number is finite and lies in its range.
+
+    Args:
+        name: name of the argument, as the user writes it.
+        value: the number.
+        above: exclusive lower bound.
+        at_least: inclusive lower bound.
+        at_most: inclusive upper bound.
+        unit: unit of the number, such as `metres`.
+        hint: what to do instead, such as `use null for none`.
+
+    Raises:
+        InputError: if the value is not a number, NaN, infinite, or out of the range.
+    """
+    bounds = []
+    if above is not None:
+        bounds.append(f"greater than {above:g}")
+    if at_least is not None:
+        bounds.append(f"at least {at_least:g}")
+    if at_most is not None:
+        bounds.append(f"at most {at_most:g}")
+    inside = (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and (above is None or value > above)
+        and (at_least is None or value >= at_least)
+        and (at_most is None or value <= at_most)
+    )
+    if not inside:
+        kind = f"a finite number of {unit}" if unit else "a finite number"
+        wanted = " ".join([kind, " and ".join(bounds)]).rstrip()
+        raise InputError(f"{name} {value!r} must be {wanted}" + (f"; {hint}" if hint else ""))
+
+
+def check_count(
+    name: str, value: int, *, at_least: int = 1, at_most: int = LARGEST_COUNT, unit: str = "", hint: str = ""
+) -> None:
+    """Raise unless a count is a whole number in its range.
+
+    Args:
+        name: name of the argument, as the user writes it.
+        value: the count.
+        at_least: the smallest count.
+        at_most: the largest count.
+        unit: what is counted, such as `images`.
+        hint: what to do instead, such as `use null for all`.
+
+    Raises:
+        InputError: if the value is not a whole number or out of the range.
+    """
+    if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
+        kind = f"a whole number of {unit}" if unit else "a whole number"
+        raise InputError(f"{name} {value!r} must be {kind} from {at_least} to {at_most}" + (f"; {hint}" if hint else ""))
+
+
+def check_choice(name: str, value: object, choices: Collection[str], hint: str = "") -> None:
+    """Raise unless a value is one of some names.
+
+    Raises:
+        InputError: listing the names.
+    """
+    if value not in choices:
+        raise InputError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}" + (f", {hint}" if hint else ""))
