@@ -71,7 +71,9 @@ def check_count(
     """
     if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
         kind = f"a whole number of {unit}" if unit else "a whole number"
-        raise InputError(f"{name} {value!r} must be {kind} from {at_least} to {at_most}" + (f"; {hint}" if hint else ""))
+        raise InputError(
+            f"{name} {value!r} must be {kind} from {at_least} to {at_most}" + (f"; {hint}" if hint else "")
+        )
 
 
 def check_choice(name: str, value: object, choices: Collection[str], hint: str = "") -> None:
@@ -81,4 +83,6 @@ def check_choice(name: str, value: object, choices: Collection[str], hint: str =
         InputError: listing the names.
     """
     if value not in choices:
-        raise InputError(f"{name} {value!r} is unknown; choose one of {', '.join(choices)}" + (f", {hint}" if hint else ""))
+        raise InputError(
+            f"{name} {value!r} is unknown; choose one of {', '.join(choices)}" + (f", {hint}" if hint else "")
+        )
