@@ -9,7 +9,7 @@ from torch import Tensor
 
 from depthclip.checkpoint import fingerprint
 from depthclip.data.base import DepthDataset
-from depthclip.encoder.features import ImageFeatures
+from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.evaluation.protocol import View
 

@@ -25,7 +25,7 @@ from depthclip.checkpoint import (
 )
 from depthclip.data.base import Batch, DepthDataModule, Item
 from depthclip.data.files import read_rgb
-from depthclip.encoder.features import ImageFeatures
+from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.evaluation.baselines import fit_baselines
 from depthclip.evaluation.evaluation import Evaluation

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from depthclip.__main__ import main
-from depthclip.encoder.features import ImageFeatures
+from depthclip.encoder.interfaces import ImageFeatures
 
 DOCS = Path(__file__).parent.parent / "docs"
 

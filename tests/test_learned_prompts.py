@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from depthclip.encoder.features import ImageFeatures
+from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.encoder.text import CLIPText
 from depthclip.head import (
     Adapter,

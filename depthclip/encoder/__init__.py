@@ -1,6 +1,6 @@
 """The frozen CLIP; the only folder that imports open_clip and timm."""
 
-from depthclip.encoder.features import ImageFeatures, TextEncoder, TokenEmbeddings
+from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder, TokenEmbeddings
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.readouts import AttentionPool, Crops, MaskCLIP, Readout, Released, Tokens
 
@@ -10,6 +10,7 @@ __all__ = [
     "FrozenCLIP",
     "ImageFeatures",
     "MaskCLIP",
+    "Needs",
     "Readout",
     "Released",
     "TextEncoder",

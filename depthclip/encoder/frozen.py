@@ -13,13 +13,14 @@ import open_clip
 import torch
 from torch import Tensor, nn
 
-from depthclip.encoder.features import ImageFeatures
-from depthclip.encoder.readouts import Readout, readout_of
+from depthclip.encoder.interfaces import ImageFeatures, Needs
+from depthclip.encoder.readouts import Readout, check_fit, readout_of
 from depthclip.encoder.text import CLIPText
 from depthclip.encoder.towers import tower_of
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 OPENAI = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
+NOTHING = Needs()
 BUNDLED = Path(__file__).parent / "bundled"
 
 MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
@@ -64,25 +65,28 @@ class FrozenCLIP(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.tower = tower_of(self.model.visual)
-        self.readout.check(self.tower)
+        check_fit(self.readout, self.tower)
         self.text = CLIPText(self.model, tokenizer_of(name))
 
     def train(self, mode: bool = True) -> "FrozenCLIP":
         """Stays in eval mode: frozen means frozen, batch statistics included."""
         return super().train(False)
 
-    def encode_image(self, rgb: Tensor, pooled: bool = False) -> ImageFeatures:
-        """Dense features of images, and the pooled one when asked for.
+    def encode_image(self, rgb: Tensor, needs: Needs = NOTHING) -> ImageFeatures:
+        """Return the dense features of images, and the pooled feature and intermediate maps that heads need.
 
-        Any height and width is taken. Where they are not multiples of the tower's stride (32 for ResNets, the patch
-        size for ViTs), the image is resized (bilinear, antialiased) to the nearest multiples, so that the patches cover
-        all of it.
+        Images may have any height and width. Where these are not multiples of the tower's stride (32 for ResNets, the
+        patch size for ViTs), the image is resized (bilinear, antialiased) to the nearest multiples, so that the patches
+        cover all of it.
 
         Args:
             rgb: (B, 3, H, W) in [0, 1].
-            pooled: whether the feature of the whole image is wanted too.
+            needs: features to compute beside the dense ones.
+
+        Raises:
+            InputError: if the tower has no block that the needs name.
         """
-        return self.readout(self.tower, (rgb - self.mean) / self.std, pooled)
+        return self.readout(self.tower, (rgb - self.mean) / self.std, needs)
 
 
 def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd) -> tuple[nn.Module, MeanStd]:

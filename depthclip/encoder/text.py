@@ -9,7 +9,7 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthclip.encoder.features import TokenEmbeddings
+from depthclip.encoder.interfaces import TokenEmbeddings
 
 
 class CLIPText:

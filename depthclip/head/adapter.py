@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from depthclip.encoder.features import TextEncoder
+from depthclip.encoder.interfaces import TextEncoder
 
 
 class Adapter(nn.Module):

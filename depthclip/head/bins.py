@@ -7,7 +7,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
-from depthclip.encoder.features import TextEncoder
+from depthclip.encoder.interfaces import TextEncoder
 
 # The paper's bin sets in metres (arXiv 2207.01077, study of class-dependent bins).
 BINS: dict[str, tuple[float, ...]] = {

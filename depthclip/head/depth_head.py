@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
-from depthclip.encoder.features import ImageFeatures, TextEncoder
+from depthclip.encoder.interfaces import ImageFeatures, TextEncoder
 from depthclip.head.adapter import Adapter
 from depthclip.head.bins import Bins
 from depthclip.head.prompts import Prompts

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthclip.encoder.features import TextEncoder
+from depthclip.encoder.interfaces import TextEncoder
 from depthclip.head.adapter import zero_ended
 from depthclip.head.bins import Bins, LinearBins, check_range
 from depthclip.head.prompts import encode_groups

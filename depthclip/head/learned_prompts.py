@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from depthclip.encoder.features import TextEncoder, TokenEmbeddings
+from depthclip.encoder.interfaces import TextEncoder, TokenEmbeddings
 from depthclip.head.adapter import zero_ended
 from depthclip.head.prompts import Prompts, centre
 

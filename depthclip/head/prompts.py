@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from depthclip.encoder.features import TextEncoder
+from depthclip.encoder.interfaces import TextEncoder
 
 # Word sets, near to far. "depthclip" and the three after it are the paper's (arXiv 2207.01077, prompt study).
 WORDS: dict[str, tuple[str, ...]] = {

@@ -1,0 +1,21 @@
+"""The patch tokens of the last layer."""
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from depthclip.encoder.readouts.base import Readout
+from depthclip.encoder.towers import ConvTower, TimmTower, Tower, Trunk, ViTTower, to_map
+
+
+class Tokens(Readout):
+    """The patch tokens after the last block, final norm and projection; ConvNeXt: head norm and projection per cell."""
+
+    towers = (ViTTower, ConvTower)
+
+    def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
+        if isinstance(tower, ViTTower):
+            values = to_map(tower.project(tower.last_block(trunk.values)), trunk.grid)
+        else:
+            assert isinstance(tower, TimmTower)  # FrozenCLIP checked that the readout fits
+            values = tower.pool_each(trunk)
+        return F.normalize(values, dim=1)

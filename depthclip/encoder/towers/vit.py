@@ -1,0 +1,62 @@
+"""open_clip's own vision transformers."""
+
+from typing import Any
+
+import torch
+from open_clip.transformer import VisionTransformer
+from timm.layers import resample_abs_pos_embed
+from torch import Tensor
+
+from depthclip.encoder.towers.base import Tower, Trunk, to_map
+from depthclip.errors import InputError
+
+
+class ViTTower(Tower):
+    """open_clip's VisionTransformer: `trunk` is the input of the last block, `pool` the rest of the tower."""
+
+    def __init__(self, visual: VisionTransformer) -> None:
+        if visual.attn_pool is not None:
+            raise InputError(
+                "the model's image tower ends in CoCa's attentional pooler, which no readout fits; "
+                "choose a CLIP, SigLIP or ConvNeXt model"
+            )
+        height, width = visual.image_size
+        depth = len(visual.transformer.resblocks)
+        super().__init__("ViT", visual.patch_size[0], (height, width), depth, visual.output_dim)
+        self.visual: Any = visual
+
+    @property
+    def last_block(self) -> Any:
+        """The block in which dense readouts differ."""
+        return self.visual.transformer.resblocks[-1]
+
+    def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
+        wanted = self.block_indices(layers)
+        visual = self.visual
+        patches = visual.conv1(images)
+        grid = (patches.shape[-2], patches.shape[-1])
+        start = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        positions = resample_abs_pos_embed(visual.positional_embedding[None], list(grid), list(visual.grid_size))
+        values = visual.ln_pre(torch.cat([start, patches.flatten(2).mT], dim=1) + positions.to(patches.dtype))
+        maps: dict[int, Tensor] = {}
+        for index, block in enumerate(visual.transformer.resblocks[:-1]):
+            values = block(values)
+            if index in wanted:
+                maps[index] = to_map(values, grid)
+        if self.depth - 1 in wanted:
+            maps[self.depth - 1] = to_map(self.last_block(values), grid)
+        return Trunk(values, grid, tuple(maps[index] for index in wanted))
+
+    def project(self, values: Tensor) -> Tensor:
+        """Apply the final norm and the projection into the joint space, (..., C) to (..., D)."""
+        values = self.visual.ln_post(values)
+        return values if self.visual.proj is None else values @ self.visual.proj
+
+    def pool(self, trunk: Trunk) -> Tensor:
+        values = self.last_block(trunk.values)
+        if self.visual.pool_type == "tok":
+            return self.project(values[:, 0])
+        if self.visual.final_ln_after_pool:
+            return self.project(values[:, 1:].mean(1))
+        values = self.visual.ln_post(values[:, 1:]).mean(1)
+        return values if self.visual.proj is None else values @ self.visual.proj
