@@ -7,7 +7,7 @@ from PIL import Image
 
 from depthclip.data.base import DataError
 from depthclip.data.files import read_depth, read_rgb
-from depthclip.data.layouts import check_count, hold_out, read_list, recognise
+from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
 from tests.layouts import picture, values, write_image, write_pair, write_pgm
 
 
@@ -151,13 +151,13 @@ def test_what_was_looked_for_is_listed(tmp_path):
 
 
 def test_a_partial_copy_is_refused_or_reported():
-    check_count("it", 654, 654, False)
+    check_complete("it", 654, 654, False)
     with pytest.raises(DataError, match="653 images of the official 654"):
-        check_count("it", 653, 654, False)
+        check_complete("it", 653, 654, False)
     with pytest.warns(UserWarning, match="653 images of the official 654"):
-        check_count("it", 653, 654, True)
+        check_complete("it", 653, 654, True)
     with pytest.raises(DataError, match="0 images"):
-        check_count("it", 0, 654, True)
+        check_complete("it", 0, 654, True)
 
 
 def test_whole_recordings_are_held_out():

@@ -8,9 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depthclip.checks import check_number
 from depthclip.data.base import DataError, DepthDataset, Sample
 from depthclip.data.images import AGAIN, read_colours, read_values
 from depthclip.data.paths import regular_file
+
+SCALES = (1e-6, 1e9)  # depth in megametres and in nanometres
 
 
 class Entry(NamedTuple):
@@ -153,6 +156,15 @@ def read_depth(
     return metres(depth)
 
 
+def check_scale(name: str, value: float) -> None:
+    """Raise unless a number can be depth values per metre.
+
+    Raises:
+        InputError: naming the argument and its value.
+    """
+    check_number(name, value, at_least=SCALES[0], at_most=SCALES[1], unit="values per metre")
+
+
 def check_depth_values(values: np.ndarray, what: str) -> None:
     """Raise unless an array can hold metric depth: one channel of numbers of at least 16 bits.
 
@@ -201,4 +213,7 @@ def same_size(image: Tensor, depth: Tensor, image_path: Path, depth_path: Path) 
     if image.shape[-2:] != depth.shape[-2:]:
         both = ((image_path, image), (depth_path, depth))
         sizes = " and ".join(f"{path} is {x.shape[-2]} x {x.shape[-1]}" for path, x in both)
-        raise DataError(f"image and depth map differ in size: {sizes}; give each image its own map, turned as the EXIF orientation of the image says")
+        raise DataError(
+            f"image and depth map differ in size: {sizes}; give each image its own map, turned as the EXIF orientation "
+            "of the image says"
+        )

@@ -36,7 +36,7 @@ def argument_path(name: str, value: str) -> Path:
 
 
 def fault(path: Path) -> str:
-    """Return why a path is not a file that can be read, such as `does not exist`, or "" if it is."""
+    """Return why a path does not lead to a regular file, such as `does not exist`, or "" if it does."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -46,11 +46,7 @@ def fault(path: Path) -> str:
     except (OSError, ValueError) as error:
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
     kind = stat.S_IFMT(status.st_mode)
-    if kind != stat.S_IFREG:
-        return f"cannot be read (it is {KINDS.get(kind, 'not a regular file')})"
-    if not status.st_size:
-        return "cannot be read (it is empty)"
-    return "" if os.access(path, os.R_OK) else "cannot be read (permission denied)"
+    return "" if kind == stat.S_IFREG else f"cannot be read (it is {KINDS.get(kind, 'not a regular file')})"
 
 
 def regular_file(path: Path, what: str, hint: str = "check the path") -> Path:
@@ -64,7 +60,12 @@ def regular_file(path: Path, what: str, hint: str = "check the path") -> Path:
     Raises:
         DataError: if it leads to anything else.
     """
-    if reason := fault(path):
+    reason = fault(path)
+    if not reason and not path.stat().st_size:
+        reason = "cannot be read (it is empty)"
+    if not reason and not os.access(path, os.R_OK):
+        reason = "cannot be read (permission denied)"
+    if reason:
         raise DataError(f"{what} {shown(path)} {reason}; {hint}")
     return path
 
