@@ -72,7 +72,8 @@ def test_a_partial_copy_is_refused_or_reported(tmp_path):
     frames = [frame for frame in kitti_eigen("test") if frame.annotated][:9]
     for frame in frames:
         write_pair(tmp_path / image_path(frame.frame), tmp_path / depth_path(frame.frame), frame.frame)
-    with pytest.raises(DataError, match=r"9 images of the official 652.*image_02/.*\.png does not exist and \d+ more.*allow_partial"):
+    told = r"9 images of the official 652.*image_02/.*\.png does not exist and \d+ more.*allow_partial"
+    with pytest.raises(DataError, match=told):
         KITTI(str(tmp_path)).samples("test")
     with pytest.warns(UserWarning, match="9 images of the official 652"):
         samples = KITTI(str(tmp_path), allow_partial=True).samples("test")

@@ -10,6 +10,7 @@ from depthclip.errors import InputError
 
 LARGEST_SIDE = 100_000  # pixels
 
+
 class Augment:
     """Random rotation, crop, mirror and colour, as BTS and its followers train.
 

@@ -180,7 +180,8 @@ class KITTI(DepthDataModule):
         if self.truth == "annotated":
             frames = [frame for frame in frames if frame.annotated]
             if not frames:
-                raise DataError(f"{split}_list {self.lists[split]} names no depth map; list some, or set truth: velodyne")
+                told = f"{split}_list {self.lists[split]} names no depth map"
+                raise DataError(f"{told}; list some, or set truth: velodyne")
             depth_of: Callable[[DriveFrame], Path] = AnnotatedFiles(self._annotated_places()).path
         elif self.truth == "velodyne":
             depth_of = partial(sweep_of, raw=raw)
@@ -215,7 +216,7 @@ class KITTI(DepthDataModule):
     def _annotated_places(self) -> list[Path]:
         roots = [self.root / name for name in (".", *ANNOTATED)]
         if self.annotated is not None:
-            roots = [folder(self.annotated, "annotated", "the folder of the annotated depth, or null to look below root")]
+            roots = [folder(self.annotated, "annotated", "the folder of the depth maps, or null to look below root")]
         return [root / part for root in roots for part in ("train", "val", ".") if (root / part).is_dir()]
 
     def _exported(self, frames: list[DriveFrame], raw: Path, split: Split) -> DepthDataset:

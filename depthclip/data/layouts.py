@@ -11,7 +11,6 @@ from depthclip.data.base import DataError
 from depthclip.data.files import Entry
 from depthclip.data.paths import fault, folder, read_text, shown
 
-
 NAMED = 3  # missing files in a message
 
 
@@ -129,9 +128,7 @@ def _base_of(name: str, bases: Sequence[Path], where: str) -> Path:
     raise DataError(f"{where}: {shown(name)} does not exist below {places}; set root to where the list's files are")
 
 
-def check_complete(
-    what: str, found: int, official: int, allow_partial: bool, missing: Sequence[str] = ()
-) -> None:
+def check_complete(what: str, found: int, official: int, allow_partial: bool, missing: Sequence[str] = ()) -> None:
     """Raise or warn if a copy does not have the official number of images.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from depthclip.checks import check_choice, check_count, check_number
+from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Sample, Split
 from depthclip.data.files import Entry, PairSamples, check_depth_values, check_scale, metres, read_depth
@@ -378,7 +378,10 @@ def check_labelled(file: Any, key: str) -> None:
 
 
 def splits_of(path: Path) -> dict[str, list[int]]:
-    """Return the frames of each split, from 0: of `splits.mat`, which counts from 1, or of the package if it is missing.
+    """Return the frames of each split, from 0: of `splits.mat`, which counts from 1, or of the package's list.
+
+    Args:
+        path: `splits.mat`, which may be missing.
 
     Raises:
         DataError: if the file is not readable, or its splits are empty, overlap, or name other frames than 1 to 1449.
@@ -403,8 +406,8 @@ def splits_of(path: Path) -> dict[str, list[int]]:
             raise ValueError("it names a frame twice")
         return {split: [int(number) - 1 for number in numbers_of] for split, numbers_of in splits.items()}
     except Exception as error:  # a broken .mat raises whatever its bytes lead to
-        told = error if isinstance(error, ValueError) else repr(error)
-        raise DataError(f"splits {path} cannot be used ({told}); {way_out}") from error
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise DataError(f"splits {path} cannot be used ({reason}); {way_out}") from error
 
 
 def scene_type(folder: str) -> str:

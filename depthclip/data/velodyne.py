@@ -59,7 +59,7 @@ def read_calibration(path: Path) -> dict[str, np.ndarray]:
 
 
 def raw_projection(folder: Path, camera: int) -> np.ndarray:
-    """From laser coordinates to the pixels of a camera, for raw recordings, (3, 4): P_rect · R_rect_00 · [R|T].
+    """Return P_rect · R_rect_00 · [R|T], (3, 4): from laser coordinates to pixels, for raw recordings.
 
     Args:
         folder: that of the day, with `calib_cam_to_cam.txt` and `calib_velo_to_cam.txt`.
@@ -75,7 +75,7 @@ def raw_projection(folder: Path, camera: int) -> np.ndarray:
 
 
 def object_projection(path: Path, camera: int = 2) -> np.ndarray:
-    """From laser coordinates to the pixels of a camera, for the object benchmark, (3, 4): P · R0_rect · Tr_velo_to_cam.
+    """Return P · R0_rect · Tr_velo_to_cam, (3, 4): from laser coordinates to pixels, for the object benchmark.
 
     Raises:
         DataError: if the file is missing or lacks a matrix.
