@@ -14,6 +14,7 @@ import depthclip.data  # makes `--data NYU` a known name
 import depthclip.head  # noqa: F401  # and the classes of heads
 from depthclip.data.base import DepthDataModule
 from depthclip.data.rooms import Rooms
+from depthclip.errors import InputError
 from depthclip.module import DepthCLIP
 from depthclip.report import Report
 
@@ -23,11 +24,16 @@ class DepthCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
+        parser.add_argument("--output", type=str, help="predict: the folder of the depth maps; those it has are kept")
 
     def before_instantiate_classes(self) -> None:
         config = self.config[self.subcommand]
         if "verbose" in config:
             config.verbose = False  # Lightning's own table; the report prints a better one
+        if config.get("return_predictions", True) is None:
+            config.return_predictions = False  # depth maps are written as they come; kept, they would fill the memory
+        if config.output is not None and self.subcommand != "predict":
+            raise InputError(f"output {config.output} is for predict; remove it, and use --name for another folder")
         if "weights_only" in config:
             config.weights_only = True  # checkpoints are data, whoever wrote them
         if config.trainer.logger in (None, True):
@@ -48,7 +54,7 @@ class DepthCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: object) -> Trainer:
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
         trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks.append(Report(recipe))  # type: ignore[attr-defined]  # a public list that Trainer does not type
+        trainer.callbacks.append(Report(recipe, recipe["output"]))  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
         return trainer
 

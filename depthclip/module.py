@@ -23,48 +23,55 @@ from depthclip.checkpoint import (
     read_checkpoint,
     recipe,
 )
-from depthclip.data.base import Batch, DepthDataModule, Item
+from depthclip.checks import check_count
+from depthclip.data.base import Batch, DepthDataModule, Item, Split
 from depthclip.data.files import read_rgb
 from depthclip.encoder.features import ImageFeatures
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.evaluation.baselines import fit_baselines
-from depthclip.evaluation.evaluation import Evaluation
+from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
 from depthclip.evaluation.protocol import Scoring, View
+from depthclip.gather import gather
 from depthclip.head.depth_head import Coarse, DepthHead
 from depthclip.losses import Compared, Loss, SILog
+from depthclip.rows import HEAD, check_published, check_variants
 
-HEAD = "head"
+MOST_PANELS = 100  # a picture of more rows cannot be viewed
 
 
 class Shown(NamedTuple):
     """A test image that goes into the pictures.
 
     Args:
-        name: the sample's.
-        rgb: (3, h, w) in [0, 1], what the model saw.
+        place: index in the data set.
+        name: name of the sample.
+        rgb: (3, h, w) in [0, 1], the part of the image that the model saw.
         truth: (h', w') metres of the same part of the scene, 0 where the protocol does not score.
         depth: (V, h', w') metres, of the head and each variant.
-        weights: (K, h'', w''), the weight of each of the head's words, patch by patch.
+        weights: (K, h'', w'') in [0, 1], the weight of each word of the head in each patch; None without words.
+        farthest: (V,) metres, the largest bin of the head and each variant, 0 without bins.
     """
 
+    place: int
     name: str
     rgb: Tensor
     truth: Tensor
     depth: Tensor
     weights: Tensor | None
+    farthest: Tensor
 
 
 class Prediction(NamedTuple):
     """The depth of one image.
 
     Args:
-        name: the sample's.
-        rgb: (3, h, w) in [0, 1], what the model saw.
+        place: index in the data set.
+        name: name of the sample.
         depth: (h', w') metres.
     """
 
+    place: int
     name: str
-    rgb: Tensor
     depth: Tensor
 
 
@@ -107,12 +114,13 @@ class DepthCLIP(LightningModule):
         panels: int = 4,
     ) -> None:
         super().__init__()
+        check_variants(variants or {})
+        check_published(published or {})
+        check_count("panels", panels, at_least=0, at_most=MOST_PANELS, unit="images", hint="use 0 for no pictures")
         self.encoder = encoder
         self.head = head
         self.variants = nn.ModuleList((variants or {}).values())
         self.names = (HEAD, *(variants or {}))
-        if len(set(self.names)) < len(self.names):
-            raise ValueError(f"variants must not be called {HEAD!r}: that is the head's own row")
         self.mirror = mirror
         self.max_side = max_side
         self.loss = loss or SILog()
@@ -216,7 +224,7 @@ class DepthCLIP(LightningModule):
         self.fit_bins()
 
     def on_test_start(self) -> None:
-        """Fits bins and baselines, starts counting errors, and decides which images go into the pictures."""
+        """Fit bins and baselines, reset the errors, and select the images for the pictures."""
         self.fit_bins()
         data, fitted = self.datamodule, None
         if data is not None and self.training_baselines:
@@ -227,7 +235,7 @@ class DepthCLIP(LightningModule):
         self._show = {images * k // self.panels for k in range(self.panels)}
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Scores the head and its variants, and the baselines, on each image of a batch."""
+        """Score the head, its variants and the baselines on each image of a batch."""
         for item, depth, said in self.estimates(batch):
             self.evaluation.add(item.index, depth, truth_of(item), item.seen, batch.scoring)
             if item.index in self._show:
@@ -236,42 +244,72 @@ class DepthCLIP(LightningModule):
             self.evaluation.skip(one.index)
 
     def on_test_epoch_end(self) -> None:
-        """Gathers the errors of all devices and logs the head's figures, and the variants' under their names."""
-        self.outcome = self.evaluation.outcome()
-        figures = self.outcome.result.figures()
-        self.log_dict({f"test/{error}": value for error, value in figures[HEAD].items()})
+        """Gather errors and pictures of all devices, and log the figures of the head and, by name, of the variants."""
+        self.shown = sorted((one for part in gather(self.shown) for one in part), key=lambda one: one.place)
+        figures = self.gather_outcome("test").result.figures()
+        self.log_figures("test", figures[HEAD])
         for name in self.names[1:]:
-            self.log_dict({f"test/{name}/{error}": value for error, value in figures[name].items()})
+            self.log_figures(f"test/{name}", figures[name])
 
     def on_validation_epoch_start(self) -> None:
-        """Starts counting errors."""
+        """Reset the errors."""
+        self.shown = []
         self.evaluation = Evaluation(self.names, None, self.device, baselines=False)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Scores the head on each image of a batch."""
+        """Score the head and its variants on each image of a batch."""
         for item, depth, _ in self.estimates(batch):
             self.evaluation.add(item.index, depth, truth_of(item), item.seen, batch.scoring)
         for one in batch.unreadable:
             self.evaluation.skip(one.index)
 
     def on_validation_epoch_end(self) -> None:
-        """Gathers the errors of all devices and logs the head's figures."""
-        self.outcome = self.evaluation.outcome()
-        figures = self.outcome.result.figures()[HEAD]
-        self.log_dict({f"val/{error}": value for error, value in figures.items()})
-        self.log("abs_rel", figures["abs_rel"], prog_bar=True, logger=False)
+        """Gather the errors of all devices and log the figures of the head."""
+        if self.trainer.sanity_checking:
+            return  # a few images, of which none needs to have a valid depth
+        figures = self.gather_outcome("val").result.figures()[HEAD]
+        self.log_figures("val", figures)
+        self.log("abs_rel", figures["abs_rel"], prog_bar=True, logger=False, sync_dist=True, reduce_fx="max")
+
+    def gather_outcome(self, split: Split) -> Outcome:
+        """Return the errors of all devices; every device must call it.
+
+        Raises:
+            InputError: if no pixel counts, a depth is not finite, or another process has ended.
+        """
+        gather(None)  # the metric's own gathering has no sentence for a process that is gone
+        data = self.datamodule
+        samples = None if data is None else data.sets[split]
+        outcome = self.evaluation.outcome()
+        check_outcome(
+            outcome,
+            None if data is None else data.scoring,
+            lambda index: f"image {index}" if samples is None else samples.name(index),
+        )
+        self.outcome = outcome
+        return outcome
+
+    def log_figures(self, prefix: str, figures: dict[str, float]) -> None:
+        """Log figures that are the same on all devices."""
+        # the mean over devices, Lightning's default, would round; the largest of equal values is exact
+        named = {f"{prefix}/{error}": value for error, value in figures.items()}
+        self.log_dict(named, sync_dist=True, reduce_fx="max")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
-        """The head's depth of what the model saw of each image, at the size it has in the image."""
+        """Return the head's depth of what the model saw of each image, at the size it has in the image."""
         return [
-            Prediction(item.name, item.rgb.cpu(), batch.scoring.resampled(depth[:1], item.seen)[0].cpu())
+            Prediction(item.index, item.name, batch.scoring.resampled(depth[:1], item.seen)[0].cpu())
             for item, depth, _ in self.estimates(batch)
         ]
 
     def estimates(self, batch: Batch) -> Iterator[tuple[Item, Tensor, list[Coarse]]]:
-        """Each item, the depth of all heads (V, h, w) in metres at the size the model saw, and their coarse answers."""
+        """Yield each item, the depth of all heads (V, h, w) in metres at the size the model saw, and their coarse maps.
+
+        A depth map with a value that is not finite becomes NaN as a whole, so that its errors show it.
+        """
         for items, rgb in batch.by_size():
             coarse, said = self.coarse(rgb, batch.view.mirror)
+            coarse = coarse.masked_fill(~coarse.isfinite().all(-1).all(-1)[..., None, None], torch.nan)
             for k, item in enumerate(items):
                 full = batch.view.upsample(coarse[k : k + 1], (rgb.shape[-2], rgb.shape[-1]))[0]
                 yield item, full.float(), said_of(said, k)
@@ -431,11 +469,20 @@ def truth_of(item: Item) -> Tensor:
 
 
 def shown(item: Item, depth: Tensor, said: list[Coarse], scoring: Scoring) -> Shown:
-    """What the pictures show of a test image."""
+    """Return the part of a test image that the pictures show."""
     weights, whole = word_weights(said[0]), truth_of(item)
     truth = item.seen.cut(whole) * scoring.mask(whole, item.seen)
     estimate = scoring.resampled(depth, item.seen)
-    return Shown(item.name, item.rgb.cpu(), truth.cpu(), estimate.cpu(), None if weights is None else weights[0].cpu())
+    farthest = torch.tensor([0.0 if one.bins is None else float(one.bins.max()) for one in said])
+    return Shown(
+        item.index,
+        item.name,
+        item.rgb.cpu(),
+        truth.cpu(),
+        estimate.cpu(),
+        None if weights is None else weights[0].cpu(),
+        farthest,
+    )
 
 
 def rgb_of(image: str | Path | Image.Image | np.ndarray) -> Tensor:

@@ -81,7 +81,7 @@ def test_infer_takes_paths_pil_and_arrays_and_keeps_their_size(clip, tmp_path):
 
 
 def test_variants_may_not_take_the_heads_name(clip):
-    with pytest.raises(ValueError, match="the head's own row"):
+    with pytest.raises(ValueError, match="reserved"):
         DepthCLIP(clip("small-vit", "tokens"), head(), {"head": head()})
 
 
