@@ -73,7 +73,9 @@ class DepthHead(nn.Module):
                 "give exactly one word per bin"
             )
         # within these bounds no logit overflows float32, and a softmax at either end is a maximum or a mean
-        check_number("temperature", temperature, at_least=1e-6, at_most=1e6, hint="use assignment: hard for the maximum")
+        check_number(
+            "temperature", temperature, at_least=1e-6, at_most=1e6, hint="use assignment: hard for the maximum"
+        )
         if logit_scale is not None:
             check_number("logit_scale", logit_scale, at_least=1e-6, at_most=1e6, hint="use null for CLIP's scale")
         check_choice("assignment", assignment, ("soft", "hard"))
@@ -142,6 +144,6 @@ def not_finite(parts: dict[str, Tensor]) -> str:
     """Return the sentence for a depth that is not finite, naming the parts of the equation that are to blame."""
     causes = [name for name, part in parts.items() if not part.isfinite().all()] or ["temperature"]
     return (
-        f"the depth is not finite because of NaN or infinity in the {' and the '.join(causes)}; check the images and the "
-        "weights, or set a lower learning_rate if this happens while training"
+        f"the depth is not finite because of NaN or infinity in the {' and the '.join(causes)}; check the images and "
+        "the weights, or set a lower learning_rate if this happens while training"
     )

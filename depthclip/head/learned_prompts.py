@@ -7,6 +7,7 @@ gradients on.
 
 import string
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +51,7 @@ class LearnedPrompts(Prompts):
     """
 
     fields = ("distance", "context")
-    counted = ("context",)
+    counted: ClassVar[tuple[str, ...]] = ("context",)
     frame: Tensor | None  # (K, L, W), the embedded sentences
     ends: Tensor  # (K,), where each is read out
     context_at: Tensor  # (K, L), the blanks for context
@@ -95,8 +96,8 @@ class LearnedPrompts(Prompts):
         for at, length in ((self.context_at, self.context_length), (self.word_at, self.word_length)):
             if (at.sum(1) != length).any():
                 raise InputError(
-                    f"template {brief(self.template)} does not leave {length} tokens free for learned vectors with this "
-                    "tokenizer; separate its fields from other letters by spaces"
+                    f"template {brief(self.template)} does not leave {length} tokens free for learned vectors with "
+                    "this tokenizer; separate its fields from other letters by spaces"
                 )
         if not self.word_length:
             check_distinct("words", self.words, frame, f"template {brief(self.template)}")

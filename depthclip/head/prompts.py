@@ -39,8 +39,8 @@ class Prompts(nn.Module):
     bins, see `better_order`; it never warns of the named sets.
 
     Args:
-        words: K different distance words in the order of the bins, or the name of a set: `depthclip` (the paper's), `depthclip1`,
-            `depthclip2`, `depthclip3` (its study), `five` (very close / close / medium / far / very far).
+        words: K different distance words in the order of the bins, or the name of a set: `depthclip` (the paper's),
+            `depthclip1`, `depthclip2`, `depthclip3` (its study), `five` (very close / close / medium / far / very far).
         templates: sentences with `{distance}`, and `{object}` where objects should be named, no longer than the context
             of the text tower (77 tokens for most).
         objects: what `{object}` stands for.
