@@ -6,6 +6,7 @@ from collections.abc import Collection
 from depthclip.errors import InputError
 
 LARGEST_COUNT = 100_000_000  # more of anything is a mistake, and would take the memory of the machine
+LONGEST_TEXT = 160  # characters of a value in a message
 
 
 def check_number(
@@ -42,7 +43,7 @@ def check_number(
     inside = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        and -math.inf < value < math.inf
         and (above is None or value > above)
         and (at_least is None or value >= at_least)
         and (at_most is None or value <= at_most)
@@ -50,7 +51,7 @@ def check_number(
     if not inside:
         kind = f"a finite number of {unit}" if unit else "a finite number"
         wanted = " ".join([kind, " and ".join(bounds)]).rstrip()
-        raise InputError(f"{name} {value!r} must be {wanted}" + (f"; {hint}" if hint else ""))
+        raise InputError(f"{name} {brief(value)} must be {wanted}" + (f"; {hint}" if hint else ""))
 
 
 def check_count(
@@ -72,7 +73,7 @@ def check_count(
     if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
         kind = f"a whole number of {unit}" if unit else "a whole number"
         raise InputError(
-            f"{name} {value!r} must be {kind} from {at_least} to {at_most}" + (f"; {hint}" if hint else "")
+            f"{name} {brief(value)} must be {kind} from {at_least} to {at_most}" + (f"; {hint}" if hint else "")
         )
 
 
@@ -82,7 +83,16 @@ def check_choice(name: str, value: object, choices: Collection[str], hint: str =
     Raises:
         InputError: listing the names.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise InputError(
-            f"{name} {value!r} is unknown; choose one of {', '.join(choices)}" + (f", {hint}" if hint else "")
+            f"{name} {brief(value)} is unknown; choose one of {', '.join(choices)}" + (f", {hint}" if hint else "")
         )
+
+
+def brief(value: object) -> str:
+    """Return the representation of a value for a message, cut in the middle where it is long."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python refuses to write integers of more than 4300 digits
+        return f"<{type(value).__name__} too large to write>"
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 30]} ... {text[-20:]}"

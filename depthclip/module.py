@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jsonargparse import ArgumentParser
-from PIL import Image
+from PIL import Image, ImageOps
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
@@ -23,11 +23,12 @@ from depthclip.checkpoint import (
     read_checkpoint,
     recipe,
 )
-from depthclip.checks import check_count
+from depthclip.checks import brief, check_count
 from depthclip.data.base import Batch, DepthDataModule, Item, Split
 from depthclip.data.files import read_rgb
 from depthclip.encoder.features import ImageFeatures
 from depthclip.encoder.frozen import FrozenCLIP
+from depthclip.errors import InputError
 from depthclip.evaluation.baselines import fit_baselines
 from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
 from depthclip.evaluation.protocol import Scoring, View
@@ -37,6 +38,7 @@ from depthclip.losses import Compared, Loss, SILog
 from depthclip.rows import HEAD, check_published, check_variants
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
+MOST_PIXELS = 500_000_000  # of an array; a larger one would take more memory than most machines have
 
 
 class Shown(NamedTuple):
@@ -122,6 +124,7 @@ class DepthCLIP(LightningModule):
         self.variants = nn.ModuleList((variants or {}).values())
         self.names = (HEAD, *(variants or {}))
         self.mirror = mirror
+        check_count("max_side", max_side, unit="pixels")
         self.max_side = max_side
         self.loss = loss or SILog()
         self.learning_rate = learning_rate
@@ -177,13 +180,16 @@ class DepthCLIP(LightningModule):
         """Depth of one photograph, (H, W) float32 metres at its own size.
 
         Args:
-            image: a path, a PIL image, or (H, W, 3) uint8 RGB.
-            max_side: the longer side CLIP sees, in pixels; the model's own where not given.
-            mirror: whether the mirrored image is averaged in; the model's own where not given.
+            image: a path, a PIL image, or (H, W, 3) uint8 RGB. PIL images are turned as their EXIF orientation says.
+            max_side: the longer side that CLIP sees, in pixels; `max_side` of the model if not given.
+            mirror: whether the mirrored image is averaged in; `mirror` of the model if not given.
 
         Raises:
-            ValueError: if the image is none of these.
+            InputError: if the image is none of these or cannot be read, max_side is no positive number of pixels, or
+                the depth is not finite.
         """
+        if max_side is not None:
+            check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")
         pixels = rgb_of(image)
         view = View(max_side=max_side or self.max_side)
         seen = (view.see(pixels).float() / 255).to(self.device)[None]
@@ -193,10 +199,10 @@ class DepthCLIP(LightningModule):
 
     @torch.no_grad()
     def responses(self, image: str | Path | Image.Image | np.ndarray) -> dict[str, np.ndarray]:
-        """The weight of each word in the depth of each patch of a photograph, (h, w) in [0, 1], by word.
+        """Return the weight of each word in the depth of each patch of a photograph, (h, w) in [0, 1], by word.
 
         Raises:
-            ValueError: if the image is not one that `infer` takes.
+            InputError: if the image is not one that `infer` takes.
         """
         seen = (View(max_side=self.max_side).see(rgb_of(image)).float() / 255).to(self.device)[None]
         _, said = self.coarse(seen, mirror=False)
@@ -486,17 +492,39 @@ def shown(item: Item, depth: Tensor, said: list[Coarse], scoring: Scoring) -> Sh
 
 
 def rgb_of(image: str | Path | Image.Image | np.ndarray) -> Tensor:
-    """A photograph as (3, H, W) uint8.
+    """Return a photograph as (3, H, W) uint8.
 
     Raises:
-        ValueError: if it is not a path, a PIL image or (H, W, 3) uint8.
+        InputError: if it is not a path, a PIL image or (H, W, 3) uint8, or too large.
     """
     if isinstance(image, str | Path):
         return read_rgb(Path(image))
-    pixels = np.array(image.convert("RGB")) if isinstance(image, Image.Image) else image
-    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
-        kind = (
-            f"{pixels.dtype} array of shape {pixels.shape}" if isinstance(pixels, np.ndarray) else type(image).__name__
+    if isinstance(image, Image.Image):
+        image = pixels_of(image)
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"image {brief(image)} must be a path, a PIL image or an (H, W, 3) uint8 array")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(
+            f"image is an array of {image.dtype} and shape {image.shape}, but must be (H, W, 3) uint8 RGB; convert it, "
+            "values in [0, 1] by (255 * image).round().astype('uint8')"
         )
-        raise ValueError(f"image is a {kind}; pass a path, a PIL image or an (H, W, 3) uint8 array")
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    if image.size > 3 * MOST_PIXELS:
+        raise InputError(f"image has the shape {image.shape}, but must have at most {MOST_PIXELS} pixels; reduce it")
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def pixels_of(image: Image.Image) -> np.ndarray:
+    """Return the pixels of a PIL image, (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        InputError: if it is empty, cannot be decoded, or has more than 8 bits, which PIL would clip.
+    """
+    if image.mode.startswith(("I", "F")) or 0 in image.size:
+        raise InputError(
+            f"image is a PIL image of mode {image.mode} and size {image.size}, but must be a photograph of 8 bits; "
+            "convert it to RGB with its own range of values"
+        )
+    try:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"image is a PIL image that cannot be decoded ({error}); fetch its file again") from error

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
+from depthclip.checks import check_choice, check_count
 from depthclip.encoder.features import ImageFeatures
 from depthclip.encoder.towers import (
     ConvTower,
@@ -21,6 +22,7 @@ from depthclip.encoder.towers import (
     to_map,
     to_multiples,
 )
+from depthclip.errors import InputError
 
 
 class Readout(nn.Module):
@@ -32,11 +34,11 @@ class Readout(nn.Module):
         """Refuses a tower that this readout does not fit.
 
         Raises:
-            ValueError: naming the readouts that do.
+            InputError: naming the readouts that do.
         """
         if self.towers and not isinstance(tower, self.towers):
             fitting = [name for name, other in READOUTS.items() if not other.towers or isinstance(tower, other.towers)]
-            raise ValueError(
+            raise InputError(
                 f"readout {type(self).__name__} does not fit a {tower.kind} tower; "
                 f"the readouts that do are: {', '.join(fitting)}"
             )
@@ -127,15 +129,16 @@ class Crops(Readout):
         batch: patches encoded at a time.
 
     Raises:
-        ValueError: if the sizes do not fit each other.
+        InputError: if the sizes do not fit each other.
     """
 
     def __init__(self, patch: int = 64, stride: int = 32, batch: int = 256) -> None:
         super().__init__()
-        if not 0 < stride <= patch or (patch - stride) % 2:
-            raise ValueError(f"stride {stride} must be at most patch {patch}, and both even or both odd")
-        if batch < 1:
-            raise ValueError(f"batch {batch} must be at least 1 patch")
+        check_count("patch", patch, at_most=4096, unit="pixels")
+        check_count("stride", stride, at_most=4096, unit="pixels")
+        check_count("batch", batch, at_most=1_000_000, unit="patches")
+        if stride > patch or (patch - stride) % 2:
+            raise InputError(f"stride {stride} must be at most patch {patch}, and both even or both odd")
         self.patch, self.stride, self.batch = patch, stride, batch
 
     def forward(self, tower: Tower, images: Tensor, pooled: bool = False) -> ImageFeatures:
@@ -170,10 +173,9 @@ def readout_of(readout: str | Readout) -> Readout:
     """A readout by name, or the one given.
 
     Raises:
-        ValueError: if there is none of that name.
+        InputError: if there is none of that name.
     """
     if isinstance(readout, Readout):
         return readout
-    if readout not in READOUTS:
-        raise ValueError(f"readout {readout!r} is unknown; choose one of {', '.join(READOUTS)}, or give a class_path")
+    check_choice("readout", readout, READOUTS, "or give a class_path")
     return READOUTS[readout]()

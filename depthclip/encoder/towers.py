@@ -17,6 +17,8 @@ from timm.models.vision_transformer import VisionTransformer as TimmVisionTransf
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
+from depthclip.errors import InputError
+
 
 class Trunk(NamedTuple):
     """Features at the point where readouts part.
@@ -113,7 +115,7 @@ class ViTTower(Tower):
 
     def __init__(self, visual: VisionTransformer) -> None:
         if visual.attn_pool is not None:
-            raise ValueError(
+            raise InputError(
                 "the model's image tower ends in CoCa's attentional pooler, which no readout fits; "
                 "choose a CLIP, SigLIP or ConvNeXt model"
             )
@@ -212,7 +214,7 @@ def tower_of(visual: nn.Module) -> Tower:
     """The tower for open_clip's `model.visual`.
 
     Raises:
-        ValueError: if it is of a kind that has no dense readout.
+        InputError: if it is of a kind that has no dense readout.
     """
     if isinstance(visual, ModifiedResNet):
         return ResNetTower(visual)
@@ -223,7 +225,7 @@ def tower_of(visual: nn.Module) -> Tower:
         return MAPTower(visual)
     if isinstance(trunk, ConvNeXt):
         return ConvTower(visual)
-    raise ValueError(
+    raise InputError(
         f"the model's image tower ({type(visual).__name__}) has no dense readout; "
         "choose a model with a ResNet, ViT, SigLIP or ConvNeXt image tower"
     )

@@ -1,13 +1,14 @@
 """Bins: the depths in metres that the distance words stand for."""
 
-import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
 
+from depthclip.checks import brief, check_choice, check_count, check_number
 from depthclip.encoder.features import TextEncoder
+from depthclip.errors import InputError
 
 # The paper's bin sets in metres (arXiv 2207.01077, study of class-dependent bins).
 BINS: dict[str, tuple[float, ...]] = {
@@ -18,6 +19,9 @@ BINS: dict[str, tuple[float, ...]] = {
     "cd4": (2.0, 2.5, 3.0, 3.25, 3.5, 3.75, 4.0),
 }
 
+NEAREST, FARTHEST = 1e-6, 1e6  # metres: a micrometre, a thousand kilometres
+MOST_BINS = 10_000  # and so many words
+
 
 class Bins(nn.Module):
     """Fixed bins: one depth for each distance word.
@@ -27,7 +31,7 @@ class Bins(nn.Module):
             `cd2`, `cd3`, `cd4`.
 
     Raises:
-        ValueError: if the set is unknown, or the depths are not positive and ascending.
+        InputError: if the set is unknown, or the depths are not positive and ascending.
     """
 
     values: Tensor
@@ -105,30 +109,36 @@ class LogBins(Bins):
 
 
 def bins_of(values: Sequence[float] | str) -> tuple[float, ...]:
-    """Bins in metres by the name of their set, or as given.
+    """Return bins in metres, given as depths or by the name of their set.
 
     Raises:
-        ValueError: if the set is unknown, or the depths are not positive and ascending.
+        InputError: if the set is unknown, or the depths are not positive and ascending.
     """
     if isinstance(values, str):
-        if values not in BINS:
-            raise ValueError(f"bins {values!r} is no bin set; choose one of {', '.join(BINS)}, or list the depths")
+        check_choice("bins", values, BINS, "or list the depths")
         return BINS[values]
-    depths = tuple(float(value) for value in values)
-    if len(depths) < 2 or not all(math.isfinite(d) and d > 0 for d in depths):
-        raise ValueError(f"bins {list(depths)} must be at least two positive depths in metres")
-    if any(near >= far for near, far in pairwise(depths)):
-        raise ValueError(f"bins {list(depths)} must ascend; sort them, and the words with them")
+    try:
+        depths = tuple(float(value) for value in values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"bins {brief(values)} must be a list of depths in metres") from error
+    if not 2 <= len(depths) <= MOST_BINS:
+        raise InputError(f"bins {brief(list(depths))} must be at least two and at most {MOST_BINS} depths in metres")
+    if not all(NEAREST <= depth <= FARTHEST for depth in depths):
+        raise InputError(
+            f"bins {brief(list(depths))} must be positive depths in metres, from {NEAREST:g} to {FARTHEST:g}"
+        )
+    # float32, as the head computes: depths that differ by less are one bin
+    if any(near >= far for near, far in pairwise(torch.tensor(depths).tolist())):
+        raise InputError(f"bins {brief(list(depths))} must ascend; sort them, and the words with them")
     return depths
 
 
 def check_range(count: int, min_depth: float, max_depth: float) -> None:
-    """Refuses a number of bins or a range that gives none.
+    """Raise unless a number of bins and a range in metres give bins.
 
     Raises:
-        ValueError: naming the value.
+        InputError: naming the value.
     """
-    if count < 2:
-        raise ValueError(f"count {count} must be at least 2 bins")
-    if not 0 < min_depth < max_depth:
-        raise ValueError(f"the range of the bins, {min_depth} to {max_depth} m, must be positive and ascending")
+    check_count("count", count, at_least=2, at_most=MOST_BINS, unit="bins")
+    check_number("min_depth", min_depth, at_least=NEAREST, at_most=FARTHEST, unit="metres", hint="it must be positive")
+    check_number("max_depth", max_depth, above=min_depth, at_most=FARTHEST, unit="metres")
