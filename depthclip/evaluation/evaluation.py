@@ -55,7 +55,10 @@ class Evaluation:
             scoring: which pixels count.
         """
         if self.baselines:
-            maps = [scoring.resampled(depth, seen), random_depth(seen.size, scoring.max_depth, index)[None].to(depth)]
+            maps = [
+                scoring.resampled(depth, seen),
+                random_depth(seen.size, scoring.farthest(truth), index)[None].to(depth),
+            ]
             if self.fitted is not None:
                 maps.append(seen.cut(self.fitted.at((truth.shape[0], truth.shape[1]))).to(depth))
             depth = torch.cat(maps)
