@@ -17,7 +17,9 @@ def warn_of_caveats(model: DepthCLIP, scoring: Scoring | None) -> None:
             "assignment: hard; raise model.head.temperature or lower model.head.logit_scale",
             stacklevel=2,
         )
-    if scoring is not None and not scoring.median_scaling and (beyond := reach_beyond(model, scoring.max_depth)):
+    if scoring is None or scoring.median_scaling or scoring.max_depth is None:
+        return
+    if beyond := reach_beyond(model, scoring.max_depth):
         rows = ", ".join(f"{name!r} (to {metres:g} m)" for name, metres in beyond.items())
         warnings.warn(
             f"the bins of {rows} reach beyond scoring.max_depth {scoring.max_depth:g} m, at which predictions are "

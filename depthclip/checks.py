@@ -7,6 +7,8 @@ from depthclip.errors import InputError
 
 LARGEST_COUNT = 100_000_000  # more of anything is a mistake, and would take the memory of the machine
 LONGEST_TEXT = 160  # characters of a value in a message
+LARGEST_SIDE = 16_384  # pixels of an image that a model sees; its square takes 3 GiB
+LARGEST_DEPTH = 1e6  # metres
 
 
 def check_number(
@@ -96,3 +98,33 @@ def brief(value: object) -> str:
     except ValueError:  # Python refuses to write integers of more than 4300 digits
         return f"<{type(value).__name__} too large to write>"
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 30]} ... {text[-20:]}"
+
+
+def check_pair(name: str, pair: object, expected: str) -> None:
+    """Raise unless a value is a sequence of two.
+
+    Raises:
+        InputError: with the value and what is expected.
+    """
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise InputError(f"{name} {pair!r} must be {expected}")
+
+
+def check_crop(name: str, crop: object, presets: Collection[str]) -> None:
+    """Raise unless a crop is null, a preset, or (top, left, bottom, right) of a box that is not empty.
+
+    Raises:
+        InputError: with the crop.
+    """
+    if crop is None:
+        return
+    if isinstance(crop, str):
+        check_choice(name, crop, presets, "or give [top, left, bottom, right], or null")
+        return
+    sides = crop if isinstance(crop, tuple | list) else ()
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and 0 <= side <= LARGEST_COUNT for side in sides)
+    if len(sides) != 4 or not whole or not (sides[0] < sides[2] and sides[1] < sides[3]):
+        raise InputError(
+            f"{name} {crop!r} must be [top, left, bottom, right] in pixels with top < bottom and left < right; "
+            "use null for no crop"
+        )

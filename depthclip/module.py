@@ -31,7 +31,7 @@ from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import fit_baselines
 from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
-from depthclip.evaluation.protocol import Scoring, View
+from depthclip.evaluation.protocol import Scoring, View, scoring_of
 from depthclip.gather import gather
 from depthclip.head.depth_head import Coarse, DepthHead
 from depthclip.losses import Compared, Loss, SILog
@@ -89,6 +89,8 @@ class DepthCLIP(LightningModule):
         mirror: whether a photograph without a data set is also seen mirrored, and both depths averaged.
         max_side: to how many pixels the longer side of such a photograph is reduced before CLIP sees it.
         loss: what `fit` minimises.
+        training_scoring: which pixels the loss counts, a preset's name or a Scoring; null for those that the data
+            module scores, without its crop where images are augmented.
         learning_rate: the largest of the one-cycle schedule, for AdamW.
         weight_decay: of AdamW, for learned words, contexts and networks; bins and temperatures do not decay.
         cache: where `fit` keeps the frozen tower's features, so that each training image is encoded once: `memory`, or
@@ -107,6 +109,7 @@ class DepthCLIP(LightningModule):
         mirror: bool = True,
         max_side: int = 640,
         loss: Loss | None = None,
+        training_scoring: Scoring | str | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.1,
         cache: str | None = None,
@@ -127,6 +130,7 @@ class DepthCLIP(LightningModule):
         check_count("max_side", max_side, unit="pixels")
         self.max_side = max_side
         self.loss = loss or SILog()
+        self.training_scoring = None if training_scoring is None else scoring_of(training_scoring)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.cache = cache
@@ -212,14 +216,31 @@ class DepthCLIP(LightningModule):
     # ---- test, validate and predict
 
     def fit_bins(self) -> None:
-        """Fits bins that wait for training depths."""
-        waiting = [head.bins for head in self.heads if head.bins.needs_depths]
-        if waiting and self.datamodule is None:
-            raise ValueError(
-                f"{type(waiting[0]).__name__} is fitted to training depths, but there is no data module to ask"
+        """Fit bins that wait for training depths."""
+        if any(head.bins.needs_depths for head in self.heads):
+            for _ in self.training_depths():
+                pass
+
+    def training_depths(self) -> Iterator[Tensor]:
+        """Yield the training depths (H, W) in metres; bins that wait for them are fitted in the same pass.
+
+        Raises:
+            InputError: if there is no data module.
+        """
+        waiting = list(
+            dict.fromkeys(head.bins for head in self.heads if head.bins.needs_depths)
+        )  # heads may share bins
+        if self.datamodule is None:
+            kind = type(waiting[0]).__name__ if waiting else "a baseline"
+            raise InputError(
+                f"{kind} is fitted to training depths, but there is no data module; pass one to the trainer"
             )
+        for depth, scene in self.datamodule.training_depths(self.training_images):
+            for bins in waiting:
+                bins.tally(depth, scene)
+            yield depth
         for bins in waiting:
-            bins.fit(self.datamodule.training_depths(self.training_images))  # type: ignore[union-attr]  # checked above
+            bins.settle()
 
     def on_validation_start(self) -> None:
         """Fits bins that wait for training depths."""
@@ -231,10 +252,11 @@ class DepthCLIP(LightningModule):
 
     def on_test_start(self) -> None:
         """Fit bins and baselines, reset the errors, and select the images for the pictures."""
-        self.fit_bins()
         data, fitted = self.datamodule, None
         if data is not None and self.training_baselines:
-            fitted = fit_baselines(depth for depth, _ in data.training_depths(self.training_images))
+            fitted = fit_baselines(self.training_depths())  # fits the bins on the way
+        else:
+            self.fit_bins()
         self.evaluation = Evaluation(self.names, fitted, self.device)
         self.shown = []
         images = len(data.sets["test"]) if data is not None else self.panels
@@ -356,11 +378,12 @@ class DepthCLIP(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """The loss of the head's depth on a batch; None where nothing of it could be read."""
         compared = []
+        scoring = self.training_scoring or batch.scoring
         for items, rgb in batch.by_size():
             said = self.head(self.training_features(items, rgb), self.encoder.text)
             full = batch.view.upsample(said.depth, (rgb.shape[-2], rgb.shape[-1]))[:, :1]
             for k, item in enumerate(items):
-                compared.append(compare(item, full[k], said_of([said], k)[0], batch.scoring, self.loss.needs_logits))
+                compared.append(compare(item, full[k], said_of([said], k)[0], scoring, self.loss.needs_logits))
         if not compared:
             return None
         loss = self.loss(compared)
@@ -368,16 +391,13 @@ class DepthCLIP(LightningModule):
         return loss
 
     def training_features(self, items: list[Item], rgb: Tensor) -> ImageFeatures:
-        """The frozen tower's features of a stack of images, from the cache where it has them."""
-        pooled = self.head.needs_pooled
+        """Return the frozen tower's features of a stack of images, from the cache where it has them."""
 
-        def encode(missing: list[int]) -> ImageFeatures:
-            with torch.no_grad():
-                return self.encoder.encode_image(rgb[missing], pooled)
+        @torch.no_grad()
+        def encode(images: Tensor) -> ImageFeatures:
+            return self.encoder.encode_image(images, self.head.needs_pooled)
 
-        if self.features is None:
-            return encode(list(range(len(items))))
-        return self.features.get([item.index for item in items], encode, self.device)
+        return encode(rgb) if self.features is None else self.features.get([item.index for item in items], rgb, encode)
 
     # ---- checkpoints
 

@@ -131,8 +131,8 @@ def test_an_unreadable_file_is_raised_or_skipped_by_name(folder, harm):
     else:
         write_image(path, picture(0)[..., 0] if harm == "8 bits" else values(0, 12, 16))
     data = pairs(folder, batch_size=4)
+    data.setup("test")
     with pytest.raises(DataError, match=r"frame-2\.depth\.png"):
-        data.setup("test")
         list(data.test_dataloader())
     data = pairs(folder, batch_size=4, on_error="skip")
     data.setup("test")

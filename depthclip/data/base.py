@@ -62,6 +62,14 @@ class DepthDataset(Dataset[Sample]):
         """Return whether image `index` has a depth map, without reading it."""
         return True
 
+    def truth(self, index: int) -> tuple[Tensor | None, tuple[int, int]]:
+        """Return the depth of image `index` as in its sample, and the (height, width) of the image.
+
+        A data set that can read them without decoding the image overrides this.
+        """
+        sample = self[index]
+        return sample.depth, (sample.image.shape[-2], sample.image.shape[-1])
+
     def __getitem__(self, index: int) -> Sample:
         raise NotImplementedError
 
@@ -164,6 +172,10 @@ class Chosen(DepthDataset):
     def has_truth(self, index: int) -> bool:
         """Return whether image `index` has a depth map."""
         return self.samples.has_truth(self.indices[index])
+
+    def truth(self, index: int) -> tuple[Tensor | None, tuple[int, int]]:
+        """Return the depth of image `index`, and the (height, width) of the image."""
+        return self.samples.truth(self.indices[index])
 
     def __getitem__(self, index: int) -> Sample:
         return self.samples[self.indices[index]]
@@ -415,22 +427,24 @@ class DepthDataModule(LightningDataModule):
         return samples if self.shots is None else choose_shots(samples, self.shots, self.shots_per_scene, self.seed)
 
     def training_depths(self, count: int) -> Iterator[tuple[Tensor, str]]:
-        """Depth maps (H, W) in metres, 0 where the protocol would not score, and scenes, of training images.
+        """Yield depth maps (H, W) in metres of training images, 0 where a pixel would not be scored, and their scenes.
 
         Args:
-            count: how many, evenly spread over the training images; all where there are fewer.
+            count: number of images, evenly spread over the training images; all where there are fewer.
         """
         samples = self.training_samples()
         for index in torch.linspace(0, len(samples) - 1, min(count, len(samples))).round().int().tolist():
             try:
-                depth = samples[index].depth
+                depth, size = samples.truth(index)
             except DataError:
                 if self.on_error == "raise":
                     raise
                 continue
             if depth is not None:
-                scored = (depth > self.scoring.min_depth) & (depth < self.scoring.max_depth)
-                yield depth * scored, samples.scene(index)
+                seen = seen_in_truth(self.view.box(*size), size, (depth.shape[0], depth.shape[1]))
+                scored = torch.zeros_like(depth)
+                seen.cut(scored).copy_(seen.cut(depth) * self.scoring.mask(depth, seen))
+                yield scored, samples.scene(index)
 
     def setup(self, stage: str) -> None:
         """Build the data sets that a stage needs and check that no device is left without an image.
@@ -487,7 +501,7 @@ class DepthDataModule(LightningDataModule):
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=self.collate,
+            collate_fn=self.collate if viewed.augment is None else self.collate_augmented,
             persistent_workers=self.num_workers > 0,
         )
 
@@ -496,3 +510,7 @@ class DepthDataModule(LightningDataModule):
         items = [one for one in read if isinstance(one, Item)]
         unreadable = [one for one in read if isinstance(one, Unreadable)]
         return Batch(items, unreadable, self.view, self.scoring)
+
+    def collate_augmented(self, read: Sequence[Item | Unreadable]) -> Batch:
+        """Return a batch of augmented items, scored without the crop, since augmentation moves the pixels."""
+        return replace(self.collate(read), scoring=replace(self.scoring, crop=None))

@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
+from PIL import ExifTags, Image
 from torch import Tensor
 
 from depthclip.checks import check_number
@@ -70,6 +71,17 @@ class FileSamples(DepthDataset):
         """The truth of image `index` of that (height, width), (H, W) float32 metres; None where there is none."""
         return None
 
+    def truth(self, index: int) -> tuple[Tensor | None, tuple[int, int]]:
+        """Return the depth of image `index` and the image's (height, width), without decoding the image."""
+        size = header_size(self.entries[index].image)
+        try:
+            depth = None if size is None else self.depth(index, size)
+        except DataError:
+            size = None
+        if size is None or not (depth is None or self.grid or tuple(depth.shape) == size):
+            return super().truth(index)  # reading the sample tells what is wrong
+        return depth, size
+
     def __getitem__(self, index: int) -> Sample:
         try:
             return self._read(index)
@@ -105,6 +117,18 @@ class PairSamples(FileSamples):
         """The depth map of image `index`, (H, W) float32 metres."""
         path = self.entries[index].depth
         return None if path is None else self.read(path)
+
+
+def header_size(path: Path) -> tuple[int, int] | None:
+    """Return the (height, width) in the header of an image file, or None if it takes more than the header to know."""
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path) as image:
+            turned = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            return None if turned else (image.height, image.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
 
 
 def read_rgb(path: Path) -> Tensor:

@@ -109,7 +109,7 @@ class KITTI(DepthDataModule):
         allow_partial: bool = False,
         val_every: int = 10,
         view: View | str = "kitti",
-        scoring: Scoring | str = "garg_kitti",
+        scoring: Scoring | str = "garg_kitti_seen",
         batch_size: int = 4,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",

@@ -1,5 +1,6 @@
 """A check that depth is in metres: a wrong unit gives figures that are wrong, not an error."""
 
+import math
 import warnings
 from collections.abc import Iterable
 
@@ -43,10 +44,10 @@ class DepthCheck:
         if not len(depths):
             warnings.warn(f"none of the first {count} depth maps has a valid pixel; check {self.unit}", stacklevel=2)
             return
-        low, high = self.scoring.min_depth, self.scoring.max_depth
+        low, high = self.scoring.min_depth, self.scoring.max_depth or math.inf
         outside = ((depths <= low) | (depths >= high)).float().mean()
         median = float(depths.median())
-        if outside > 0.5 or median < high * LEAST_SHARE:
+        if outside > 0.5 or (math.isfinite(high) and median < high * LEAST_SHARE):
             warnings.warn(
                 f"the median depth of the first {count} depth maps is {median:.3g} m, but scoring counts {low:g} to "
                 f"{high:g} m; check {self.unit} and scoring.max_depth",

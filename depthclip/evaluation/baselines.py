@@ -9,7 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
+from depthclip.errors import InputError
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
+from depthclip.evaluation.protocol import median
 
 
 def random_depth(size: tuple[int, int], max_depth: float, index: int) -> Tensor:
@@ -107,17 +109,17 @@ class Fitted(NamedTuple):
 
 
 def fit_baselines(depths: Iterable[Tensor], size: tuple[int, int] = (60, 80)) -> Fitted:
-    """Fits the constant and the per-pixel median map to training depths, each (H, W) in metres, 0 = invalid.
+    """Fit the constant and the per-pixel median map to training depths, each (H, W) in metres, 0 = invalid.
 
     The map is kept on a grid of `size`, whatever the sizes of the maps; a place that none measured takes the constant.
 
     Raises:
-        ValueError: if there is no valid depth.
+        InputError: if there is no valid depth.
     """
     grids = [F.interpolate(depth[None, None], size, mode="nearest-exact")[0, 0] for depth in depths]
     stack = torch.stack(grids) if grids else torch.zeros(1, *size)
     stack = torch.where(stack > 0, stack, math.nan)
-    constant = float(stack.nanmedian())
+    constant = float(median(stack.flatten(), 0))
     if math.isnan(constant):
-        raise ValueError("the training set has no valid depth to fit baselines to")
-    return Fitted(constant, stack.nanmedian(0).values.nan_to_num(constant))
+        raise InputError("the training set has no valid depth to fit baselines to; check the data and data.scoring")
+    return Fitted(constant, median(stack, 0).nan_to_num(constant))

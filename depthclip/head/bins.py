@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 from depthclip.checks import brief, check_choice, check_count, check_number
 from depthclip.encoder.features import TextEncoder
 from depthclip.errors import InputError
+
+Placement = Literal["ends", "centres"]
 
 # The paper's bin sets in metres (arXiv 2207.01077, study of class-dependent bins).
 BINS: dict[str, tuple[float, ...]] = {
@@ -81,31 +84,57 @@ class Bins(nn.Module):
 
 
 class LinearBins(Bins):
-    """Bins at equal steps over a range, both ends included.
+    """Bins at equal steps over a range.
 
     Args:
-        count: how many, at least two.
-        min_depth: the first, in metres, positive.
-        max_depth: the last, in metres.
+        count: K, the number of bins, 2 to 10,000.
+        min_depth: lower end of the range in metres, positive.
+        max_depth: upper end of the range in metres.
+        placement: `ends` puts the first and the last bin on the ends of the range, b_k = min + (max - min) k / (K - 1);
+            `centres` puts each bin in the centre of one of K equal cells, b_k = min + (max - min) (k + 1/2) / K, as the
+            bin centres of AdaBins (arXiv 2011.14141) and of Auty and Mikolajczyk (ICCV Workshops 2023).
+
+    Raises:
+        InputError: if the count or the range gives no bins.
     """
 
-    def __init__(self, count: int = 7, min_depth: float = 1e-3, max_depth: float = 10.0) -> None:
+    def __init__(
+        self, count: int = 7, min_depth: float = 1e-3, max_depth: float = 10.0, placement: Placement = "ends"
+    ) -> None:
         check_range(count, min_depth, max_depth)
-        super().__init__([min_depth + (max_depth - min_depth) * k / (count - 1) for k in range(count)])
+        super().__init__([min_depth + (max_depth - min_depth) * share for share in shares(count, placement)])
 
 
 class LogBins(Bins):
-    """Bins at equal ratios over a range, both ends included.
+    """Bins at equal ratios over a range.
 
     Args:
-        count: how many, at least two.
-        min_depth: the first, in metres, positive.
-        max_depth: the last, in metres.
+        count: K, the number of bins, 2 to 10,000.
+        min_depth: lower end of the range in metres, positive.
+        max_depth: upper end of the range in metres.
+        placement: `ends` puts the first and the last bin on the ends of the range, b_k = min (max / min)^(k / (K - 1));
+            `centres` puts each bin in the geometric centre of one of K cells of equal ratio,
+            b_k = min (max / min)^((k + 1/2) / K), as Auty and Mikolajczyk do (ICCV Workshops 2023).
+
+    Raises:
+        InputError: if the count or the range gives no bins.
     """
 
-    def __init__(self, count: int = 7, min_depth: float = 1e-3, max_depth: float = 10.0) -> None:
+    def __init__(
+        self, count: int = 7, min_depth: float = 1e-3, max_depth: float = 10.0, placement: Placement = "ends"
+    ) -> None:
         check_range(count, min_depth, max_depth)
-        super().__init__([min_depth * (max_depth / min_depth) ** (k / (count - 1)) for k in range(count)])
+        super().__init__([min_depth * (max_depth / min_depth) ** share for share in shares(count, placement)])
+
+
+def shares(count: int, placement: Placement) -> list[float]:
+    """Return where bins lie in a range, as shares of it from 0 to 1.
+
+    Raises:
+        InputError: if the placement is unknown.
+    """
+    check_choice("placement", placement, ("ends", "centres"))
+    return [(k + 0.5) / count if placement == "centres" else k / (count - 1) for k in range(count)]
 
 
 def bins_of(values: Sequence[float] | str) -> tuple[float, ...]:

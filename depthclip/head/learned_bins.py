@@ -70,9 +70,15 @@ class LearnedBins(Bins):
 
 
 class ImageBins(LearnedBins):
-    """Bins that a small network places for each image from its pooled feature, as AdaBins does (arXiv 2011.14141).
+    """Bins that a small network places for each image from its pooled feature.
 
     gaps(image) = gaps + net(pooled), with net two layers whose output starts at zero: every image has the start's bins.
+
+    The idea is that of AdaBins (arXiv 2011.14141), with differences. AdaBins predicts widths from a transformer over a
+    trained feature map, normalises them after a ReLU, and takes the centres of the cells; here the feature is CLIP's
+    frozen pooled one, the widths come from a softmax and start at given bins, and the bins are the inner edges of
+    K + 1 cells. AdaBins also trains its centres with a chamfer loss to the depths of the image; here nothing but the
+    loss of the depth moves them.
 
     Args:
         start: K depths in metres, the name of one of the paper's sets, or bins such as `LinearBins` and `FittedBins`.
