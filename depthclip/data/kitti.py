@@ -228,9 +228,8 @@ class KITTI(DepthDataModule):
         if len(maps) == sum(frame.annotated for frame in frames):
             frames = [frame for frame in frames if frame.annotated]
         if len(maps) != len(frames):
-            raise DataError(
-                f"{maps.path} has {len(maps)} maps, but the list {len(frames)} images; take those of one list"
-            )
+            told = f"truth {maps.path} has {len(maps)} maps, but the list {len(frames)} images"
+            raise DataError(f"{told}; set truth and test_list to those of one split")
         pairs = self._there([(frame, entry_of(frame, raw, maps.path)) for frame in frames], raw, split)
         order = {frame: index for index, frame in enumerate(frames)}
         return ExportedSamples([entry for _, entry in pairs], maps, [order[frame] for frame, _ in pairs])

@@ -107,7 +107,8 @@ def listed_file(base: Path, name: str, where: str) -> Path:
         DataError: if it is not a regular file, or a relative path leads out of the folder.
     """
     path = _below(base, name)
-    if Path(os.path.normpath(name)).parts[0] == "..":
+    absolute = Path(name).is_absolute() and path == Path(name)
+    if not absolute and os.path.normpath(name.lstrip("/")).split(os.sep)[0] == "..":
         raise DataError(f"{where}: {shown(name)} leads out of {base}; set root, or give the absolute path")
     if reason := fault(path):
         raise DataError(f"{where}: {shown(path)} {reason}; fetch it, or remove the line")
@@ -150,7 +151,7 @@ def check_complete(what: str, found: int, official: int, allow_partial: bool, mi
     if not found or not allow_partial:
         go_on = ", or set allow_partial: true to go on with these" if found else ""
         raise DataError(f"{told}; complete the copy{go_on}")
-    warnings.warn(f"{told}: figures on it do not compare with published ones", stacklevel=2)
+    warnings.warn(f"{told}; complete the copy to compare figures on it with published ones", stacklevel=2)
 
 
 def hold_out(groups: Sequence[str], every: int) -> tuple[list[int], list[int]]:

@@ -355,7 +355,10 @@ def scene_types(path: Path, key: Literal["rawDepths", "depths"]) -> list[str]:
     with open_hdf5(path) as file:
         try:
             check_labelled(file, key)
-            references = file["sceneTypes"][()].ravel()
+            types = file["sceneTypes"]
+            if types.dtype.kind != "O":
+                raise ValueError(f"sceneTypes are {types.dtype}, but must be references to text")
+            references = types[()].ravel()
             scenes = ["".join(map(chr, np.asarray(file[reference]).ravel())) for reference in references]
             frames = len(file["images"])
         except Exception as error:  # a damaged file raises whatever its bytes lead to

@@ -44,7 +44,7 @@ class DepthCheck:
         if not len(depths):
             warnings.warn(f"none of the first {count} depth maps has a valid pixel; check {self.unit}", stacklevel=2)
             return
-        low, high = self.scoring.min_depth, self.scoring.max_depth or math.inf
+        low, high = self.scoring.min_depth, self.scoring.cap
         outside = ((depths <= low) | (depths >= high)).float().mean()
         median = float(depths.median())
         if outside > 0.5 or (math.isfinite(high) and median < high * LEAST_SHARE):

@@ -1,6 +1,5 @@
 """One evaluation: the errors of all heads and baselines, image by image, exact on any number of devices."""
 
-import math
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -99,11 +98,7 @@ def check_outcome(outcome: Outcome, scoring: Scoring | None, name: Callable[[int
     if not result.images and len(result.unreadable) == count:
         raise InputError(f"none of the {count} images could be read; check the files that the warnings name")
     if not result.images:
-        limits = (
-            f" of {scoring.min_depth:g} to {scoring.max_depth or math.inf:g} m and crop {scoring.crop}"
-            if scoring
-            else ""
-        )
+        limits = f" of {scoring.min_depth:g} to {scoring.cap:g} m and crop {scoring.crop}" if scoring else ""
         raise InputError(
             f"no pixel of the {count} images counts: no valid depth lies within the scoring{limits}; check the scale "
             "of the depth files (values per metre), scoring.min_depth, scoring.max_depth, scoring.crop, view.crop and "
