@@ -157,13 +157,17 @@ def test_the_nearest_point_wins_and_what_is_behind_is_not_seen():
 
 
 def test_broken_sweeps_and_calibrations_are_named(recording):
-    root, _, _ = recording
+    root, _, sweeps = recording
     data = KITTI(str(root), truth="velodyne", test_list=str(root / "list.txt"))
     samples = data.samples("test")
     sweep = root / RAW / "velodyne_points" / "data" / "0000000054.bin"
     for content in (b"", sweep.read_bytes()[:-5]):
         sweep.write_bytes(content)
         with pytest.raises(DataError, match=r"0000000054\.bin"):
+            samples[1]
+    for content in (sweeps[1].astype(">f4"), sweeps[1].astype("<f8"), np.full_like(sweeps[1], np.nan)):
+        sweep.write_bytes(content.tobytes())
+        with pytest.raises(DataError, match=r"0000000054\.bin has points .* little-endian float32 metres"):
             samples[1]
     assert samples[0].depth is not None
     (root / "2011_09_26" / "calib_velo_to_cam.txt").write_text("R: 1 2 3\n")

@@ -54,7 +54,7 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError as error:
         told = f"{what} {path} cannot be read (its format is unknown or its header damaged)"
-        raise DataError(f"{told}; convert it to PNG or JPEG, {AGAIN}") from error
+        raise DataError(f"{told}; convert it to PNG, {AGAIN}") from error
     except Image.DecompressionBombError as error:
         told = f"{what} {path} is too large ({error})"
         raise DataError(f"{told}; reduce it, raise PIL.Image.MAX_IMAGE_PIXELS, or set on_error: skip") from error

@@ -12,7 +12,7 @@ from depthclip.data.augment import Augment
 from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Split
 from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
 from depthclip.data.layouts import Repeated, listed_file
-from depthclip.data.paths import argument_path, folder, read_text, regular_file
+from depthclip.data.paths import argument_path, fault, folder, read_text
 from depthclip.errors import InputError
 from depthclip.evaluation.protocol import Scoring, View
 
@@ -200,8 +200,9 @@ def _complete(image: Path, has_image: bool, depth: Path, has_depth: bool) -> Non
         raise DataError(f"image {image} has no depth map {depth}; complete the pair, set depth_pattern, {go_on}")
     if not has_image:
         raise DataError(f"depth map {depth} has no image {image}; complete the pair, set image_pattern, {go_on}")
-    regular_file(image, "image", f"fetch it, {go_on}")
-    regular_file(depth, "depth map", f"fetch it, {go_on}")
+    for what, path in (("image", image), ("depth map", depth)):
+        if reason := fault(path):
+            raise DataError(f"{what} {path} {reason}; fetch it, {go_on}")
 
 
 def matches(root: Path, pattern: str, name: str) -> dict[tuple[str, ...], Path]:

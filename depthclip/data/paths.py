@@ -28,7 +28,7 @@ def argument_path(name: str, value: str) -> Path:
         InputError: if it is empty, holds a null character or names an unknown user.
     """
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
-        raise InputError(f"{name} {value!r} is not a path; set {name} to a file or folder, such as `.` for this folder")
+        raise InputError(f"{name} {value!r} is not a path; set {name} to a file or folder")
     try:
         return Path(value).expanduser()
     except RuntimeError as error:

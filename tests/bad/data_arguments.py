@@ -109,10 +109,22 @@ CASES = [
         for value in values
     ),
     *(refuse(kind, MODULES[kind][0], "on_error", "ignore", MODULES[kind][1]) for kind in MODULES if kind != "Rooms"),
-    *(refuse(kind, MODULES[kind][0], "root", v, MODULES[kind][1]) for kind in ("KITTI", "Make3D", "NYU", "Pairs") for v in ("", " ", "\0", "~nobody_of_that_name/x")),
-    *(refuse(kind, MODULES[kind][0], "val_every", v) for kind in ("KITTI", "Make3D", "NYU") for v in (1, 0, -1, 10**12)),
+    *(
+        refuse(kind, MODULES[kind][0], "root", v, MODULES[kind][1])
+        for kind in ("KITTI", "Make3D", "NYU", "Pairs")
+        for v in ("", " ", "\0", "~nobody_of_that_name/x")
+    ),
+    *(
+        refuse(kind, MODULES[kind][0], "val_every", v)
+        for kind in ("KITTI", "Make3D", "NYU")
+        for v in (1, 0, -1, 10**12)
+    ),
     *(refuse(kind, MODULES[kind][0], "layout", v) for kind in ("KITTI", "NYU") for v in ("", "sinc")),
-    *(refuse(kind, MODULES[kind][0], f"{split}_list", "") for kind in ("KITTI", "NYU") for split in ("train", "val", "test")),
+    *(
+        refuse(kind, MODULES[kind][0], f"{split}_list", "")
+        for kind in ("KITTI", "NYU")
+        for split in ("train", "val", "test")
+    ),
     *(refuse("Pairs", Pairs, "scale", value, TABLE) for value in (0.0, -1.0, NAN, INF, -INF, 1e300, 1e-40)),
     *(refuse("NYU", NYU, "depth_scale", value) for value in (0.0, -1.0, NAN, INF, 1e300, 1e-40)),
     *(refuse("NYU", NYU, "depth_column", value) for value in (0, -1, 10**12)),
@@ -121,7 +133,10 @@ CASES = [
     *(refuse("Pairs", Pairs, "invalid", (value,), TABLE) for value in (NAN, INF)),
     refuse("Pairs", Pairs, "decode", "png", TABLE),
     refuse("Pairs", Pairs, "table", ""),
-    *(refuse("Pairs", Pairs, "image_pattern", p, {"depth_pattern": "*.png"}) for p in ("", "a.png", "../*.png", "/x/*.png", "*/*.png")),
+    *(
+        refuse("Pairs", Pairs, "image_pattern", p, {"depth_pattern": "*.png"})
+        for p in ("", "a.png", "../*.png", "/x/*.png", "*/*.png")
+    ),
     *(refuse("Rooms", Rooms, f"{s}_size", v) for s in ("train", "val", "test") for v in (0, -1, 10**12, NAN)),
     *(refuse("Rooms", Rooms, "rooms_seed", value) for value in (-1, 2**70)),
     *(refuse("Rooms", Rooms, f"{s}_types", v) for s in ("train", "test") for v in ([], ["cellar"], "room")),
@@ -156,10 +171,14 @@ CASES = [
     setup("KITTI", KITTI, "truth", "nowhere.npz", recording),
     *(setup("NYU", NYU, "test_list", value, sync) for value in ("nowhere", "d", LONG)),
     *(setup("NYU", NYU, "root", value) for value in ("nowhere", LONG)),
-    *(setup("Make3D", Make3D, argument, value, make3d) for argument in ("images", "depths") for value in ("/etc", "nowhere", "{x}")),
+    *(
+        setup("Make3D", Make3D, argument, value, make3d)
+        for argument in ("images", "depths")
+        for value in ("/etc", "nowhere", "{x}")
+    ),
     setup("Make3D", Make3D, "root", "nowhere"),
     *(photos(value, value) for value in ("nowhere.jpg", "nowhere/*.jpg", "none", "~nobody_of_that_name/x.jpg")),
     photos(LONG + ".jpg", "x.jpg"),
     photos("", "''"),
     Case("argument Photos", "images = ['model.yaml']", photos("model.yaml").run, ("image", "model.yaml")),
-]  # fmt: skip
+]

@@ -140,7 +140,12 @@ CASES = [
     sweep("some NaN", some_nan),
     sweep("infinite", lambda x: np.full_like(x, np.inf).tobytes()),
     sweep("huge", lambda x: np.full_like(x, 1e30).tobytes()),
-    *(raw(f"calibration: {name}", lambda f, harm=harm, n=n: harm(f / DATE / n), n) for name, harm in ALL.items() if name != "truncated" for n in ("calib_velo_to_cam.txt", "calib_cam_to_cam.txt")),
+    *(
+        raw(f"calibration: {name}", lambda f, harm=harm, n=n: harm(f / DATE / n), n)
+        for name, harm in ALL.items()
+        if name != "truncated"
+        for n in ("calib_velo_to_cam.txt", "calib_cam_to_cam.txt")
+    ),
     calibration("velo_to_cam", "NaN rotation", "R:", f"R: {NAN_3}", "R"),
     calibration("velo_to_cam", "NaN shift", "T:", "T: 0 nan 0", "T"),
     calibration("velo_to_cam", "infinite shift", "T:", "T: 0 inf 0", "T"),
@@ -173,9 +178,28 @@ CASES = [
     maps("maps are pickled", savez(np.array([None], object), np.array([None], object))),
     maps("an .npy under its name", npy_under_its_name),
     *(maps(name, harmed(harm)) for name, harm in ALL.items()),
-    *(annotated(f"depth: {name}", line(69) + line(54), "0000000054.png", harm=lambda f, harm=harm: harm(f / DRIVE / "proj_depth/groundtruth/image_02/0000000054.png")) for name, harm in ALL.items()),
-    *(annotated(f"image: {name}", line(69) + line(54), "0000000054.png", harm=lambda f, harm=harm: harm(f / RAW / "image_02/data/0000000054.png")) for name, harm in ALL.items()),
-    *(annotated(f"list: {name}", line(69), "test_list", "list.txt", harm=lambda f, harm=harm: harm(f / "list.txt")) for name, harm in (SPECIAL | {"empty": BROKEN["empty"]}).items()),
+    *(
+        annotated(
+            f"depth: {name}",
+            line(69) + line(54),
+            "0000000054.png",
+            harm=lambda f, harm=harm: harm(f / DRIVE / "proj_depth/groundtruth/image_02/0000000054.png"),
+        )
+        for name, harm in ALL.items()
+    ),
+    *(
+        annotated(
+            f"image: {name}",
+            line(69) + line(54),
+            "0000000054.png",
+            harm=lambda f, harm=harm: harm(f / RAW / "image_02/data/0000000054.png"),
+        )
+        for name, harm in ALL.items()
+    ),
+    *(
+        annotated(f"list: {name}", line(69), "test_list", "list.txt", harm=lambda f, harm=harm: harm(f / "list.txt"))
+        for name, harm in (SPECIAL | {"empty": BROKEN["empty"]}).items()
+    ),
     annotated("list: all without truth", line(69, False) + line(54, False), "list.txt"),
     annotated("list: a line twice", line(69) + line(54) + line(69), "list.txt", "line 3", "line 1"),
     annotated("list: a line twice in two forms", line(69) + f"{RAW} 69 l\n", "list.txt", "line 2", "line 1"),
@@ -183,12 +207,19 @@ CASES = [
     annotated("list: neither form", "a.png b.png\n", "list.txt", "line 1", "a.png"),
     annotated("list: a very long line", "x" * 9000, "list.txt", "line 1"),
     annotated("list: a frame that does not exist", line(69) + line(7), "list.txt", "0000000007.png"),
-    *(object_benchmark(f"image: {name}", lambda f, harm=harm: harm(f / "image_2/000001.png"), "000001.png") for name, harm in ALL.items()),
+    *(
+        object_benchmark(f"image: {name}", lambda f, harm=harm: harm(f / "image_2/000001.png"), "000001.png")
+        for name, harm in ALL.items()
+    ),
     object_benchmark("sweep: gone", lambda f: (f / "velodyne/000001.bin").unlink(), "000001.bin"),
     object_benchmark("calibration: gone", lambda f: (f / "calib/000001.txt").unlink(), "000001.txt"),
-    object_benchmark("calibration: NaN", lambda f: (f / "calib/000001.txt").write_text("P2: nan"), "000001.txt", "finite"),
+    object_benchmark(
+        "calibration: NaN", lambda f: (f / "calib/000001.txt").write_text("P2: nan"), "000001.txt", "finite"
+    ),
     selection("depth gone", lambda image, depth: depth.unlink(), "groundtruth_depth_0000000008"),
     selection("image gone", lambda image, depth: image.unlink(), "groundtruth_depth_0000000008", partial=False),
     selection("depth dangling", lambda image, depth: ALL["a dangling link"](depth), "groundtruth_depth_0000000008"),
-    selection("depth of 8 bits", lambda image, depth: write_image(depth, picture(0)[..., 0]), "groundtruth_depth_0000000008"),
-]  # fmt: skip
+    selection(
+        "depth of 8 bits", lambda image, depth: write_image(depth, picture(0)[..., 0]), "groundtruth_depth_0000000008"
+    ),
+]

@@ -89,4 +89,4 @@ CASES = [
     *grid("text", Position3DGrid="depth"),
     *grid("a struct", Position3DGrid={"depth": np.ones((55, 305, 4))}),
     *grid("8 bits", Position3DGrid=np.ones((55, 305, 4), np.uint8)),
-]  # fmt: skip
+]

@@ -132,8 +132,15 @@ def list_file(name, harm):
 
 
 CASES = [
-    *(labelled(f"labelled mat: {name}", lambda f, harm=harm: harm(f / MAT), MAT) for name, harm in (BROKEN | SPECIAL).items() if name != "a dangling link"),
-    *(labelled(f"splits mat: {name}", lambda f, harm=harm: harm(f / "splits.mat"), "splits.mat") for name, harm in (BROKEN | SPECIAL).items()),
+    *(
+        labelled(f"labelled mat: {name}", lambda f, harm=harm: harm(f / MAT), MAT)
+        for name, harm in (BROKEN | SPECIAL).items()
+        if name != "a dangling link"
+    ),
+    *(
+        labelled(f"splits mat: {name}", lambda f, harm=harm: harm(f / "splits.mat"), "splits.mat")
+        for name, harm in (BROKEN | SPECIAL).items()
+    ),
     mat("sceneTypes are numbers", "sceneTypes", lambda x: np.arange(6.0)[None], "sceneTypes"),
     mat("sceneTypes are one", "sceneTypes", lambda x: 3.0),
     mat("sceneTypes are gone", "sceneTypes", lambda x: None, "sceneTypes"),
@@ -184,10 +191,17 @@ CASES = [
     official("an image is gone", lambda f: (f / "rgb_00001.jpg").unlink(), "test/kitchen/rgb_00001.jpg"),
     official("a depth map is gone", lambda f: (f / "sync_depth_00000.png").unlink(), "sync_depth_00000.png"),
     official("partial", lambda f: None, "does not exist", "more", "allow_partial", partial=False, expect="refused"),
-    listed("list: a line twice", "rgb_0.png depth_0.png\nrgb_1.png depth_1.png\nrgb_0.png depth_0.png\n", "line 3", "line 1"),
+    listed(
+        "list: a line twice",
+        "rgb_0.png depth_0.png\nrgb_1.png depth_1.png\nrgb_0.png depth_0.png\n",
+        "line 3",
+        "line 1",
+    ),
     listed("list: a line twice with a slash", "rgb_0.png depth_0.png\n/rgb_0.png /depth_0.png\n", "line 2", "line 1"),
     listed("list: an absolute path", "/etc/passwd depth_0.png\n", "line 1", "/etc/passwd"),
-    listed("list: an absolute path that does not exist", "/nowhere/rgb.png depth_0.png\n", "line 1", "/nowhere/rgb.png"),
+    listed(
+        "list: an absolute path that does not exist", "/nowhere/rgb.png depth_0.png\n", "line 1", "/nowhere/rgb.png"
+    ),
     listed("list: out of the root", "../outside/rgb.png depth_0.png\n", "line 1", "../outside/rgb.png"),
     listed("list: out of the root with a slash", "/../outside/rgb.png depth_0.png\n", "line 1"),
     listed("list: a very long name", f"{'x' * 5000} depth_0.png\n", "line 1"),
@@ -198,4 +212,4 @@ CASES = [
     listed("list: binary", bytes(range(128, 256))),
     listed("list: a depth map is gone", "rgb_0.png depth_0.png\nrgb_1.png gone.png\n", "line 2", "gone.png"),
     *(list_file(name, harm) for name, harm in ALL.items() if name != "truncated"),
-]  # fmt: skip
+]

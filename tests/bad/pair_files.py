@@ -156,7 +156,12 @@ def scaled(scale):
 
 
 CASES = [
-    *(case for suffix in ("png", "npy", "pgm", "tiff") for name, harm in BROKEN.items() for case in both(f"depth: {name}", suffix, on_depth(suffix, harm))),
+    *(
+        case
+        for suffix in ("png", "npy", "pgm", "tiff")
+        for name, harm in BROKEN.items()
+        for case in both(f"depth: {name}", suffix, on_depth(suffix, harm))
+    ),
     *(case for name, harm in SPECIAL.items() for case in both(f"depth: {name}", "png", on_depth("png", harm))),
     *(case for name, make in ARRAYS.items() for case in both(f"depth npy: {name}", "npy", as_array(make))),
     *(case for name, harm in PICTURES.items() for case in both(f"depth png: {name}", "png", harm)),
@@ -190,8 +195,10 @@ CASES = [
     table("header only", "image,depth\n", "rows"),
     table("semicolons", "image;depth\n0.png;0.d.png\n", "columns"),
     table("not UTF-8", b"image,depth\n\xff\xfe.png,0.d.png\n", "UTF-8"),
-    Case("files pairs table", "none has truth", lambda f: table("", "image,depth\n0.png,\n").run(f), ("depth", "predict")),
+    Case(
+        "files pairs table", "none has truth", lambda f: table("", "image,depth\n0.png,\n").run(f), ("depth", "predict")
+    ),
     *(table_file(name, harm) for name, harm in ALL.items() if name not in ("truncated", "garbage")),
     Case("wrong unit", "all depth is invalid", all_invalid, ("valid", "scale 1000"), "warning"),
     *(scaled(scale) for scale in (1.0, 1e5, 1e6)),
-]  # fmt: skip
+]

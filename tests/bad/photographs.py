@@ -59,7 +59,12 @@ def content(data):
 POSTSCRIPT = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 24\n%%EndComments\nshowpage\n%%EOF\n"
 CASES = [
     *(case for name, harm in ALL.items() if name not in ("gone", "a folder") for case in harmed(f"jpg: {name}", harm)),
-    *(case for name, harm in ALL.items() if name in ("empty", "truncated", "garbage") for case in harmed(f"png: {name}", harm, suffix="png")),
+    *(
+        case
+        for name, harm in ALL.items()
+        if name in ("empty", "truncated", "garbage")
+        for case in harmed(f"png: {name}", harm, suffix="png")
+    ),
     *harmed("20,000 x 15,000 (300 million pixels)", content(png_header(20000, 15000)), suffix="png"),
     *harmed("2 billion pixels a side", content(png_header(2**31 - 1, 2**31 - 1)), suffix="png"),
     *harmed("no pixels", content(png_header(0, 0)), suffix="png"),
@@ -70,7 +75,19 @@ CASES = [
     *harmed("floating-point TIFF with NaN", save(np.full((24, 32), np.nan, np.float32)), suffix="tiff"),
     *harmed("32-bit TIFF", save(np.full((24, 32), 10**9, np.int32)), suffix="tiff"),
     *harmed("negative TIFF", save(np.full((24, 32), -5, np.int32)), suffix="tiff"),
-    Case("photographs", "a null character in the path", lambda f: load_all(Photos(["a\0.jpg"]), "predict"), ("images",)),
-    Case("photographs", "a path longer than a file name may be", lambda f: load_all(Photos([str(f / f"{'y' * 300}.jpg")]), "predict"), ("images", "yyy.jpg")),
-    Case("photographs", "a long pattern", lambda f: load_all(Photos([str(f / f"{'y' * 300}*.jpg")]), "predict"), ("images", "yyy*.jpg")),
-]  # fmt: skip
+    Case(
+        "photographs", "a null character in the path", lambda f: load_all(Photos(["a\0.jpg"]), "predict"), ("images",)
+    ),
+    Case(
+        "photographs",
+        "a path longer than a file name may be",
+        lambda f: load_all(Photos([str(f / f"{'y' * 300}.jpg")]), "predict"),
+        ("images", "yyy.jpg"),
+    ),
+    Case(
+        "photographs",
+        "a long pattern",
+        lambda f: load_all(Photos([str(f / f"{'y' * 300}*.jpg")]), "predict"),
+        ("images", "yyy*.jpg"),
+    ),
+]
