@@ -40,7 +40,7 @@ class Readout(nn.Module):
             fitting = [name for name, other in READOUTS.items() if not other.towers or isinstance(tower, other.towers)]
             raise InputError(
                 f"readout {type(self).__name__} does not fit a {tower.kind} tower; "
-                f"the readouts that do are: {', '.join(fitting)}"
+                f"choose one of the readouts that do: {', '.join(fitting)}"
             )
 
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:

@@ -88,8 +88,8 @@ class CLIPText:
         if cut.any():
             text = texts[int(cut.int().argmax())]
             raise InputError(
-                f"the sentence {brief(text)} is too long for the text tower, which takes {length} tokens; use a shorter "
-                "template, shorter words or fewer learned vectors"
+                f"the sentence {brief(text)} is too long for the text tower, which takes {length} tokens; use a "
+                "shorter template, shorter words or fewer learned vectors"
             )
         return ids.to(self.device)
 
