@@ -213,7 +213,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(small, tmp_path):
     refused("use RN50-quickgelu", "RN50", "openai")
     refused("use ViT-B-16-quickgelu", "ViT-B-16", "metaclip_400m")
     refused("use ViT-B-32$", "ViT-B-32-quickgelu", "laion2b_s34b_b79k")
-    refused("readouts that do: .*tokens", "small-vit", None, "released")
+    refused("choose one of .*tokens", "small-vit", None, "released")
     refused("readout .mean. is unknown", "small-vit", None, "mean")
     other = tmp_path / "other.pt"
     torch.save({"state_dict": {"weight": torch.zeros(3)}}, other)
