@@ -92,9 +92,9 @@ def check_choice(name: str, value: object, choices: Collection[str], hint: str =
 
 
 def brief(value: object) -> str:
-    """Return the representation of a value for a message, cut in the middle where it is long."""
+    """Return the representation of a value for a message, on one line, cut in the middle where it is long."""
     try:
-        text = repr(value)
+        text = " ".join(repr(value).split())
     except ValueError:  # Python refuses to write integers of more than 4300 digits
         return f"<{type(value).__name__} too large to write>"
     return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 30]} ... {text[-20:]}"

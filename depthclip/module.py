@@ -525,7 +525,7 @@ def rgb_of(image: str | Path | Image.Image | np.ndarray) -> Tensor:
         raise InputError(f"image {brief(image)} must be a path, a PIL image or an (H, W, 3) uint8 array")
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
         raise InputError(
-            f"image is an array of {image.dtype} and shape {image.shape}, but must be (H, W, 3) uint8 RGB; convert it, "
+            f"image is a {image.dtype} array of shape {image.shape}, but must be (H, W, 3) uint8 RGB; convert it, "
             "values in [0, 1] by (255 * image).round().astype('uint8')"
         )
     if image.size > 3 * MOST_PIXELS:

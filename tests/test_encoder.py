@@ -14,6 +14,7 @@ from depthclip.encoder.loading import normalisation_of
 from depthclip.encoder.readouts import Released
 from depthclip.encoder.towers import Trunk, tower_of
 from depthclip.encoder.weights import is_jit, load_file
+from depthclip.errors import InputError
 from tests.conftest import frozen
 
 FITTING = [
@@ -201,7 +202,7 @@ def test_random_weights_are_said_aloud(small):
 
 
 def refused(match, *args, **kwargs):
-    with pytest.raises(ValueError, match=match) as caught:
+    with pytest.raises(InputError, match=match) as caught:
         FrozenCLIP(*args, **kwargs)
     assert "\n" not in str(caught.value)
 
@@ -212,7 +213,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(small, tmp_path):
     refused("use RN50-quickgelu", "RN50", "openai")
     refused("use ViT-B-16-quickgelu", "ViT-B-16", "metaclip_400m")
     refused("use ViT-B-32$", "ViT-B-32-quickgelu", "laion2b_s34b_b79k")
-    refused("readouts that do are: .*tokens", "small-vit", None, "released")
+    refused("choose one of .*tokens", "small-vit", None, "released")
     refused("readout .mean. is unknown", "small-vit", None, "mean")
     other = tmp_path / "other.pt"
     torch.save({"state_dict": {"weight": torch.zeros(3)}}, other)
@@ -224,12 +225,82 @@ def test_what_does_not_fit_is_refused_in_one_sentence(small, tmp_path):
     refused("choose tower", "small-vit", None, "tokens", "clip")
 
 
-def test_weights_that_cannot_be_downloaded_name_the_way_out(monkeypatch):
-    def no_network(*args, **kwargs):
+@pytest.fixture
+def no_network(monkeypatch):
+    """No connection; counts how often one is tried."""
+    tried = []
+
+    def refuse(url, **arguments):
+        tried.append(url)
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr("open_clip.factory.download_pretrained", no_network)
-    refused("could not be loaded from .*Name or service not known.*pass its path", "RN50-quickgelu", "openai")
+    def download(*arguments, **more):
+        raise AssertionError("a download would wait for many retries")
+
+    monkeypatch.setattr("depthclip.encoder.loading.get_hf_file_metadata", refuse)
+    monkeypatch.setattr("depthclip.encoder.loading.try_to_load_from_cache", lambda *arguments: None)
+    monkeypatch.setattr("open_clip.factory.download_pretrained", download)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "normalization"),
+    [("RN50-quickgelu", "openai", "openai"), ("ViT-B-16", "laion2b_s34b_b88k", "openai")],
+)
+def test_weights_that_cannot_be_downloaded_name_the_way_out(no_network, name, tag, normalization):
+    match = f"could not be loaded from .*Name or service not known.*pass its path as .*pretrained.*{normalization}$"
+    refused(match, name, tag)
+    assert len(no_network) == 1
+
+
+def test_the_normalisation_in_the_way_out_is_that_of_the_tag(no_network, monkeypatch):
+    monkeypatch.setattr("depthclip.encoder.loading.tokenizer_of", lambda *arguments: None)
+    refused(r"normalization \[\[0.5, 0.5, 0.5\], \[0.5, 0.5, 0.5\]\]$", "ViT-B-16-SigLIP", "webli")
+
+
+def test_a_missing_tokenizer_is_known_before_the_weights_are_looked_for(no_network, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    refused("tokenizer of ViT-B-16-SigLIP needs the transformers package", "ViT-B-16-SigLIP", "webli", "maskclip")
+    assert not no_network
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+
+    def from_cache(name, local_files_only=False):
+        assert local_files_only
+        raise OSError("no such file in the cache")
+
+    monkeypatch.setattr("open_clip.get_tokenizer", from_cache)
+    refused("tokenizer of ViT-B-16-SigLIP could not be loaded .Name or", "ViT-B-16-SigLIP", "webli", "maskclip")
+
+
+def test_weights_that_were_downloaded_before_need_no_network(no_network, monkeypatch, clip, tmp_path):
+    """open_clip finds them in its cache without our first look at the network."""
+    path = tmp_path / "cached.pt"
+    torch.save(clip("small-vit", "tokens").model.state_dict(), path)
+    tag = {"hf_hub": "someone/small/", "quick_gelu": False}
+    for module in ("open_clip", "open_clip.factory"):
+        monkeypatch.setattr(f"{module}.get_pretrained_cfg", lambda name, pretrained: tag)
+    monkeypatch.setattr("open_clip.is_pretrained_cfg", lambda name, pretrained: pretrained == "mine")
+    monkeypatch.setattr("depthclip.encoder.loading.try_to_load_from_cache", lambda repo, name: str(path))
+    monkeypatch.setattr("open_clip.factory.download_pretrained", lambda *arguments, **more: str(path))
+    FrozenCLIP("small-vit", "mine", "tokens")
+    assert not no_network
+
+
+def test_an_activation_that_cannot_be_checked_is_stated(golden_weights):
+    with pytest.warns(UserWarning, match="QuickGELU.*use RN50$"):
+        FrozenCLIP("RN50-quickgelu", str(golden_weights), "released", normalization="imagenet")
+
+
+def test_only_sentences_that_are_cut_are_too_long(clip):
+    """75 words of a token each, a start and an end are the 77 tokens of the context; open_clip's ids say so."""
+    text, tokenizer = clip("small-vit", "tokens").text, open_clip.get_tokenizer("small-vit")
+    whole, longer = "far " * 75, "far " * 76
+    assert tokenizer([whole]).count_nonzero() == 77
+    expected = clip("small-vit", "tokens").model.encode_text(tokenizer([whole]), normalize=True)
+    torch.testing.assert_close(text.encode([whole]), expected, atol=1e-5, rtol=0)
+    for read in (text.encode, text.embed):
+        with pytest.raises(InputError, match="too long for the text tower, which takes 77 tokens"):
+            read(["near", longer])
 
 
 def test_normalisation_of_the_tag():

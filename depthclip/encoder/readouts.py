@@ -39,8 +39,7 @@ class Readout(nn.Module):
         if self.towers and not isinstance(tower, self.towers):
             fitting = [name for name, other in READOUTS.items() if not other.towers or isinstance(tower, other.towers)]
             raise InputError(
-                f"readout {type(self).__name__} does not fit a {tower.kind} tower; "
-                f"the readouts that do are: {', '.join(fitting)}"
+                f"readout {type(self).__name__} does not fit a {tower.kind} tower; choose one of {', '.join(fitting)}"
             )
 
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:

@@ -97,7 +97,9 @@ def check_file(path: Path) -> None:
                     f"{OPTION}: {path} is a TorchScript archive that runs code when it is loaded; use OpenAI's "
                     "archive, or a file of tensors"
                 )
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive raises whatever its bytes lead to
         raise InputError(
             f"{OPTION}: {path} cannot be read ({reason_of(error)}); check the file and its rights"
         ) from error
@@ -142,7 +144,8 @@ def quick_gelu_twin(name: str) -> str | None:
 
 def reason_of(error: BaseException) -> str:
     """Return the reason of a library's error in a few words on one line."""
-    if isinstance(error, pickle.UnpicklingError):  # its own text advises to load the file without this protection
+    # the texts of these advise to load the file without this protection
+    if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
         return "it is damaged, or holds Python objects beside tensors"
     if isinstance(error, StopIteration):
         return "it holds no parameters"

@@ -9,7 +9,9 @@ from torch import Tensor
 from depthclip.errors import InputError
 
 SAME = 1e-6  # features of one token sequence differ by less, those of different ones by far more
-ORDERED = 0.5  # rank correlation from which text features are taken to know an order
+# share of the variance along one direction from which features lie on a line: random ones of four words reach .47 at
+# most, the named sets on the bundled CLIP .56 at least
+ON_A_LINE = 0.5
 
 
 def check_distinct(name: str, labels: Sequence[str], features: Tensor, where: str) -> None:
@@ -39,15 +41,15 @@ def check_distinct(name: str, labels: Sequence[str], features: Tensor, where: st
 
 
 def better_order(features: Tensor) -> list[int] | None:
-    """Return an order that fits the text features of the words much better than the given one, or None.
+    """Return the order of the words along the line of their text features if the given order contradicts it, or None.
 
-    An order fits if words are the less similar the more places lie between them: its score is Spearman's rank
-    correlation of |i - j| with the cosine distance of words i and j, over all pairs. The other order is that of the
-    words along the first principal component of their features, provided that the features know any order at all
-    (its score is at least 0.5) and that the given order has none of it (its score is negative).
+    An order fits if words are the less similar the more places lie between them. The given order contradicts the
+    features if this is reversed: if Spearman's rank correlation of |i - j| with the cosine distance of words i and j,
+    over all pairs, is negative. The features lie on a line if their first principal component has at least half of
+    their variance; otherwise they know no order, and nothing is returned.
 
-    This detects words in a mixed order. It cannot detect a reversed order, which has the same similarities, nor bins
-    that do not suit the words, nor a few words out of place. Only 4 to 256 words are judged.
+    This detects about half of all mixed orders. It cannot detect a reversed order, which has the same similarities, nor
+    bins that do not suit the words, nor a few words out of place. Only 4 to 256 words are judged.
 
     Args:
         features: (K, D), unit length, in the order of the bins.
@@ -56,15 +58,14 @@ def better_order(features: Tensor) -> list[int] | None:
         return None
     values = features.detach().double().cpu()
     centred = values - values.mean(0)
-    along = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[0]
-    order = along.argsort().tolist()
-    distances = (1 - values @ values.T).numpy()
-    if fit(distances) < 0 and fit(distances[np.ix_(order, order)]) >= ORDERED:
-        return order
-    return None
+    components = torch.linalg.svd(centred, full_matrices=False)
+    variances = components.S.square()
+    if variances[0] < ON_A_LINE * variances.sum() or rank_correlation((1 - values @ values.T).numpy()) >= 0:
+        return None
+    return (centred @ components.Vh[0]).argsort().tolist()
 
 
-def fit(distances: np.ndarray) -> float:
+def rank_correlation(distances: np.ndarray) -> float:
     """Return the rank correlation of the distances (K, K) of words with the places between them."""
     from scipy.stats import spearmanr  # slow to import
 
