@@ -66,8 +66,9 @@ def file_names(names: Sequence[str]) -> list[str]:
 
 def _flat(name: str) -> str:
     """Return a name without folders that is neither hidden nor too long."""
-    flat = name.strip("/").replace("/", "_").replace("\0", "_")
-    flat = "_" + flat[1:] if flat.startswith(".") or not flat else flat
+    parts = ("up" if part == ".." else part for part in name.replace("\0", "_").split("/") if part)
+    flat = "_".join(parts) or "_"
+    flat = f"_{flat[1:]}" if flat.startswith(".") else flat
     size = os.fsencode(flat)
     return flat if len(size) <= LONGEST else f"{os.fsdecode(size[: LONGEST - 24])}-{_digest(name)}"
 

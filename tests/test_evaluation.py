@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from depthclip.errors import InputError
 from depthclip.evaluation.baselines import BestConstant, constant_errors, fit_baselines, random_depth
-from depthclip.evaluation.evaluation import Evaluation
+from depthclip.evaluation.evaluation import Evaluation, check_outcome
 from depthclip.evaluation.metrics import ERRORS, DepthErrors, depth_errors
 from depthclip.evaluation.protocol import SCORINGS, VIEWS, Box, Scoring, View, scoring_of, seen_in_truth, view_of
 
@@ -190,3 +191,28 @@ def test_baselines_are_scored_on_the_pixels_of_the_model():
     figures = outcome.result.figures()
     assert figures["head"]["rmse"] == pytest.approx(by_numpy(np.full(56, 1.5), inner)[2], rel=1e-5)
     assert figures["training constant"]["abs_rel"] == pytest.approx(by_numpy(constant, inner)[0], rel=2e-2)
+
+
+def outcome_of(depth, truth, *, unreadable=(), min_depth=1e-3):
+    evaluation = Evaluation(("head", "mine"), None, torch.device("cpu"))
+    for index in (3, 5):
+        if index in unreadable:
+            evaluation.skip(index)
+        else:
+            scoring = Scoring(min_depth=min_depth)
+            evaluation.add(index, torch.full((2, 4, 5), depth), torch.full((4, 5), truth), Box(0, 0, 4, 5), scoring)
+    return evaluation.outcome()
+
+
+def test_figures_of_nothing_are_refused():
+    scoring, name = Scoring(), "image {}".format
+    check_outcome(outcome_of(1.0, 2.0), scoring, name)
+    check_outcome(outcome_of(1.0, 2.0, unreadable=[3]), scoring, name)
+    # a predicted depth of 0 that the protocol allows has infinite logarithms, but is finite
+    check_outcome(outcome_of(0.0, 2.0, min_depth=0.0), scoring, name)
+    with pytest.raises(InputError, match=r"no pixel of the 2 images counts.*0.001 to 10 m.*check the scale"):
+        check_outcome(outcome_of(1.0, 2000.0), scoring, name)
+    with pytest.raises(InputError, match="none of the 2 images could be read"):
+        check_outcome(outcome_of(1.0, 2.0, unreadable=[3, 5]), scoring, name)
+    with pytest.raises(InputError, match="'head' of image 3 is not finite"):
+        check_outcome(outcome_of(float("nan"), 2.0), scoring, name)
