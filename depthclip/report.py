@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from PIL import Image
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
@@ -16,11 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip import __version__
+from depthclip.atomic import open_atomic
 from depthclip.data.base import Split
 from depthclip.evaluation.evaluation import Outcome
-from depthclip.evaluation.metrics import ERRORS, higher_is_better
+from depthclip.evaluation.metrics import higher_is_better
 from depthclip.module import DepthCLIP, Prediction
 from depthclip.pictures import colour_depth, compare_heads, depth_range, panel, strips
+from depthclip.runs import remove_without_results, run_folder
 
 VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")
 
@@ -37,24 +40,24 @@ class Report(Callback):
         self.folder = Path()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finds the run's folder: here, because the devices must agree on it."""
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        logger = trainer.logger
-        if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-            logger.log_hyperparams(self.recipe)
-            # its log_dir is the folder of all runs; checkpoints go here too
-            folder = folder / str(logger.name) / str(logger.version)
-        # on other devices a wandb run has no name
-        self.folder = trainer.strategy.broadcast(folder)
+        """Find the run's folder, here because the devices must agree on it, and write the recipe into it."""
+        if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero:
+            trainer.logger.log_hyperparams(self.recipe)  # which starts the run and gives it its name
+        self.folder = run_folder(trainer)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.recipe and trainer.is_global_zero:
+            with open_atomic(self.folder / "config.yaml") as file:
+                file.write(yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True).encode())
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ends a Weights & Biases run, which the next run of this process would otherwise write into."""
+        """End a Weights & Biases run, which the next run of this process would otherwise write into."""
         end_tracking(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Ends a Weights & Biases run of what failed."""
+        """End a Weights & Biases run that failed, and remove its folder if it has no results."""
         end_tracking(trainer)
+        if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero and self.folder != Path():
+            remove_without_results(self.folder)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the table and writes metrics.json, errors.npz and the pictures."""
@@ -85,7 +88,14 @@ class Report(Callback):
         }
         write_json(written[0], metrics)
         errors = dict(zip(outcome.result.names, outcome.result.errors.transpose(0, 1).numpy(), strict=True))
-        np.savez(written[1], **errors, error=ERRORS, image=names, scene=scenes, pixels=outcome.result.pixels.numpy())
+        np.savez(
+            written[1],
+            **errors,
+            error=outcome.result.columns,
+            image=names,
+            scene=scenes,
+            pixels=outcome.result.pixels.numpy(),
+        )
         if pl_module.shown:
             written.append(folder / "panel.png")
             panel(pl_module.shown, pl_module.head.prompts.labels, written[-1])
@@ -144,8 +154,9 @@ def track(logger: WandbLogger, metrics: dict[str, Any], head: str, pictures: Pat
         pictures: the panel.
     """
     rows = metrics["figures"] | metrics["baselines"] | metrics["published"]
-    table = [[name, *map(own.get, ERRORS)] for name, own in rows.items()]
-    logger.log_table("figures", columns=["row", *ERRORS], data=table)
+    errors = list(metrics["figures"][head])
+    table = [[name, *map(own.get, errors)] for name, own in rows.items()]
+    logger.log_table("figures", columns=["row", *errors], data=table)
     if pictures is not None:
         logger.log_image("panel", [str(pictures)])
     logger.experiment.summary.update(metrics["figures"][head])
@@ -159,7 +170,8 @@ def end_tracking(trainer: Trainer) -> None:
 
 def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[str, Any]:
     """The figures of an evaluation by row: the model's, the baselines' and the published ones."""
-    figures = outcome.result.figures()
+    result = outcome.result
+    figures = result.figures()
     baselines = {name: row for name, row in figures.items() if name not in outcome.heads}
     if outcome.best_constant is not None:
         baselines["best constant (oracle)"] = outcome.best_constant
@@ -167,6 +179,7 @@ def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[st
         "figures": {name: figures[name] for name in outcome.heads},
         "baselines": baselines,
         "published": published,
+        "higher_is_better": [e for e in result.columns if higher_is_better(e) or e in result.higher],
         "images": outcome.result.images,
         "skipped": outcome.result.skipped,
         "pixels": int(outcome.result.pixels.clamp_min(0).sum()),
@@ -177,17 +190,18 @@ def table(metrics: dict[str, Any]) -> Table:
     """The model's rows above the baselines' above the published ones; the best of the model's rows is bold."""
     result = Table(title="mean over images", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("", no_wrap=True)
-    for error in ERRORS:
-        result.add_column(f"{error}{'↑' if higher_is_better(error) else '↓'}", justify="right", no_wrap=True)
-    rows = metrics["figures"]
-    best = {e: (max if higher_is_better(e) else min)(row[e] for row in rows.values()) for e in ERRORS}
+    rows, higher = metrics["figures"], metrics["higher_is_better"]
+    errors = list(next(iter(rows.values())))
+    for error in errors:
+        result.add_column(f"{error}{'↑' if error in higher else '↓'}", justify="right", no_wrap=True)
+    best = {e: (max if e in higher else min)(row[e] for row in rows.values()) for e in errors}
     for name, row in rows.items():
-        result.add_row(name, *(_cell(row, error, row[error] == best[error] and len(rows) > 1) for error in ERRORS))
+        result.add_row(name, *(_cell(row, error, row[error] == best[error] and len(rows) > 1) for error in errors))
     for kind, style in (("baselines", "cyan"), ("published", "magenta")):
         result.add_section()
         for name, row in metrics[kind].items():
             label = f"{name} (published)" if kind == "published" else name
-            result.add_row(label, *(_cell(row, error) for error in ERRORS), style=style)
+            result.add_row(label, *(_cell(row, error) for error in errors), style=style)
     return result
 
 
