@@ -48,15 +48,18 @@ class DepthCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: object) -> Trainer:
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
-        trainer = super().instantiate_trainer(**kwargs, **self.fit_callbacks())
+        trainer = super().instantiate_trainer(**kwargs, **self.checkpoints())
         trainer.callbacks.append(Report(recipe))  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
         return trainer
 
-    def fit_callbacks(self) -> dict[str, list[Callback]]:
-        """Return the trainer's argument `callbacks` with those that `fit` adds: Lightning's own keep only the last."""
+    def checkpoints(self) -> dict[str, list[Callback]]:
+        """Return the trainer's argument `callbacks` with those that keep checkpoints: Lightning keeps only the last.
+
+        `test` gets them too, or Lightning would warn that a checkpoint has states of callbacks that are missing.
+        """
         settings = self.config_init[self.subcommand].trainer
-        if self.subcommand != "fit" or settings.enable_checkpointing is False:
+        if settings.enable_checkpointing is False:
             return {}
         given = settings.callbacks or []
         given = given if isinstance(given, list) else [given]

@@ -7,6 +7,7 @@ from pytorch_lightning import Trainer
 
 from depthclip.checks import check_choice
 from depthclip.data.base import DepthDataModule
+from depthclip.fitting import checkpoint_callbacks
 from depthclip.module import DepthCLIP
 from depthclip.report import Report
 
@@ -44,9 +45,8 @@ def evaluate(
         accelerator=accelerator,
         devices=1,
         logger=False,
-        callbacks=[Report()],
+        callbacks=[*checkpoint_callbacks(), Report()],  # a checkpoint has states of the former
         default_root_dir=folder,
-        enable_checkpointing=False,
         enable_model_summary=False,
         enable_progress_bar=False,
     )

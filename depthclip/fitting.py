@@ -117,21 +117,26 @@ def validates(trainer: Trainer) -> bool:
 
 def closing_message(trainer: Trainer) -> str:
     """Return the checkpoints of a training with figure and epoch, and the command that tests the best of them."""
-    kept = [c for c in trainer.checkpoint_callbacks if isinstance(c, ModelCheckpoint) and c.best_model_path]
-    lines = [f"trained for {trainer.current_epoch} epochs, {trainer.global_step} steps"]
-    if not kept:
-        return f"{lines[0]}; no checkpoint was kept"
-    for callback in kept:
-        path = callback.best_model_path
-        epoch = torch.load(path, map_location="cpu", weights_only=True)["epoch"] + 1
-        figure = (
-            f", {callback.monitor} {float(callback.best_model_score):.4g}"
-            if callback.best_model_score is not None
-            else ""
-        )
-        lines.append(f"  {'best' if callback.monitor else 'last'}: {path} (epoch {epoch}{figure})")
+    kept = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
+    best = [
+        (c.best_model_path, f", {c.monitor} {float(c.best_model_score):.4g}")
+        for c in kept
+        if c.monitor and c.best_model_path and c.best_model_score is not None
+    ]
+    last = [(path, "") for c in kept for path in (c.last_model_path, "" if c.monitor else c.best_model_path) if path]
+    lines = [f"trained to epoch {trainer.current_epoch}, step {trainer.global_step}"]
+    for kind, found in (("best", best), ("last", last)):
+        lines += [f"  {kind}: {path} ({saved_at(path)}{figure})" for path, figure in found]
     if not validates(trainer):
-        lines.append("  the best is unknown, because nothing was validated")
-    path = next((c for c in kept if c.monitor), kept[-1]).best_model_path
-    lines.append(f"test it: python -m depthclip test --ckpt_path {shlex.quote(path)}")
+        lines.append("  no validation, so the best epoch is unknown")
+    if best or last:
+        lines.append(f"test it: python -m depthclip test --ckpt_path {shlex.quote((best or last)[0][0])}")
+    else:
+        lines.append("  no checkpoint was kept")
     return "\n".join(lines)
+
+
+def saved_at(path: str) -> str:
+    """Return the epoch, counted from 1, and the step of a checkpoint."""
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    return f"epoch {checkpoint['epoch'] + 1}, step {checkpoint['global_step']}"

@@ -121,8 +121,8 @@ class DepthCLIP(LightningModule):
         baselines: list[Baseline] | None = None,
     ) -> None:
         super().__init__()
-        check_number("learning_rate", learning_rate, above=0)
-        check_number("weight_decay", weight_decay, at_least=0, hint="use 0 for no decay")
+        check_number("learning_rate", learning_rate, above=0, at_most=1e6)
+        check_number("weight_decay", weight_decay, at_least=0, at_most=1e6, hint="use 0 for no decay")
         check_count("training_images", training_images, unit="images")
         if cache is not None and not cache.strip():
             raise InputError(f"cache {cache!r} is empty; use memory, the path of a folder, or null")
