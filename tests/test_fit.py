@@ -407,6 +407,8 @@ def test_fit_and_evaluate_from_python(clip, tmp_path, capsys):
     keep = checkpoint_callbacks()
     run = trainer(tmp_path, max_epochs=1, enable_checkpointing=True, callbacks=[*keep, Report()])
     run.fit(model, rooms())
+    (best,) = run.validate(model, rooms(), ckpt_path="best", verbose=False, weights_only=True)
+    assert best["val/abs_rel"] == pytest.approx(float(keep[0].best_model_score), rel=1e-6)
     figures = depthclip.evaluate(model, rooms(), tmp_path / "out", accelerator="cpu")
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"metrics.json", "errors.npz", "panel.png"}
     assert "abs_rel" in capsys.readouterr().out
