@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import torch
 import yaml
-from pytorch_lightning import Trainer
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import depthclip.data  # makes `--data NYU` a known name
@@ -15,6 +15,7 @@ import depthclip.head  # noqa: F401  # and the classes of heads
 from depthclip.data.base import DepthDataModule
 from depthclip.data.rooms import Rooms
 from depthclip.errors import InputError
+from depthclip.fitting import checkpoint_callbacks
 from depthclip.module import DepthCLIP
 from depthclip.report import Report
 
@@ -38,7 +39,7 @@ class DepthCLI(LightningCLI):
             config.weights_only = True  # checkpoints are data, whoever wrote them
         if config.trainer.logger in (None, True):
             logger = {
-                "class_path": "pytorch_lightning.loggers.CSVLogger",
+                "class_path": "depthclip.runs.RunLogger",
                 "init_args": {"save_dir": "runs", "name": config.name},
             }
             config.trainer.logger = logger
@@ -53,10 +54,22 @@ class DepthCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: object) -> Trainer:
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
-        trainer = super().instantiate_trainer(**kwargs)
+        trainer = super().instantiate_trainer(**kwargs, **self.checkpoints())
         trainer.callbacks.append(Report(recipe, recipe["output"]))  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
         return trainer
+
+    def checkpoints(self) -> dict[str, list[Callback]]:
+        """Return the trainer's argument `callbacks` with those that keep checkpoints: Lightning keeps only the last.
+
+        `test` gets them too, or Lightning would warn that a checkpoint has states of callbacks that are missing.
+        """
+        settings = self.config_init[self.subcommand].trainer
+        if settings.enable_checkpointing is False:
+            return {}
+        given = settings.callbacks or []
+        given = given if isinstance(given, list) else [given]
+        return {"callbacks": [*given, *checkpoint_callbacks(given)]}
 
 
 def run(args: Sequence[str] | None = None) -> DepthCLI:
@@ -79,6 +92,6 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
         seed_everything_default=0,
         auto_configure_optimizers=False,
         trainer_defaults={"logger": None, "enable_model_summary": False},
-        save_config_kwargs={"overwrite": True},
+        save_config_callback=None,  # the report writes the recipe into the run's folder
         args=given,
     )

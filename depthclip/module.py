@@ -11,6 +11,7 @@ from PIL import Image, ImageOps
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 from depthclip.cache import FeatureCache
 from depthclip.checkpoint import (
@@ -23,18 +24,20 @@ from depthclip.checkpoint import (
     read_checkpoint,
     recipe,
 )
-from depthclip.checks import brief, check_count
+from depthclip.checks import brief, check_count, check_number
 from depthclip.data.base import Batch, DepthDataModule, Item, Split
 from depthclip.data.files import read_rgb
 from depthclip.encoder.features import ImageFeatures
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.errors import InputError
-from depthclip.evaluation.baselines import fit_baselines
+from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines
 from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
+from depthclip.evaluation.metrics import ErrorMeasure, check_measures
 from depthclip.evaluation.protocol import Scoring, View, scoring_of
 from depthclip.gather import gather
 from depthclip.head.depth_head import Coarse, DepthHead
 from depthclip.losses import Compared, Loss, SILog
+from depthclip.optimization import Optimization, advance, check_finite, parameter_groups, training_steps
 from depthclip.rows import HEAD, check_published, check_variants
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
@@ -91,14 +94,20 @@ class DepthCLIP(LightningModule):
         loss: what `fit` minimises.
         training_scoring: which pixels the loss counts, a preset's name or a Scoring; null for those that the data
             module scores, without its crop where images are augmented.
-        learning_rate: the largest of the one-cycle schedule, for AdamW.
-        weight_decay: of AdamW, for learned words, contexts and networks; bins and temperatures do not decay.
+        learning_rate: largest learning rate of the one-cycle schedule, greater than 0.
+        weight_decay: decay of learned words, contexts and networks, at least 0; bins and temperatures do not decay.
+        optimization: optimizer and schedule of `fit`; AdamW with one cycle if null.
         cache: where `fit` keeps the frozen tower's features, so that each training image is encoded once: `memory`, or
             a folder; null encodes it every time. Not with augmentation, which changes the images.
         training_images: how many training images fitted bins and baselines look at.
         training_baselines: whether `test` also scores the constant and the median map fitted to training images.
         published: figures to print beside ours, by row and error, as their source gives them.
         panels: how many test images go into the pictures.
+        errors: error measures scored beside the nine of the package.
+        baselines: baselines that `test` scores beside those of the package.
+
+    Raises:
+        InputError: if a number is out of its range, `cache` is empty, or two measures or rows have one name.
     """
 
     def __init__(
@@ -117,11 +126,21 @@ class DepthCLIP(LightningModule):
         training_baselines: bool = False,
         published: dict[str, dict[str, float]] | None = None,
         panels: int = 4,
+        optimization: Optimization | None = None,
+        errors: list[ErrorMeasure] | None = None,
+        baselines: list[Baseline] | None = None,
     ) -> None:
         super().__init__()
         check_variants(variants or {})
         check_published(published or {})
         check_count("panels", panels, at_least=0, at_most=MOST_PANELS, unit="images", hint="use 0 for no pictures")
+        check_number("learning_rate", learning_rate, above=0, at_most=1e6)
+        check_number("weight_decay", weight_decay, at_least=0, at_most=1e6, hint="use 0 for no decay")
+        check_count("training_images", training_images, unit="images")
+        if cache is not None and not cache.strip():
+            raise InputError(f"cache {cache!r} is empty; use memory, the path of a folder, or null")
+        check_measures(errors or [])
+        check_baselines(baselines or [], (HEAD, *(variants or {})))
         self.encoder = encoder
         self.head = head
         self.variants = nn.ModuleList((variants or {}).values())
@@ -133,6 +152,10 @@ class DepthCLIP(LightningModule):
         self.training_scoring = None if training_scoring is None else scoring_of(training_scoring)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.optimization = optimization or Optimization()
+        self.errors = errors or []
+        self.baselines = baselines or []
+        self.has_depths = False  # whether an epoch of training has met a valid depth
         self.cache = cache
         self.training_images = training_images
         self.training_baselines = training_baselines
@@ -257,7 +280,8 @@ class DepthCLIP(LightningModule):
             fitted = fit_baselines(self.training_depths())  # fits the bins on the way
         else:
             self.fit_bins()
-        self.evaluation = Evaluation(self.names, fitted, self.device)
+        rivals = [baseline.name for baseline in self.baselines]
+        self.evaluation = Evaluation(self.names, fitted, self.device, measures=self.errors, rivals=rivals)
         self.shown = []
         images = len(data.sets["test"]) if data is not None else self.panels
         self._show = {images * k // self.panels for k in range(self.panels)}
@@ -265,7 +289,8 @@ class DepthCLIP(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the head, its variants and the baselines on each image of a batch."""
         for item, depth, said in self.estimates(batch):
-            self.evaluation.add(item.index, depth, truth_of(item), item.seen, batch.scoring)
+            rivals = [batch.scoring.resampled(baseline.predict(item)[None], item.seen) for baseline in self.baselines]
+            self.evaluation.add(item.index, depth, truth_of(item), item.seen, batch.scoring, rivals)
             if item.index in self._show:
                 self.shown.append(shown(item, depth, said, batch.scoring))
         for one in batch.unreadable:
@@ -282,7 +307,7 @@ class DepthCLIP(LightningModule):
     def on_validation_epoch_start(self) -> None:
         """Reset the errors."""
         self.shown = []
-        self.evaluation = Evaluation(self.names, None, self.device, baselines=False)
+        self.evaluation = Evaluation(self.names, None, self.device, baselines=False, measures=self.errors)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the head and its variants on each image of a batch."""
@@ -345,38 +370,51 @@ class DepthCLIP(LightningModule):
     # ---- fit
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW with one cycle of the learning rate, over what the head learns.
+        """Return the optimizer of what the head learns, and its schedule.
 
         Raises:
-            ValueError: if it learns nothing.
+            InputError: if the head learns nothing.
         """
-        learned = [parameter for parameter in self.head.parameters() if parameter.requires_grad]
-        if not learned:
-            raise ValueError(
-                "there is nothing to train: CLIP is frozen and the head is fixed; set head.prompts to LearnedWords or "
-                "LearnedContext, head.bins to LearnedBins, or head.learn_temperature: true"
-            )
-        # decay draws towards 0, which means nothing for the gaps between bins or the logarithm of a temperature
-        matrices = {"params": [p for p in learned if p.ndim > 1], "weight_decay": self.weight_decay}
-        vectors = {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0}
-        optimizer = torch.optim.AdamW([g for g in (matrices, vectors) if g["params"]], lr=self.learning_rate)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, self.learning_rate, total_steps=steps)
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        groups = parameter_groups(self.head, self.weight_decay)
+        optimizer = self.optimization.optimizer(groups, self.learning_rate)
+        schedule = self.optimization.schedule(optimizer, self.learning_rate, training_steps(self.trainer))
+        interval, monitor = self.optimization.interval, self.optimization.monitor
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": interval, "monitor": monitor},
+        }
+
+    def on_train_start(self) -> None:
+        """Stretch the schedule of a checkpoint that was made for another number of steps."""
+        for config in self.trainer.lr_scheduler_configs:
+            steps, done = training_steps(self.trainer), self.trainer.global_step
+            if isinstance(config.scheduler, OneCycleLR) and config.scheduler.total_steps != steps:
+                self.print(
+                    f"the learning-rate schedule of the checkpoint has {config.scheduler.total_steps} steps; it is "
+                    f"stretched to {steps} and continues from step {done}"
+                )
+                optimizer = config.scheduler.optimizer
+                config.scheduler = self.optimization.schedule(optimizer, self.learning_rate, steps)
+                advance(config.scheduler, done)
 
     def on_fit_start(self) -> None:
-        """Fits bins that wait for training depths, and says what the cache will hold."""
+        """Fit bins that wait for training depths, and open the cache.
+
+        Raises:
+            InputError: if images are augmented, which the cache does not support.
+        """
         self.fit_bins()
         data = self.datamodule
         if self.features is not None and data is not None:
             if data.augment is not None:
-                raise ValueError(
-                    "cache keeps the features of unchanged images, but data.augment changes them; set one to null"
+                raise InputError(
+                    f"cache {self.cache!r} keeps features of unchanged images, but data.augment changes them; "
+                    "set one to null"
                 )
             self.features.open(self.encoder, data.sets["train"], data.view, self.head.needs_pooled)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """The loss of the head's depth on a batch; None where nothing of it could be read."""
+        """Return the loss of the head's depth on a batch; None if none of its images could be read."""
         compared = []
         scoring = self.training_scoring or batch.scoring
         for items, rgb in batch.by_size():
@@ -386,9 +424,24 @@ class DepthCLIP(LightningModule):
                 compared.append(compare(item, full[k], said_of([said], k)[0], scoring, self.loss.needs_logits))
         if not compared:
             return None
+        # once a depth was found the later batches need no look, which on a GPU would be a wait
+        self.has_depths = self.has_depths or any(bool(one.mask.any()) for one in compared)
         loss = self.loss(compared)
         self.log("train/loss", loss, prog_bar=True, batch_size=len(compared))
         return loss
+
+    def on_train_epoch_end(self) -> None:
+        """Check that the epoch has learned something, before a checkpoint is written.
+
+        Raises:
+            InputError: if no training image has a valid depth, or a parameter is not finite.
+        """
+        if not self.trainer.strategy.reduce_boolean_decision(self.has_depths, all=False):
+            raise InputError(
+                "no pixel of the training images has a valid depth within the scoring; check the scale of the depth "
+                "files (values per metre), scoring.min_depth, scoring.max_depth and scoring.crop"
+            )
+        check_finite(self.head, f"epoch {self.current_epoch + 1}", self.learning_rate)
 
     def training_features(self, items: list[Item], rgb: Tensor) -> ImageFeatures:
         """Return the frozen tower's features of a stack of images, from the cache where it has them."""

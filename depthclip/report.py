@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
@@ -17,10 +18,11 @@ from depthclip.data.base import Chosen, Split
 from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
-from depthclip.evaluation.metrics import ERRORS
+from depthclip.evaluation.metrics import higher_is_better
 from depthclip.gather import gather
 from depthclip.module import DepthCLIP, Prediction
 from depthclip.pictures import compare_heads, panel, save_picture, strips
+from depthclip.runs import remove_without_results, run_folder
 from depthclip.table import render, say, table
 
 VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")
@@ -45,16 +47,14 @@ class Report(Callback):
         self.limit: int | float | None = None  # of the trainer, while it is set to 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finds the run's folder: here, because the devices must agree on it."""
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        logger = trainer.logger
-        if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-            logger.log_hyperparams(self.recipe)
-            # its log_dir is the folder of all runs; checkpoints go here too
-            folder = folder / str(logger.name) / str(logger.version)
-        # on other devices a wandb run has no name
-        self.folder = trainer.strategy.broadcast(folder)
+        """Find the run's folder, here because the devices must agree on it, and write the recipe into it."""
+        if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero:
+            trainer.logger.log_hyperparams(self.recipe)  # which starts the run and gives it its name
+        self.folder = run_folder(trainer)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.recipe and trainer.is_global_zero:
+            with open_atomic(self.folder / "config.yaml") as file:
+                file.write(yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True).encode())
         if stage == "predict" and isinstance(pl_module, DepthCLIP):
             self.open_depths(trainer, pl_module)
 
@@ -65,8 +65,10 @@ class Report(Callback):
         end_tracking(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Ends a Weights & Biases run of what failed."""
+        """End a Weights & Biases run that failed, and remove its folder if it has no results."""
         end_tracking(trainer)
+        if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero and self.folder != Path():
+            remove_without_results(self.folder)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Prints the table and writes metrics.json, errors.npz and the pictures."""
@@ -204,7 +206,7 @@ def write_errors(path: Path, model: DepthCLIP, split: Split) -> None:
             file,
             errors=result.errors.transpose(0, 1).numpy(),
             rows=np.array(result.names, np.str_),
-            error=np.array(ERRORS, np.str_),
+            error=np.array(result.columns, np.str_),
             image=np.array([samples.name(i) for i in index] if samples is not None else [], np.str_),
             scene=np.array([samples.scene(i) for i in index] if samples is not None else [], np.str_),
             pixels=result.pixels.numpy(),
@@ -231,8 +233,9 @@ def track(logger: WandbLogger, metrics: dict[str, Any], head: str, pictures: Pat
     """
     # a published row may have the name of another one
     rows = [*metrics["figures"].items(), *metrics["baselines"].items(), *metrics["published"].items()]
-    table = [[name, *map(row.get, ERRORS)] for name, row in rows]
-    logger.log_table("figures", columns=["row", *ERRORS], data=table)
+    errors = list(metrics["figures"][head])
+    table = [[name, *map(row.get, errors)] for name, row in rows]
+    logger.log_table("figures", columns=["row", *errors], data=table)
     if pictures is not None:
         logger.log_image("panel", [str(pictures)])
     logger.experiment.summary.update(metrics["figures"][head])
@@ -246,7 +249,8 @@ def end_tracking(trainer: Trainer) -> None:
 
 def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[str, Any]:
     """The figures of an evaluation by row: the model's, the baselines' and the published ones."""
-    figures = outcome.result.figures()
+    result = outcome.result
+    figures = result.figures()
     baselines = {name: row for name, row in figures.items() if name not in outcome.heads}
     if outcome.best_constant is not None:
         baselines[BEST_CONSTANT] = outcome.best_constant
@@ -254,6 +258,7 @@ def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[st
         "figures": {name: figures[name] for name in outcome.heads},
         "baselines": baselines,
         "published": published,
+        "higher_is_better": [e for e in result.columns if higher_is_better(e) or e in result.higher],
         "images": outcome.result.images,
         "skipped": outcome.result.skipped,
         "pixels": int(outcome.result.pixels.clamp_min(0).sum()),

@@ -8,27 +8,26 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from depthclip.evaluation.metrics import ERRORS, higher_is_better
-
 
 def table(metrics: dict[str, Any]) -> Table:
     """Return a table of the model's rows above the baselines and the published ones; the best of the model is bold."""
     result = Table(title="mean over images", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("", overflow="fold", min_width=8)
-    for error in ERRORS:
-        result.add_column(f"{error}{'↑' if higher_is_better(error) else '↓'}", justify="right", no_wrap=True)
-    rows = metrics["figures"]
-    best = {e: (max if higher_is_better(e) else min)(row[e] for row in rows.values()) for e in ERRORS}
+    rows, higher = metrics["figures"], metrics["higher_is_better"]
+    errors = list(next(iter(rows.values())))
+    for error in errors:
+        result.add_column(f"{error}{'↑' if error in higher else '↓'}", justify="right", no_wrap=True)
+    best = {e: (max if e in higher else min)(row[e] for row in rows.values()) for e in errors}
     for name, row in rows.items():
         # a Text is printed as it is, while brackets in a string would be markup
         result.add_row(
-            Text(name), *(_cell(row, error, row[error] == best[error] and len(rows) > 1) for error in ERRORS)
+            Text(name), *(_cell(row, error, row[error] == best[error] and len(rows) > 1) for error in errors)
         )
     for kind, style in (("baselines", "cyan"), ("published", "magenta")):
         result.add_section()
         for name, row in metrics[kind].items():
             label = f"{name} (published)" if kind == "published" else name
-            result.add_row(Text(label), *(_cell(row, error) for error in ERRORS), style=style)
+            result.add_row(Text(label), *(_cell(row, error) for error in errors), style=style)
     return result
 
 

@@ -143,7 +143,7 @@ def test_fit_then_test_with_the_checkpoint(small, tmp_path, monkeypatch):
     }
     path = recipe(tmp_path, model=model, data=data)
     assert main(["fit", "-c", path, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"]) == 0
-    (checkpoint,) = Path("runs/small/version_0/checkpoints").glob("*.ckpt")
+    checkpoint = Path("runs/small/version_0/checkpoints/last.ckpt")
     assert main(["test", "-c", path]) == 0
     assert main(["test", "-c", path, "--ckpt_path", str(checkpoint)]) == 0
     assert metrics(1)["figures"]["head"] != metrics(2)["figures"]["head"]

@@ -126,10 +126,20 @@ def test_test_and_fit_are_tracked_by_a_recipe(tmp_path, small):
     assert tested.summary["panel/_type"] == "images/separated"
     assert fitted.config["model"]["cache"] == "memory"
     assert "train/loss" in fitted.summary
+    # recipe, figures and checkpoints are in the folder of each run, and nothing in the folder of all runs
+    assert not (tmp_path / "config.yaml").exists()
+    recipes = [
+        yaml.safe_load((tmp_path / "depthclip" / run.id / "config.yaml").read_text()) for run in (tested, fitted)
+    ]
+    assert recipes[0]["model"]["head"]["init_args"]["temperature"] == 0.7
+    assert recipes[1]["trainer"]["max_epochs"] == 1
+    kept = (tmp_path / "depthclip" / fitted.id / "checkpoints").iterdir()
+    assert {path.name for path in kept} == {"best.ckpt", "last.ckpt"}
 
 
 def test_a_run_that_fails_is_ended_too(tmp_path, small):
     assert main(["test", "-c", "configs/rooms.yaml", *small, "--ckpt_path", str(tmp_path / "none.ckpt")]) != 0
+    assert not list((tmp_path / "depthclip").glob("*"))
 
 
 @pytest.mark.parametrize("sweep", sorted((ROOT / "configs/sweeps").glob("*.yaml")), ids=lambda path: path.stem)

@@ -1,8 +1,8 @@
 """What a method has to beat: random depth, one constant, and the median map of the training set."""
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,48 @@ from torchmetrics import Metric
 from depthclip.errors import InputError
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.evaluation.protocol import median
+
+if TYPE_CHECKING:
+    from depthclip.data.base import Item
+
+BUILT_IN = ("random", "training constant", "training median map", "best constant (oracle)")
+
+
+class Baseline:
+    """A baseline beside those of the package; a subclass defines `name` and `predict`."""
+
+    name: str
+
+    def predict(self, item: "Item") -> Tensor:
+        """Return the depth of the part of an image that the model sees, (h, w) in metres, at any size.
+
+        Args:
+            item: the image and its ground truth.
+        """
+        raise NotImplementedError
+
+
+def check_baselines(baselines: Sequence[Baseline], heads: Collection[str]) -> None:
+    """Raise if a baseline has no name, or the name of another row.
+
+    Args:
+        baselines: the user's baselines.
+        heads: names of the head and its variants.
+
+    Raises:
+        InputError: naming the baseline.
+    """
+    taken = {*BUILT_IN, *heads}
+    for baseline in baselines:
+        name = getattr(baseline, "name", None)
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise InputError(
+                f"baselines: {type(baseline).__name__} has the name {name!r}; set its attribute `name` to printable "
+                "text"
+            )
+        if name in taken:
+            raise InputError(f"baselines: the name {name!r} of {type(baseline).__name__} is taken; choose another name")
+        taken.add(name)
 
 
 def random_depth(size: tuple[int, int], max_depth: float, index: int) -> Tensor:

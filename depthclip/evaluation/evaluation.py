@@ -1,6 +1,6 @@
 """One evaluation: the errors of all heads and baselines, image by image, exact on any number of devices."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import torch
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import BestConstant, Fitted, random_depth
-from depthclip.evaluation.metrics import DepthErrors, Result
+from depthclip.evaluation.metrics import DepthErrors, ErrorMeasure, Result
 from depthclip.evaluation.protocol import Box, Scoring
 
 RANDOM, TRAINING_CONSTANT, TRAINING_MAP = "random", "training constant", "training median map"
@@ -38,19 +38,35 @@ class Evaluation:
         fitted: baselines fitted on training images, where there are any.
         device: where the counters live, that of the model.
         baselines: whether baselines are scored too.
+        measures: error measures beside the nine.
+        rivals: names of the user's baselines, whose depth `add` gets.
     """
 
     def __init__(
-        self, heads: tuple[str, ...], fitted: Fitted | None, device: torch.device, baselines: bool = True
+        self,
+        heads: tuple[str, ...],
+        fitted: Fitted | None,
+        device: torch.device,
+        baselines: bool = True,
+        measures: Sequence[ErrorMeasure] = (),
+        rivals: Sequence[str] = (),
     ) -> None:
         self.heads = heads
         self.fitted = fitted
         self.baselines = baselines
         extra = (RANDOM, TRAINING_CONSTANT, TRAINING_MAP)[: 3 if fitted else 1] if baselines else ()
-        self.errors = DepthErrors((*heads, *extra)).to(device)
+        self.errors = DepthErrors((*heads, *extra, *rivals), measures).to(device)
         self.best_constant = BestConstant().to(device)
 
-    def add(self, index: int, depth: Tensor, truth: Tensor, seen: Box, scoring: Scoring) -> None:
+    def add(
+        self,
+        index: int,
+        depth: Tensor,
+        truth: Tensor,
+        seen: Box,
+        scoring: Scoring,
+        rivals: Sequence[Tensor] = (),
+    ) -> None:
         """Score the depth of an image.
 
         Args:
@@ -59,6 +75,7 @@ class Evaluation:
             truth: (H, W) metres, 0 = invalid, all of it.
             seen: where in the truth the model looked.
             scoring: which pixels count.
+            rivals: (1, h', w') metres each, the depth of the user's baselines on the grid of the truth.
         """
         if self.baselines:
             maps = [
@@ -67,7 +84,7 @@ class Evaluation:
             ]
             if self.fitted is not None:
                 maps.append(seen.cut(self.fitted.at((truth.shape[0], truth.shape[1]))).to(depth))
-            depth = torch.cat(maps)
+            depth = torch.cat([*maps, *(rival.to(depth) for rival in rivals)])
         prediction, true = scoring.select(depth, truth, seen)
         self.errors.update(prediction, true, index)
         if self.baselines:
