@@ -4,6 +4,7 @@ import argparse
 import inspect
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import PurePath
@@ -18,13 +19,14 @@ from pytorch_lightning.loggers import CSVLogger
 
 import depthclip.data  # makes `--data NYU` a known name
 import depthclip.head  # noqa: F401  # and the classes of heads
-from depthclip.checkpoint import KEYWORDS, read_checkpoint, settings_of
+from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint, settings_of
 from depthclip.checks import check_count
 from depthclip.data.base import DepthDataModule
 from depthclip.data.rooms import Rooms
 from depthclip.errors import InputError
-from depthclip.messages import parser_sentence, sentence
+from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
+from depthclip.parser_messages import parser_sentence
 from depthclip.recipe_files import MODE, load_yaml, read_recipe, shorten
 from depthclip.report import Report
 from depthclip.trainer_checks import check_trainer
@@ -99,11 +101,13 @@ class DepthCLI(LightningCLI):
             check_count("seed_everything", seed, at_least=0, at_most=2**32 - 1)
         check_name(config.name)
         check_trainer(config.trainer.as_dict())
+        if self.ckpt_path in KEYWORDS and self.config.subcommand != "fit":
+            raise InputError(f"checkpoint {self.ckpt_path!r} is for fit; pass the path of a .ckpt file that fit wrote")
         if self.ckpt_path is not None and self.ckpt_path not in KEYWORDS:
             read_checkpoint(self.ckpt_path)
 
     def before_instantiate_classes(self) -> None:
-        """Set what Lightning would decide differently, and make data look for its files as soon as it is built."""
+        """Set what Lightning would decide differently."""
         config = self.config[self.subcommand]
         if "ckpt_path" in config:
             config.ckpt_path = self.ckpt_path
@@ -132,7 +136,19 @@ class DepthCLI(LightningCLI):
             raise InputError(sentence(error)) from error
 
     def after_instantiate_classes(self) -> None:
-        """Warn where the bundled CLIP is used for what it has not seen."""
+        """Take what was learned from a checkpoint, and warn where the bundled CLIP is used for what it has not seen.
+
+        To test needs no more of a checkpoint than that; only `fit` leaves the file to Lightning, which resumes from it.
+
+        Raises:
+            InputError: if the checkpoint does not fit.
+        """
+        if self.ckpt_path is not None and self.ckpt_path not in KEYWORDS:
+            self.model.load_learned(self.ckpt_path)
+            if self.subcommand == "fit":
+                check_resumable(self.ckpt_path, self.trainer.fit_loop.state_dict())
+            else:
+                self.config_init[self.subcommand].ckpt_path = None
         if self.model.encoder.name == "tiny-rooms" and not isinstance(self.datamodule, Rooms):
             warnings.warn(
                 "tiny-rooms was trained on procedural rooms and knows nothing of photographs: what it says of "
@@ -192,10 +208,13 @@ def with_recipe_of_checkpoint(args: Sequence[str], trusted: Sequence[str]) -> li
     Raises:
         InputError: if the checkpoint cannot be read or has no recipe.
     """
-    given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    given = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     given.add_argument("--ckpt_path")
     given.add_argument("-c", "--config")
-    found, _ = given.parse_known_args(list(args))
+    try:
+        found, _ = given.parse_known_args(list(args))
+    except argparse.ArgumentError:  # an option without a value, which the whole parser reports
+        return list(args)
     path = found.ckpt_path
     if path in (None, "null", "", *KEYWORDS) or found.config is not None or args[0] not in SUBCOMMANDS:
         return list(args)
@@ -238,10 +257,10 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
     warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    given, trusted = take_trust(sys_args() if args is None else args)
+    given, trusted = take_trust(sys.argv[1:] if args is None else args)
     if not given or given[0] not in (*SUBCOMMANDS, "-h", "--help"):
         raise InputError(f"subcommand {given[0] if given else ''!r} is unknown; use one of {', '.join(SUBCOMMANDS)}")
-    quiet = {"exit_on_error": False, "parser_mode": MODE}
+    quiet = {"exit_on_error": False, "parser_mode": MODE, "allow_abbrev": False}
     with trusting(trusted):
         try:
             return DepthCLI(
@@ -258,13 +277,6 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
             )
         except ArgumentError as error:
             raise InputError(parser_sentence(error, options())) from error
-
-
-def sys_args() -> list[str]:
-    """Return the command line of the process."""
-    import sys
-
-    return sys.argv[1:]
 
 
 def options() -> dict[str, list[str]]:

@@ -50,24 +50,43 @@ def read_text(path: str) -> str:
     Raises:
         InputError: naming the path and the reason.
     """
+    check_file(path, "recipe", "pass the path of a YAML file", LARGEST_FILE)
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8 text and try again") from error
+
+
+def check_file(path: str | Path, kind: str, way_out: str, largest: int | None = None) -> None:
+    """Raise unless a path leads to a regular file that can be read; a pipe would never end.
+
+    Args:
+        path: the path.
+        kind: what is looked for, such as `recipe`.
+        way_out: what the user can do instead.
+        largest: the most bytes that it may have; None for any number.
+
+    Raises:
+        InputError: naming the path and the reason.
+    """
+    shown = shorten(path) or repr(str(path))
     try:
         found = Path(path).stat()
         if stat.S_ISDIR(found.st_mode):
-            raise InputError(f"{path} is a folder; pass the path of a YAML file")
+            raise InputError(f"{kind} {shown} is a folder; {way_out}")
         if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{path} is a pipe or a device, not a file; pass the path of a YAML file")
-        if found.st_size > LARGEST_FILE:
-            raise InputError(f"{path} has {found.st_size} bytes; a recipe must have at most {LARGEST_FILE}")
-        return Path(path).read_text(encoding="utf-8")
+            raise InputError(f"{kind} {shown} is a pipe or a device and not a file; {way_out}")
+        if largest is not None and found.st_size > largest:
+            raise InputError(f"{kind} {shown} has {found.st_size} bytes, but must have at most {largest}; {way_out}")
+        with Path(path).open("rb"):
+            pass
     except FileNotFoundError as error:
-        raise InputError(f"there is no file {shorten(path)}; pass the path of a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8 text and try again") from error
-    except (OSError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
+        raise InputError(f"there is no {kind} {shown}; {way_out}") from error
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # no permission, a loop of links, a null byte, a name that is too long
         reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(f"{shorten(path)} cannot be read ({reason}); pass the path of a YAML file") from error
+        raise InputError(f"{kind} {shown} cannot be read ({reason}); {way_out}") from error
 
 
 def load_yaml(text: str) -> Any:
