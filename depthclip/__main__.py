@@ -1,9 +1,13 @@
 """python -m depthclip {fit,validate,test,predict}: depth from language on the command line."""
 
+import io
 import os
 import sys
 
 from depthclip import __version__
+from depthclip.signals import Ended, ending
+
+SIGPIPE = 13  # Windows has no signal of this name
 
 USAGE = """usage: python -m depthclip {fit,validate,test,predict} [-c recipe.yaml ...] [--key value ...]
 
@@ -17,13 +21,21 @@ depth from language: CLIP, sentences about distance, and a few depths in metres
 examples:
   python -m depthclip test -c configs/rooms.yaml
   python -m depthclip test -c configs/nyu_released.yaml --data.root data/nyu
-  python -m depthclip test --help           every option of a subcommand
+  python -m depthclip test --help                      every option of a subcommand
+  python -m depthclip test -c recipe.yaml --trust mine  with classes of mine.py, whose code is run
   python -m depthclip --version
 """
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the command line; what the user can mend is said in one sentence, with exit code 2."""
+    """Run the command line and return its exit code.
+
+    What the user can correct is printed as one sentence, with exit code 2; SIGTERM and SIGINT end a run with 143 and
+    130; any other exception is a bug and keeps its traceback. DEPTHCLIP_TRACEBACK=1 shows all tracebacks.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only is no reason to fail
     given = sys.argv[1:] if args is None else args
     if not given or given[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -31,25 +43,44 @@ def main(args: list[str] | None = None) -> int:
     if given[0] == "--version":
         print(__version__)
         return 0
+    with ending():
+        try:
+            return run_reporting(given)
+        except Ended as ended:
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                print(f"error: ended by {ended.name}; what had finished is kept", file=sys.stderr)
+            return ended.exit_code
+        except BrokenPipeError:  # nobody reads on, as in `| head -1`
+            return 128 + SIGPIPE
+        finally:
+            abandon_output()
+
+
+def run_reporting(given: list[str]) -> int:
+    """Run a subcommand and return its exit code, after a sentence where the user can correct something."""
     # the heavy imports come after the help, which must not wait for them
     from depthclip.cli import run
+    from depthclip.messages import is_users, sentence
 
     try:
-        run(args)
-    except (ValueError, FileNotFoundError) as error:
-        if os.environ.get("DEPTHCLIP_TRACEBACK"):
+        run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except Exception as error:
+        if os.environ.get("DEPTHCLIP_TRACEBACK") or not is_users(error):
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
     return 0
 
 
-def sentence(error: Exception) -> str:
-    """What went wrong, without the traceback that a loader's worker process puts before it."""
-    text = str(error)
-    if text.startswith("Caught ") and "\n" in text:
-        text = text.strip().splitlines()[-1].partition(": ")[2]
-    return text
+def abandon_output() -> None:
+    """Send what cannot be printed to nowhere, or Python would fail again when it closes the stream."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

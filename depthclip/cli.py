@@ -1,34 +1,129 @@
 """The command line: LightningCLI with this package's model, data modules and report."""
 
+import argparse
+import inspect
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Sequence
+from pathlib import PurePath
+from typing import Any
 
 import torch
 import yaml
+from jsonargparse import ActionConfigFile, ArgumentError
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import depthclip.data  # makes `--data NYU` a known name
 import depthclip.head  # noqa: F401  # and the classes of heads
+from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint, settings_of
+from depthclip.checks import check_count
 from depthclip.data.base import DepthDataModule
 from depthclip.data.rooms import Rooms
 from depthclip.errors import InputError
 from depthclip.fitting import checkpoint_callbacks
+from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
+from depthclip.parser_messages import parser_sentence
+from depthclip.recipe_files import MODE, load_yaml, read_recipe, shorten
 from depthclip.report import Report
+from depthclip.runs import RunLogger
+from depthclip.trainer_checks import check_trainer
+from depthclip.trust import trusting
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+TOP_LEVEL = (
+    "name",
+    "output",
+    "seed_everything",
+    "model",
+    "data",
+    "trainer",
+    "ckpt_path",
+    "weights_only",
+    "verbose",
+    "config",
+)
+LONGEST_NAME = 200
+
+
+class RecipeFile(ActionConfigFile):
+    """The option -c: a recipe file is checked before the parser copies its values."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        cfg: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Read a recipe file, or a recipe that is given as text.
+
+        Raises:
+            InputError: if the file cannot be used.
+        """
+        if isinstance(values, str) and values.lstrip().startswith("{"):
+            load_yaml(values)
+        else:
+            read_recipe(values)
+        super().__call__(parser, cfg, values, option_string)
 
 
 class DepthCLI(LightningCLI):
     """LightningCLI with short defaults: runs go to `runs/`, and every run reports."""
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Return a parser with the option -c."""
+        parser = LightningArgumentParser(**kwargs)
+        parser.add_argument("-c", "--config", action=RecipeFile, help="path of a recipe, a YAML file; may be repeated")
+        return parser
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add data, model and trainer in this order, in which they are built and shown in the help.
+
+        Files of data are looked for before the weights of a model are fetched.
+        """
+        parser.add_lightning_class_args(DepthDataModule, "data", subclass_mode=True)
+        parser.add_lightning_class_args(DepthCLIP, "model")
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the option --name."""
         parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
         parser.add_argument("--output", type=str, help="predict: the folder of the depth maps; those it has are kept")
 
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the command line and check what needs no model.
+
+        The path of a checkpoint is kept out of the configuration until the classes are built: LightningCLI would read
+        the hyperparameters in the file and obey them, whoever wrote them.
+
+        Raises:
+            InputError: naming the argument.
+        """
+        super().parse_arguments(parser, args)
+        config = self.config[self.config.subcommand]
+        self.ckpt_path = config.get("ckpt_path")
+        if "ckpt_path" in config:
+            config.ckpt_path = None
+        seed = config.seed_everything
+        if not isinstance(seed, bool):
+            check_count("seed_everything", seed, at_least=0, at_most=2**32 - 1)
+        check_name(config.name)
+        check_trainer(config.trainer.as_dict())
+        if self.ckpt_path in KEYWORDS and self.config.subcommand != "fit":
+            raise InputError(f"checkpoint {self.ckpt_path!r} is for fit; pass the path of a .ckpt file that fit wrote")
+        if self.ckpt_path is not None and self.ckpt_path not in KEYWORDS:
+            read_checkpoint(self.ckpt_path)
+
     def before_instantiate_classes(self) -> None:
+        """Set what Lightning would decide differently."""
         config = self.config[self.subcommand]
+        if "ckpt_path" in config:
+            config.ckpt_path = self.ckpt_path
         if "verbose" in config:
             config.verbose = False  # Lightning's own table; the report prints a better one
         if config.get("return_predictions", True) is None:
@@ -37,14 +132,40 @@ class DepthCLI(LightningCLI):
             raise InputError(f"output {config.output} is for predict; remove it, and use --name for another folder")
         if "weights_only" in config:
             config.weights_only = True  # checkpoints are data, whoever wrote them
-        if config.trainer.logger in (None, True):
-            logger = {
-                "class_path": "depthclip.runs.RunLogger",
-                "init_args": {"save_dir": "runs", "name": config.name},
-            }
-            config.trainer.logger = logger
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer.
+
+        Raises:
+            InputError: if a constructor refuses a value.
+        """
+        stage = str(self.subcommand)
+
+        def build_data(kind: type[DepthDataModule], *args: Any, **kwargs: Any) -> DepthDataModule:
+            data = kind(*args, **{key: value for key, value in kwargs.items() if key != "applied_instantiation_links"})
+            data.setup(stage)
+            return data
+
+        self.parser.add_instantiator(build_data, DepthDataModule, subclasses=True)
+        try:
+            super().instantiate_classes()
+        except (ValueError, ArgumentError) as error:  # of a constructor, which had nothing but the user's values
+            raise InputError(sentence(error)) from error
 
     def after_instantiate_classes(self) -> None:
+        """Take what was learned from a checkpoint, and warn where the bundled CLIP is used for what it has not seen.
+
+        To test needs no more of a checkpoint than that; only `fit` leaves the file to Lightning, which resumes from it.
+
+        Raises:
+            InputError: if the checkpoint does not fit.
+        """
+        if self.ckpt_path is not None and self.ckpt_path not in KEYWORDS:
+            self.model.load_learned(self.ckpt_path)
+            if self.subcommand == "fit":
+                check_resumable(self.ckpt_path, self.trainer.fit_loop.state_dict())
+            else:
+                self.config_init[self.subcommand].ckpt_path = None
         if self.model.encoder.name == "tiny-rooms" and not isinstance(self.datamodule, Rooms):
             warnings.warn(
                 "tiny-rooms was trained on procedural rooms and knows nothing of photographs: what it says of "
@@ -52,11 +173,33 @@ class DepthCLI(LightningCLI):
                 stacklevel=2,
             )
 
-    def instantiate_trainer(self, **kwargs: object) -> Trainer:
-        recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
-        trainer = super().instantiate_trainer(**kwargs, **self.checkpoints())
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with a logger and the report.
+
+        The logger is not written into the configuration, so that a saved `config.yaml` follows `--name`.
+
+        Raises:
+            InputError: if Lightning refuses an argument; only its own constructor runs here.
+        """
+        config = self.config[self.subcommand]
+        recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.subcommand]
+        if config.trainer.logger in (None, True):
+            kwargs["logger"] = RunLogger("runs", config.name)
+        try:
+            trainer = super().instantiate_trainer(**kwargs, **self.checkpoints())
+        except Exception as error:
+            changed = {
+                name: value
+                for name, value in recipe["trainer"].items()
+                if name in (parameters := inspect.signature(Trainer).parameters)
+                and value not in (None, parameters[name].default)
+            }
+            raise InputError(
+                f"the Trainer refuses its arguments: {sentence(error)}; check trainer: {shorten(changed, 200)}"
+            ) from error
         trainer.callbacks.append(Report(recipe, recipe["output"]))  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
+        self.model.data_settings = recipe["data"]
         return trainer
 
     def checkpoints(self) -> dict[str, list[Callback]]:
@@ -72,9 +215,67 @@ class DepthCLI(LightningCLI):
         return {"callbacks": [*given, *checkpoint_callbacks(given)]}
 
 
+def check_name(name: object) -> None:
+    """Raise unless the name of a run is a folder within runs/.
+
+    Raises:
+        InputError: naming it.
+    """
+    text = str(name)
+    parts = PurePath(text).parts
+    if not parts or text.startswith(("/", "~")) or ".." in parts or "\\" in text or not text.isprintable():
+        raise InputError(f"name {shorten(text)!r} must be a folder within runs/, such as mine or mine/first")
+    if any(len(part.encode()) > LONGEST_NAME for part in parts):
+        raise InputError(f"name {shorten(text)!r} must have at most {LONGEST_NAME} bytes in each part")
+
+
+def with_recipe_of_checkpoint(args: Sequence[str], trusted: Sequence[str]) -> list[str]:
+    """Return a command line that takes the recipe from the checkpoint, where it names a checkpoint and no recipe.
+
+    What stands on the command line itself comes later and wins.
+
+    Raises:
+        InputError: if the checkpoint cannot be read or has no recipe.
+    """
+    given = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    given.add_argument("--ckpt_path")
+    given.add_argument("-c", "--config")
+    try:
+        found, _ = given.parse_known_args(list(args))
+    except argparse.ArgumentError:  # an option without a value, which the whole parser reports
+        return list(args)
+    path = found.ckpt_path
+    if path in (None, "null", "", *KEYWORDS) or found.config is not None or args[0] not in SUBCOMMANDS:
+        return list(args)
+    if any(arg.startswith("--model") for arg in args):
+        return list(args)
+    return [args[0], "-c", settings_of(path, trusted), *args[1:]]
+
+
+def take_trust(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the command line without --trust, which no recipe may give, and the modules after it.
+
+    Raises:
+        InputError: if no module follows.
+    """
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    options.add_argument("--trust", action="append", default=[])
+    try:
+        found, rest = options.parse_known_args(list(args))
+    except argparse.ArgumentError as error:
+        raise InputError("--trust must be followed by the name of a module, such as --trust mine") from error
+    return rest, found.trust
+
+
 def run(args: Sequence[str] | None = None) -> DepthCLI:
-    """Runs a subcommand: `run(["test", "-c", "configs/rooms.yaml"])`; without arguments, those of the command line."""
-    given: ArgsType = None if args is None else list(args)
+    """Run a subcommand, such as `run(["test", "-c", "configs/rooms.yaml"])`.
+
+    Args:
+        args: the command line; None for that of the process.
+
+    Raises:
+        InputError: if an argument, a recipe or a file cannot be used.
+    """
     # Convolutions that are split over another number of threads round differently, which moves pixels across the
     # thresholds of the deltas. Lightning would give each of several CPU processes its share of the cores; here each
     # keeps what one has alone.
@@ -85,13 +286,32 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
     warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    return DepthCLI(
-        DepthCLIP,
-        DepthDataModule,
-        subclass_mode_data=True,
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        trainer_defaults={"logger": None, "enable_model_summary": False},
-        save_config_callback=None,  # the report writes the recipe into the run's folder
-        args=given,
-    )
+    given, trusted = take_trust(sys.argv[1:] if args is None else args)
+    if not given or given[0] not in (*SUBCOMMANDS, "-h", "--help"):
+        raise InputError(f"subcommand {given[0] if given else ''!r} is unknown; use one of {', '.join(SUBCOMMANDS)}")
+    quiet = {"exit_on_error": False, "parser_mode": MODE, "allow_abbrev": False}
+    with trusting(trusted):
+        try:
+            return DepthCLI(
+                DepthCLIP,
+                DepthDataModule,
+                subclass_mode_data=True,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                trainer_defaults={"logger": None, "enable_model_summary": False},
+                parser_kwargs={**quiet, **{name: dict(quiet) for name in SUBCOMMANDS}},
+                save_config_callback=None,  # the report writes the recipe into the run's folder
+                load_from_checkpoint_support=False,
+                args=with_recipe_of_checkpoint(given, trusted),
+            )
+        except ArgumentError as error:
+            raise InputError(parser_sentence(error, options())) from error
+
+
+def options() -> dict[str, list[str]]:
+    """Return the names that may follow each prefix of an option."""
+    return {
+        "": [*TOP_LEVEL],
+        "model": [*inspect.signature(DepthCLIP).parameters],
+        "trainer": [*inspect.signature(Trainer).parameters],
+    }

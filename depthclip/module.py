@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentParser
 from PIL import Image, ImageOps
 from pytorch_lightning import LightningModule
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -16,7 +15,6 @@ from torch.optim.lr_scheduler import OneCycleLR
 from depthclip.cache import FeatureCache
 from depthclip.checkpoint import (
     RECIPE,
-    check_classes,
     check_recipe,
     check_state,
     fingerprint,
@@ -34,6 +32,7 @@ from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baseli
 from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
 from depthclip.evaluation.metrics import ErrorMeasure, check_measures
 from depthclip.evaluation.protocol import Scoring, View, scoring_of
+from depthclip.from_file import build
 from depthclip.gather import gather
 from depthclip.head.depth_head import Coarse, DepthHead
 from depthclip.losses import Compared, Loss, SILog
@@ -166,6 +165,7 @@ class DepthCLIP(LightningModule):
             each.prepare(self.encoder.text)
         self.variants.requires_grad_(False)  # scored, not trained
         self.settings: dict[str, Any] = {}  # the arguments as YAML has them, for checkpoints; the command line sets it
+        self.data_settings: dict[str, Any] = {}  # and those of the data module
         self.strict_loading = False  # checkpoints do not hold CLIP; on_load_checkpoint checks the rest
         self.features = FeatureCache(cache) if cache else None
 
@@ -459,46 +459,61 @@ class DepthCLIP(LightningModule):
         return learned_state(super().state_dict(*args, **kwargs))
 
     def recipe(self) -> dict[str, Any]:
-        """What a checkpoint says of this model."""
-        return recipe(self.settings, self.encoder.name, fingerprint(self.encoder.model), self.head.bins.count)
+        """Return the recipe that a checkpoint of this model keeps."""
+        weights = fingerprint(self.encoder.model)
+        return recipe(self.settings, self.encoder.name, weights, self.head.bins.count, self.data_settings)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Adds the recipe."""
+        """Add the recipe."""
         checkpoint[RECIPE] = self.recipe()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuses a checkpoint of another CLIP or another number of bins."""
+        """Raise unless the checkpoint was learned with this CLIP and fits the head.
+
+        Raises:
+            InputError: naming what differs.
+        """
         if RECIPE not in checkpoint:
-            raise ValueError("the checkpoint has no recipe of depthclip's; pass one that depthclip fit wrote")
+            raise InputError("the checkpoint has no recipe of depthclip's; pass one that depthclip fit wrote")
         own = self.recipe()
         check_recipe(checkpoint[RECIPE], own["clip"], own["weights"], own["bins"])
         check_state(checkpoint["state_dict"], self.state_dict())
 
+    def load_learned(self, path: str | Path) -> "DepthCLIP":
+        """Take what was learned from a checkpoint into this model, which may have been built in Python.
+
+        Args:
+            path: a file that `fit` or `Trainer.save_checkpoint` wrote.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            InputError: if the file is no checkpoint, or another CLIP or head was trained.
+        """
+        checkpoint = read_checkpoint(path)
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"], strict=False)
+        return self
+
     @classmethod
     def load(cls, path: str | Path, allow: Sequence[str] = ()) -> "DepthCLIP":
-        """A model as a checkpoint describes it, with what was learned.
+        """Return the model that a checkpoint describes, with what was learned, in evaluation mode.
 
         Args:
             path: a file that `fit` wrote.
-            allow: modules, beside this package, whose classes the recipe in the file may name.
+            allow: modules, beside this package, whose classes the recipe in the file may name; to import a module is to
+                run its code.
 
         Raises:
-            ValueError: if the file is no such checkpoint, or names other classes.
+            InputError: if the file is no such checkpoint, names other classes, or has settings that do not fit.
         """
-        checkpoint = read_checkpoint(path)
-        settings = checkpoint[RECIPE]["settings"]
-        if not settings:
-            raise ValueError(
-                f"{path} was written from Python without settings; build the model and pass ckpt_path to the trainer"
-            )
-        check_classes(settings, allow)
-        parser = ArgumentParser(exit_on_error=False)
-        parser.add_class_arguments(cls, "model")
-        model = parser.instantiate(parser.parse_object({"model": settings})).model
+        settings = {**read_checkpoint(path)[RECIPE]["settings"]}
+        if settings:
+            settings["cache"] = None  # a file may not decide where features are written
+        model = build(cls, settings, path, allow)
         model.settings = settings
-        model.on_load_checkpoint(checkpoint)
-        model.load_state_dict(checkpoint["state_dict"], strict=False)
-        return model.eval()
+        return model.load_learned(path).eval()
 
     @property
     def datamodule(self) -> DepthDataModule | None:
