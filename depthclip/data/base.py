@@ -330,22 +330,26 @@ class BatchLoader(DataLoader[Item | Unreadable]):
         """
         seen, skipped = 0, 0
         try:
-            for batch in super().__iter__():
-                for one in batch.unreadable:
-                    warnings.warn(f"skipped: {one.reason}", stacklevel=2)
+            for number, batch in enumerate(super().__iter__(), 1):
+                last = number == len(self)  # reported before it is yielded: a Trainer stops after it
+                self._report(batch, last)
                 seen, skipped = seen + len(batch), skipped + len(batch.unreadable)
-                if self.dataset.check is not None:
-                    self.dataset.check.see(item.depth for item in batch.items if item.depth is not None)
+                if last and skipped:
+                    warnings.warn(f"{skipped} of {seen} images were skipped, since they cannot be read", stacklevel=2)
                 yield batch
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):
                 raise
             told = f"a process that reads images was killed, probably for lack of memory ({self.num_workers} of them)"
             raise DataError(f"{told}; set num_workers or batch_size lower") from error
+
+    def _report(self, batch: Batch, last: bool) -> None:
+        for one in batch.unreadable:
+            warnings.warn(f"skipped: {one.reason}", stacklevel=3)
         if self.dataset.check is not None:
-            self.dataset.check.conclude()
-        if skipped:
-            warnings.warn(f"{skipped} of {seen} images were skipped, since they cannot be read", stacklevel=2)
+            self.dataset.check.see(item.depth for item in batch.items if item.depth is not None)
+            if last:
+                self.dataset.check.conclude()
 
 
 Split = Literal["train", "val", "test"]

@@ -427,7 +427,7 @@ def read_drive_list(path: Path, name: str = "list") -> list[DriveFrame]:
 def entry_of(frame: DriveFrame, raw: Path, depth: Path) -> Entry:
     """A frame's image in the raw recordings, .png as KITTI has it or .jpg as Monodepth2 converts it, with its depth."""
     image = raw / frame.date / frame.recording / f"image_{frame.camera:02d}" / "data" / f"{frame.frame:010d}.png"
-    if not image.is_file() and image.with_suffix(".jpg").is_file():
+    if fault(image) and not fault(image.with_suffix(".jpg")):
         image = image.with_suffix(".jpg")
     return Entry(image, depth, str(image.relative_to(raw)), frame.recording)
 
