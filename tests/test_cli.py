@@ -257,7 +257,7 @@ def test_recipes_spell_the_presets_out():
     for file, view, scoring in (
         ("nyu", "depthclip_nyu", "depthclip_nyu"),
         ("nyu_eigen", "eigen_nyu", "eigen_nyu"),
-        ("kitti", "kitti", "garg_kitti"),
+        ("kitti", "kitti", "garg_kitti_seen"),
         ("make3d", "make3d", "make3d_c1"),
     ):
         given = yaml.safe_load((CONFIGS / f"data/{file}.yaml").read_text())["init_args"]
@@ -297,6 +297,8 @@ def test_every_run_in_configs(small, tiny, file):
         return
     view = json.dumps({"crop": None, "size": [64, 96]})
     pairs = ["--data", "depthclip.data.NYU", "--data.init_args.root", str(tiny), "--data.init_args.view", view]
+    pairs += ["--data.init_args.scoring", "whole"]
+    pairs += ["--data.init_args.augment.init_args.crop", "[64, 96]"] if "auty" in file else []
     lists = [f"--data.init_args.{split}_list={tiny / 'test.txt'}" for split in ("train", "val", "test")]
     if "256" in file:  # as many words as it has, on as few steps as make a difference
         given += ["--trainer.limit_train_batches", "1"]

@@ -113,7 +113,7 @@ def test_resampling_and_median_scaling():
     prediction, _ = Scoring(resample="nearest").select(depth, truth, Box(0, 0, 3, 4))
     np.testing.assert_allclose(prediction[0], depth[0, ::2, ::2].flatten())
     scaled, true = Scoring(resample="nearest", median_scaling=True).select(depth, truth, Box(0, 0, 3, 4))
-    assert scaled.median().item() == pytest.approx(true.median().item(), rel=1e-5)
+    assert np.median(scaled) == pytest.approx(np.median(true), rel=1e-5)
 
 
 def test_views():
@@ -128,7 +128,7 @@ def test_views():
         view_of("nyu")
     with pytest.raises(ValueError, match="garg_kitti"):
         scoring_of("kitti")
-    with pytest.raises(ValueError, match="ascending"):
+    with pytest.raises(ValueError, match="max_depth 0 must be"):
         Scoring(max_depth=0)
 
 
@@ -171,8 +171,8 @@ def test_fitted_baselines_are_medians_of_valid_depths():
         torch.tensor([[2.0, 5.0], [0.0, 9.0]]),
     ]
     fitted = fit_baselines(maps, size=(2, 2))
-    assert fitted.constant == 4.0  # of 1 2 3 4 4 5 8 9, the lower median
-    torch.testing.assert_close(fitted.median_map, torch.tensor([[2.0, 4.0], [4.0, 8.0]]))
+    assert fitted.constant == 4.0  # of 1 2 3 4 4 5 8 9
+    torch.testing.assert_close(fitted.median_map, torch.tensor([[2.0, 4.0], [4.0, 8.5]]))
     assert fitted.at((4, 6)).shape == (2, 4, 6)
     with pytest.raises(ValueError, match="no valid depth"):
         fit_baselines([torch.zeros(3, 3)])

@@ -224,7 +224,7 @@ def test_a_training_that_diverges_writes_no_checkpoint(clip, tmp_path):
             pl_module.head.prompts.tokens.data.fill_(torch.nan)
 
     keep = [*checkpoint_callbacks(), Diverge()]
-    run = trainer(tmp_path, max_epochs=1, enable_checkpointing=True, callbacks=keep, limit_val_batches=0)
+    run = trainer(tmp_path, max_epochs=1, enable_checkpointing=True, callbacks=keep, limit_val_batches=0, limit_train_batches=1)
     with pytest.raises(InputError, match=r"diverged: head.prompts.tokens .* after epoch 1; set learning_rate 0.05 "):
         run.fit(seeded(clip), rooms())
     assert not list(tmp_path.rglob("*.ckpt"))
@@ -377,11 +377,11 @@ def test_classes_of_the_users_run_by_class_path(folder, monkeypatch, capsys):
     }
     (folder / "mine.yaml").write_text(yaml.safe_dump(changes))
     try:
-        assert main(["test", "-c", "run.yaml", "-c", "mine.yaml"]) == 0, capsys.readouterr().err
+        assert main(["test", "-c", "run.yaml", "-c", "mine.yaml", "--trust", "mine"]) == 0, capsys.readouterr().err
         written = json.loads(Path("runs/learn/version_0/metrics.json").read_text())
         assert written["figures"]["head"]["worst"] > 0
         assert written["baselines"]["constant 2.5 m"]["worst"] > 0
-        assert main(["fit", "-c", "run.yaml", "-c", "mine.yaml", "--trainer.max_epochs", "1"]) == 0
+        assert main(["fit", "-c", "run.yaml", "-c", "mine.yaml", "--trust", "mine", "--trainer.max_epochs", "1"]) == 0
         assert "val/worst" in Path("runs/learn/version_1/metrics.csv").read_text()
         state = learned("runs/learn/version_1/checkpoints/last.ckpt")["optimizer_states"][0]
         assert "momentum" in state["param_groups"][0]  # SGD has it, AdamW has not
