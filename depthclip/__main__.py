@@ -3,7 +3,7 @@
 import os
 import sys
 
-from depthclip import __version__
+from depthclip import __version__, recipes
 
 USAGE = """usage: python -m depthclip {fit,validate,test,predict} [-c recipe.yaml ...] [--key value ...]
 
@@ -17,6 +17,7 @@ depth from language: CLIP, sentences about distance, and a few depths in metres
 examples:
   python -m depthclip test -c configs/rooms.yaml
   python -m depthclip test -c configs/nyu_released.yaml --data.root data/nyu
+  python -m depthclip recipes               the recipes that come with the package
   python -m depthclip test --help           every option of a subcommand
   python -m depthclip --version
 """
@@ -30,6 +31,9 @@ def main(args: list[str] | None = None) -> int:
         return 0
     if given[0] == "--version":
         print(__version__)
+        return 0
+    if given[0] == "recipes":
+        recipes.show()
         return 0
     # the heavy imports come after the help, which must not wait for them
     from depthclip.cli import run

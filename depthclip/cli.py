@@ -2,6 +2,7 @@
 
 import logging
 import os
+import sys
 import warnings
 from collections.abc import Sequence
 
@@ -15,6 +16,7 @@ import depthclip.head  # noqa: F401  # and the classes of heads
 from depthclip.data.base import DepthDataModule
 from depthclip.data.rooms import Rooms
 from depthclip.module import DepthCLIP
+from depthclip.recipes import expand
 from depthclip.report import Report
 
 
@@ -55,7 +57,7 @@ class DepthCLI(LightningCLI):
 
 def run(args: Sequence[str] | None = None) -> DepthCLI:
     """Runs a subcommand: `run(["test", "-c", "configs/rooms.yaml"])`; without arguments, those of the command line."""
-    given: ArgsType = None if args is None else list(args)
+    given: ArgsType = expand(sys.argv[1:] if args is None else args)
     # Convolutions that are split over another number of threads round differently, which moves pixels across the
     # thresholds of the deltas. Lightning would give each of several CPU processes its share of the cores; here each
     # keeps what one has alone.
