@@ -4,7 +4,7 @@ import io
 import os
 import sys
 
-from depthclip import __version__
+from depthclip import __version__, recipes
 from depthclip.signals import Ended, ending
 
 SIGPIPE = 13  # Windows has no signal of this name
@@ -21,6 +21,7 @@ depth from language: CLIP, sentences about distance, and a few depths in metres
 examples:
   python -m depthclip test -c configs/rooms.yaml
   python -m depthclip test -c configs/nyu_released.yaml --data.root data/nyu
+  python -m depthclip recipes                           the recipes that come with the package
   python -m depthclip test --help                      every option of a subcommand
   python -m depthclip test -c recipe.yaml --trust mine  with classes of mine.py, whose code is run
   python -m depthclip --version
@@ -42,6 +43,9 @@ def main(args: list[str] | None = None) -> int:
         return 0
     if given[0] == "--version":
         print(__version__)
+        return 0
+    if given[0] == "recipes":
+        recipes.show()
         return 0
     with ending():
         try:

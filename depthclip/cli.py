@@ -28,6 +28,7 @@ from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
 from depthclip.parser_messages import parser_sentence
 from depthclip.recipe_files import MODE, load_yaml, read_recipe, shorten
+from depthclip.recipes import expand
 from depthclip.report import Report
 from depthclip.runs import RunLogger
 from depthclip.trainer_checks import check_trainer
@@ -286,7 +287,7 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
     warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-    given, trusted = take_trust(sys.argv[1:] if args is None else args)
+    given, trusted = take_trust(expand(sys.argv[1:] if args is None else args))
     if not given or given[0] not in (*SUBCOMMANDS, "-h", "--help"):
         raise InputError(f"subcommand {given[0] if given else ''!r} is unknown; use one of {', '.join(SUBCOMMANDS)}")
     quiet = {"exit_on_error": False, "parser_mode": MODE, "allow_abbrev": False}

@@ -224,7 +224,9 @@ def test_a_training_that_diverges_writes_no_checkpoint(clip, tmp_path):
             pl_module.head.prompts.tokens.data.fill_(torch.nan)
 
     keep = [*checkpoint_callbacks(), Diverge()]
-    run = trainer(tmp_path, max_epochs=1, enable_checkpointing=True, callbacks=keep, limit_val_batches=0, limit_train_batches=1)
+    run = trainer(
+        tmp_path, max_epochs=1, enable_checkpointing=True, callbacks=keep, limit_val_batches=0, limit_train_batches=1
+    )
     with pytest.raises(InputError, match=r"diverged: head.prompts.tokens .* after epoch 1; set learning_rate 0.05 "):
         run.fit(seeded(clip), rooms())
     assert not list(tmp_path.rglob("*.ckpt"))
