@@ -44,11 +44,11 @@ def main(args: list[str] | None = None) -> int:
     if given[0] == "--version":
         print(__version__)
         return 0
-    if given[0] == "recipes":
-        recipes.show()
-        return 0
     with ending():
         try:
+            if given[0] == "recipes":
+                recipes.show()
+                return 0
             return run_reporting(given)
         except Ended as ended:
             if os.environ.get("LOCAL_RANK", "0") == "0":
