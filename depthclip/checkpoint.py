@@ -16,7 +16,7 @@ import yaml
 from torch import Tensor, nn
 
 from depthclip.errors import InputError
-from depthclip.recipe_files import check_file, one_line, shorten
+from depthclip.recipe_files import check_file, shorten
 from depthclip.trust import PACKAGE, within
 
 RECIPE = "depthclip_recipe"
@@ -155,7 +155,7 @@ def check_settings(settings: Mapping[str, Any], path: str | Path, allow: Sequenc
             f"{path} was written from Python without settings; build the model and pass the file to its load_learned"
         )
     for key in keys_of(settings):
-        if not isinstance(key, str) or "." in key and not set(key) & set(" /"):
+        if not isinstance(key, str) or ("." in key and not set(key) & set(" /")):
             raise InputError(f"{path} has the setting {key!r}, whose name must not have dots; pass one that fit wrote")
     check_classes(settings, allow)
 
