@@ -6,19 +6,20 @@ import logging
 import os
 import sys
 import warnings
-from collections.abc import Sequence
-from pathlib import PurePath
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentError
+from jsonargparse import ActionConfigFile, ArgumentError, capture_parser
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import depthclip.data  # makes `--data NYU` a known name
 import depthclip.head  # noqa: F401  # and the classes of heads
-from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint, settings_of
+from depthclip.arguments import SUBCOMMANDS, check_name, option_names, take_trust, with_recipe_of_checkpoint
+from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint
 from depthclip.checks import check_count
 from depthclip.data.base import DepthDataModule
 from depthclip.data.rooms import Rooms
@@ -32,22 +33,7 @@ from depthclip.recipes import expand
 from depthclip.report import Report
 from depthclip.runs import RunLogger
 from depthclip.trainer_checks import check_trainer
-from depthclip.trust import trusting
-
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
-TOP_LEVEL = (
-    "name",
-    "output",
-    "seed_everything",
-    "model",
-    "data",
-    "trainer",
-    "ckpt_path",
-    "weights_only",
-    "verbose",
-    "config",
-)
-LONGEST_NAME = 200
+from depthclip.trust import check_untyped, trusting
 
 
 class RecipeFile(ActionConfigFile):
@@ -114,6 +100,7 @@ class DepthCLI(LightningCLI):
         if not isinstance(seed, bool):
             check_count("seed_everything", seed, at_least=0, at_most=2**32 - 1)
         check_name(config.name)
+        check_untyped(config)
         check_trainer(config.trainer.as_dict())
         if self.ckpt_path in KEYWORDS and self.config.subcommand != "fit":
             raise InputError(f"checkpoint {self.ckpt_path!r} is for fit; pass the path of a .ckpt file that fit wrote")
@@ -216,58 +203,6 @@ class DepthCLI(LightningCLI):
         return {"callbacks": [*given, *checkpoint_callbacks(given)]}
 
 
-def check_name(name: object) -> None:
-    """Raise unless the name of a run is a folder within runs/.
-
-    Raises:
-        InputError: naming it.
-    """
-    text = str(name)
-    parts = PurePath(text).parts
-    if not parts or text.startswith(("/", "~")) or ".." in parts or "\\" in text or not text.isprintable():
-        raise InputError(f"name {shorten(text)!r} must be a folder within runs/, such as mine or mine/first")
-    if any(len(part.encode()) > LONGEST_NAME for part in parts):
-        raise InputError(f"name {shorten(text)!r} must have at most {LONGEST_NAME} bytes in each part")
-
-
-def with_recipe_of_checkpoint(args: Sequence[str], trusted: Sequence[str]) -> list[str]:
-    """Return a command line that takes the recipe from the checkpoint, where it names a checkpoint and no recipe.
-
-    What stands on the command line itself comes later and wins.
-
-    Raises:
-        InputError: if the checkpoint cannot be read or has no recipe.
-    """
-    given = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    given.add_argument("--ckpt_path")
-    given.add_argument("-c", "--config")
-    try:
-        found, _ = given.parse_known_args(list(args))
-    except argparse.ArgumentError:  # an option without a value, which the whole parser reports
-        return list(args)
-    path = found.ckpt_path
-    if path in (None, "null", "", *KEYWORDS) or found.config is not None or args[0] not in SUBCOMMANDS:
-        return list(args)
-    if any(arg.startswith("--model") for arg in args):
-        return list(args)
-    return [args[0], "-c", settings_of(path, trusted), *args[1:]]
-
-
-def take_trust(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the command line without --trust, which no recipe may give, and the modules after it.
-
-    Raises:
-        InputError: if no module follows.
-    """
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    options.add_argument("--trust", action="append", default=[])
-    try:
-        found, rest = options.parse_known_args(list(args))
-    except argparse.ArgumentError as error:
-        raise InputError("--trust must be followed by the name of a module, such as --trust mine") from error
-    return rest, found.trust
-
-
 def run(args: Sequence[str] | None = None) -> DepthCLI:
     """Run a subcommand, such as `run(["test", "-c", "configs/rooms.yaml"])`.
 
@@ -288,31 +223,54 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     given, trusted = take_trust(expand(sys.argv[1:] if args is None else args))
+    with parsing(given, trusted):
+        return depth_cli(with_recipe_of_checkpoint(given, trusted))
+
+
+def resolve(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the whole recipe that a command line stands for, all defaults included; nothing is built or run.
+
+    Args:
+        arguments: subcommand and options, such as `["test", "-c", "configs/rooms.yaml"]`.
+
+    Raises:
+        InputError: if an option is refused.
+    """
+    given, trusted = take_trust(expand(arguments))
+    with parsing(given, trusted):
+        parser = capture_parser(lambda: depth_cli([given[0]]))
+        config = parser.parse_args(given)
+        return yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))[given[0]]
+
+
+def depth_cli(args: list[str]) -> DepthCLI:
+    """Return the command line interface after its run."""
+    quiet = {"exit_on_error": False, "parser_mode": MODE, "allow_abbrev": False}
+    return DepthCLI(
+        DepthCLIP,
+        DepthDataModule,
+        subclass_mode_data=True,
+        seed_everything_default=0,
+        auto_configure_optimizers=False,
+        trainer_defaults={"logger": None, "enable_model_summary": False},
+        parser_kwargs={**quiet, **{name: dict(quiet) for name in SUBCOMMANDS}},
+        save_config_callback=None,  # the report writes the recipe into the run's folder
+        load_from_checkpoint_support=False,
+        args=args,
+    )
+
+
+@contextmanager
+def parsing(given: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
+    """Turn errors of the parser into `InputError` within the block, and trust modules.
+
+    Raises:
+        InputError: if the parser refuses the command line.
+    """
     if not given or given[0] not in (*SUBCOMMANDS, "-h", "--help"):
         raise InputError(f"subcommand {given[0] if given else ''!r} is unknown; use one of {', '.join(SUBCOMMANDS)}")
-    quiet = {"exit_on_error": False, "parser_mode": MODE, "allow_abbrev": False}
     with trusting(trusted):
         try:
-            return DepthCLI(
-                DepthCLIP,
-                DepthDataModule,
-                subclass_mode_data=True,
-                seed_everything_default=0,
-                auto_configure_optimizers=False,
-                trainer_defaults={"logger": None, "enable_model_summary": False},
-                parser_kwargs={**quiet, **{name: dict(quiet) for name in SUBCOMMANDS}},
-                save_config_callback=None,  # the report writes the recipe into the run's folder
-                load_from_checkpoint_support=False,
-                args=with_recipe_of_checkpoint(given, trusted),
-            )
+            yield
         except ArgumentError as error:
-            raise InputError(parser_sentence(error, options())) from error
-
-
-def options() -> dict[str, list[str]]:
-    """Return the names that may follow each prefix of an option."""
-    return {
-        "": [*TOP_LEVEL],
-        "model": [*inspect.signature(DepthCLIP).parameters],
-        "trainer": [*inspect.signature(Trainer).parameters],
-    }
+            raise InputError(parser_sentence(error, option_names())) from error

@@ -9,6 +9,7 @@ from torch import nn
 
 from depthclip.checkpoint import check_classes, check_settings
 from depthclip.errors import InputError
+from depthclip.messages import sentence
 from depthclip.parser_messages import parser_sentence
 from depthclip.trust import PACKAGE, refusing_imports
 
@@ -43,5 +44,5 @@ def build(kind: type[nn.Module], settings: Mapping[str, Any], path: str | Path, 
     check_classes(parsed.as_dict(), allow)
     try:
         return parser.instantiate(parsed).model
-    except ArgumentError as caught:
-        raise InputError(f"{path} has settings that do not fit: {parser_sentence(caught, {})}") from caught
+    except (ArgumentError, ValueError) as caught:  # of a constructor, which had nothing but the file's values
+        raise InputError(f"{path} has settings that do not fit: {sentence(caught)}") from caught

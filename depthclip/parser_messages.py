@@ -42,7 +42,10 @@ def parser_sentence(error: Exception, options: Mapping[str, Collection[str]]) ->
         error: the parser's exception.
         options: names that may follow a prefix: `""` for the top level, `model` and `trainer`.
     """
-    texts, keys, leaf, classes = [], [], str(error), []
+    texts: list[str] = []
+    keys: list[str] = []
+    classes: list[str] = []
+    leaf = str(error)
     for inner in chain(error):
         if isinstance(inner, InputError):
             return one_line(inner)
@@ -81,7 +84,7 @@ def unknown_option(name: str, key: str, classes: Collection[str], options: Mappi
     prefix, _, last = name.rpartition(".")
     names: Collection[str] = parameters(list(classes)[-1]) if classes else options.get(prefix, ())
     if not classes and prefix not in options:
-        first, _, rest = name.partition(".")
+        first, _, _ = name.partition(".")
         hint = nearest(first, options.get("", ()))
         return (
             f"option --{name} is unknown; {hint}" if first not in options.get("", ()) else f"{name} is unknown; {hint}"
@@ -151,7 +154,8 @@ def subclass_names(text: str) -> list[str]:
 
 def descendants(base: type) -> Iterator[type]:
     """Yield the subclasses of a class that are imported."""
-    for kind in base.__subclasses__():
+    kinds: list[type] = base.__subclasses__()
+    for kind in kinds:
         yield kind
         yield from descendants(kind)
 

@@ -13,6 +13,7 @@ MODE = "recipe"  # the name of this loader among the parser modes of jsonargpars
 LARGEST_FILE = 10_000_000  # bytes
 MOST_VALUES = 100_000  # counted after aliases are expanded
 DEEPEST = 50
+LONGEST_LIST = 3_000  # entries; the parser copies a list for each of them, 3,000 take 20 s
 PARTS = {"data": {"class_path", "init_args"}, "model": {"encoder", "head"}}
 
 
@@ -145,6 +146,11 @@ def check_size(text: str) -> None:
                 raise InputError(f"the YAML nests more than {DEEPEST} collections; remove some levels")
         elif isinstance(event, yaml.CollectionEndEvent):
             ended = stack.pop()
+            if ended.keys is None and ended.children > LONGEST_LIST:
+                raise InputError(
+                    f"a list has {ended.children} entries, but must have at most {LONGEST_LIST}; "
+                    "use a file or a pattern for images, and Python for more words"
+                )
             if ended.anchor:
                 anchors[ended.anchor] = ended.size
             stack[-1].add(ended.size)
@@ -155,7 +161,7 @@ def check_size(text: str) -> None:
         elif isinstance(event, yaml.AliasEvent):
             if any(node.anchor == event.anchor for node in stack):
                 raise InputError(f"the alias *{event.anchor} refers to the collection that holds it; remove it")
-            stack[-1].add(anchors.get(event.anchor, 1))
+            stack[-1].add(anchors.get(str(event.anchor), 1))
         if sum(node.size for node in stack) > MOST_VALUES:
             raise InputError(f"the YAML expands to more than {MOST_VALUES} values; remove aliases or shorten its lists")
 

@@ -7,7 +7,7 @@ from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
 
-from jsonargparse import set_parsing_settings
+from jsonargparse import Namespace, set_parsing_settings
 
 from depthclip.errors import InputError
 
@@ -24,8 +24,22 @@ KNOWN = (
     "lightning_fabric.plugins",
     "torch.optim",
 )
-# Functions of these modules take a path and import what a file names.
-REFUSED = tuple(f"{PACKAGE}.{name}" for name in ("__main__", "checkpoint", "cli", "module", "recipe_files", "trust"))
+# Functions of these modules take a path, and import what a file names or run what a list says.
+REFUSED = tuple(
+    f"{PACKAGE}.{name}"
+    for name in (
+        "__main__",
+        "arguments",
+        "checkpoint",
+        "cli",
+        "from_file",
+        "inference",
+        "learn",
+        "module",
+        "study",
+        "trust",
+    )
+)
 
 
 @contextmanager
@@ -55,6 +69,28 @@ def trusting(modules: Sequence[str] = ()) -> Iterator[None]:
         yield
     finally:
         set_parsing_settings(import_path_denylist=[name for name in modules if name not in KNOWN])
+
+
+def check_untyped(values: object, name: str = "") -> None:
+    """Raise if a class is named in a place without a type, where it would stay a mapping that its owner trips over.
+
+    Args:
+        values: what the argument parser made of a recipe: a `Namespace` for each class that it will build, `dict` for
+            plain values.
+        name: key of the values.
+
+    Raises:
+        InputError: naming the key and the class.
+    """
+    if isinstance(values, dict) and "class_path" in values:
+        raise InputError(f"{name} takes plain values, not the class {values['class_path']!r}; remove class_path there")
+    inner = vars(values) if isinstance(values, Namespace) else values
+    if isinstance(inner, dict):
+        for key, value in inner.items():
+            check_untyped(value, f"{name}.{key}".lstrip("."))
+    elif isinstance(inner, list):
+        for value in inner:
+            check_untyped(value, name)
 
 
 class Refusal(MetaPathFinder):

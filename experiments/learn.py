@@ -2,7 +2,7 @@
 
 import sys
 
-from depthclip.__main__ import sentence
+from depthclip.messages import sentence
 
 
 def main() -> int:

@@ -6,7 +6,6 @@ needs to be repeated.
 """
 
 import hashlib
-import io
 import json
 import shlex
 import shutil
@@ -14,7 +13,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from depthclip import __version__
+from depthclip.errors import InputError
 from depthclip.report import write_json
 
 FINISHED = "finished.json"
@@ -144,17 +143,12 @@ def resolve(arguments: Sequence[str], learn: bool) -> dict[str, Any]:
     Raises:
         StudyError: if a setting is refused.
     """
-    from depthclip.cli import run  # slow to import, and `--help` can do without
+    from depthclip.cli import resolve as whole_recipe  # slow to import, and `--help` can do without
 
-    printed, refused = io.StringIO(), io.StringIO()
     try:
-        with redirect_stdout(printed), redirect_stderr(refused):
-            run(["fit" if learn else "test", *arguments, "--print_config"])
-    except SystemExit as end:
-        if end.code:
-            _, _, reason = refused.getvalue().rpartition("error: ")
-            raise StudyError(f"{shlex.join(arguments)} is refused: {' '.join(reason.split())}") from end
-    return yaml.safe_load(printed.getvalue())
+        return whole_recipe(["fit" if learn else "test", *arguments])
+    except InputError as error:
+        raise StudyError(f"{shlex.join(arguments)} is refused: {error}") from error
 
 
 def write_recipes(passes: Sequence[Pass]) -> None:
