@@ -1,11 +1,11 @@
-"""python -m depthclip {fit,validate,test,predict}: depth from language on the command line."""
+"""python -m depthclip {fit,validate,test,predict,learn,compare}: depth from language on the command line."""
 
 import os
 import sys
 
 from depthclip import __version__
 
-USAGE = """usage: python -m depthclip {fit,validate,test,predict} [-c recipe.yaml ...] [--key value ...]
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,compare} [-c recipe.yaml ...] [--key value ...]
 
 depth from language: CLIP, sentences about distance, and a few depths in metres
 
@@ -13,6 +13,8 @@ depth from language: CLIP, sentences about distance, and a few depths in metres
   validate  score it on the validation split
   fit       learn prompts or bins while CLIP stays frozen
   predict   write depth maps of images
+  learn     fit, then test what was learned
+  compare   compare runs and studies: one table with paired differences and intervals
 
 examples:
   python -m depthclip test -c configs/rooms.yaml
@@ -31,11 +33,16 @@ def main(args: list[str] | None = None) -> int:
     if given[0] == "--version":
         print(__version__)
         return 0
+    if given[0] == "compare":
+        from depthclip.study.compare import main as compare
+
+        return compare(given[1:])
     # the heavy imports come after the help, which must not wait for them
     from depthclip.cli import run
+    from depthclip.learn import learn
 
     try:
-        run(args)
+        learn(given[1:]) if given[0] == "learn" else run(args)
     except (ValueError, FileNotFoundError) as error:
         if os.environ.get("DEPTHCLIP_TRACEBACK"):
             raise

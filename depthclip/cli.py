@@ -4,9 +4,11 @@ import logging
 import os
 import warnings
 from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import torch
 import yaml
+from jsonargparse import capture_parser
 from pytorch_lightning import Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -14,6 +16,7 @@ import depthclip.data  # makes `--data NYU` a known name
 import depthclip.head  # noqa: F401  # and the classes of heads
 from depthclip.data.base import DepthDataModule
 from depthclip.data.rooms import Rooms
+from depthclip.errors import InputError
 from depthclip.module import DepthCLIP
 from depthclip.report import Report
 
@@ -53,7 +56,9 @@ class DepthCLI(LightningCLI):
         return trainer
 
 
-def run(args: Sequence[str] | None = None) -> DepthCLI:
+def run(
+    args: Sequence[str] | None = None, parser_class: type[LightningArgumentParser] = LightningArgumentParser
+) -> DepthCLI:
     """Runs a subcommand: `run(["test", "-c", "configs/rooms.yaml"])`; without arguments, those of the command line."""
     given: ArgsType = None if args is None else list(args)
     # Convolutions that are split over another number of threads round differently, which moves pixels across the
@@ -75,4 +80,31 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
         trainer_defaults={"logger": None, "enable_model_summary": False},
         save_config_kwargs={"overwrite": True},
         args=given,
+        parser_class=parser_class,
     )
+
+
+class RaisingParser(LightningArgumentParser):
+    """A parser that raises an error instead of ending the process."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Raise the message as one line.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(" ".join(message.split())) from ex
+
+
+def resolve(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the whole recipe that a command line stands for, all defaults included; nothing is built or run.
+
+    Args:
+        arguments: subcommand and options, such as `["test", "-c", "configs/rooms.yaml"]`.
+
+    Raises:
+        InputError: if an option is refused.
+    """
+    parser = capture_parser(lambda: run(["test"], RaisingParser))
+    config = parser.parse_args(list(arguments))
+    return yaml.safe_load(parser.dump(config, skip_none=False))[arguments[0]]

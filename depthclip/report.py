@@ -84,8 +84,9 @@ class Report(Callback):
             "commit": commit(),
         }
         write_json(written[0], metrics)
-        errors = dict(zip(outcome.result.names, outcome.result.errors.transpose(0, 1).numpy(), strict=True))
-        np.savez(written[1], **errors, error=ERRORS, image=names, scene=scenes, pixels=outcome.result.pixels.numpy())
+        errors, rows = outcome.result.errors.transpose(0, 1).numpy(), list(outcome.result.names)
+        pixels = outcome.result.pixels.numpy()
+        np.savez(written[1], errors=errors, rows=rows, error=ERRORS, image=names, scene=scenes, pixels=pixels)
         if pl_module.shown:
             written.append(folder / "panel.png")
             panel(pl_module.shown, pl_module.head.prompts.labels, written[-1])

@@ -1,6 +1,6 @@
 """Trains the small CLIP that ships with the package, from scratch, on two CPU cores.
 
-`python -m experiments.pretrain_rooms` contrasts points of procedural rooms with captions written from the generator's
+`python -m experiments.tiny_rooms.pretrain` contrasts points of procedural rooms with captions written from the generator's
 own knowledge: how far the point is, in many wordings, and the colour, texture and shape of what is there. Some of the
 points are centres of crops that the tower encodes as images of their own; the others are cells of whole images, read
 both as queries of the attention pool and as MaskCLIP does (its value and output projection only), so that all three
@@ -25,9 +25,9 @@ from torch.nn import functional as F
 from depthclip.data.raycast import Picture
 from depthclip.encoder.readouts import AttentionPool, MaskCLIP
 from depthclip.encoder.towers import Tower, tower_of
-from experiments.choose_rooms import report
-from experiments.room_batches import CONFIG, Batch, Recipe, draw_rooms, stream, to_view
-from experiments.room_card import TEST_ROOMS, VAL_ROOMS, write_card
+from experiments.tiny_rooms.batches import CONFIG, Batch, Recipe, draw_rooms, stream, to_view
+from experiments.tiny_rooms.card import TEST_ROOMS, VAL_ROOMS, write_card
+from experiments.tiny_rooms.choose import report
 
 SETTLED = 0.8  # the share of the steps after which the normalisation stays as it is
 SCENE_WEIGHT = 0.2

@@ -4,9 +4,9 @@ import json
 from pathlib import Path
 
 from depthclip.data.rooms import HEIGHT, WIDTH
-from experiments.choose_rooms import Report, name_of
-from experiments.room_batches import CONFIG, PATCH, Recipe, cores
-from experiments.room_captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES
+from experiments.tiny_rooms.batches import CONFIG, PATCH, Recipe, cores
+from experiments.tiny_rooms.captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES
+from experiments.tiny_rooms.choose import Report, name_of
 
 VAL_ROOMS, TEST_ROOMS = 100, 200
 
@@ -22,7 +22,7 @@ knows nothing of photographs, and no words but those of its captions.
 
 ## Training
 
-`python -m experiments.pretrain_rooms --steps {steps} --seed {seed} --rooms {rooms}`: {steps} steps in {minutes:.0f}
+`python -m experiments.tiny_rooms.pretrain --steps {steps} --seed {seed} --rooms {rooms}`: {steps} steps in {minutes:.0f}
 minutes on {cores} CPU cores. A step has {dense} whole images, the cells of which are read as queries of the attention
 pool and as MaskCLIP does, with {captions} captions an image; every {crop_every} steps also {crops} crops of
 {patch} x {patch} pixels. AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are seen at {height} x
@@ -37,7 +37,7 @@ words: {held_words}.
 
 ## Figures
 
-Chosen on {val_rooms} validation rooms (`python -m experiments.choose_rooms`), with the bins at what the words mean:
+Chosen on {val_rooms} validation rooms (`python -m experiments.tiny_rooms.choose`), with the bins at what the words mean:
 
 {choices}
 

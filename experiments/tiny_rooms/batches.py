@@ -18,9 +18,9 @@ from torch.utils.data import DataLoader, Dataset
 from depthclip.data.base import Split
 from depthclip.data.raycast import SCENES, Picture, Surface
 from depthclip.data.rooms import HEIGHT, WIDTH, room
-from experiments.room_captions import SCENE_TEMPLATES, CaptionWriter, agreement
+from experiments.tiny_rooms.captions import SCENE_TEMPLATES, CaptionWriter, agreement
 
-CONFIG = Path(__file__).parents[1] / "depthclip" / "encoder" / "bundled" / "tiny-rooms.json"
+CONFIG = Path(__file__).parents[2] / "depthclip" / "encoder" / "bundled" / "tiny-rooms.json"
 PATCH, STRIDE = 128, 32
 CENTRES = list(product(range(STRIDE // 2, HEIGHT, STRIDE), range(STRIDE // 2, WIDTH, STRIDE)))
 

@@ -1,4 +1,4 @@
-"""Chooses how tiny-rooms is asked, on validation rooms only: `python -m experiments.choose_rooms`.
+"""Chooses how tiny-rooms is asked, on validation rooms only: `python -m experiments.tiny_rooms.choose`.
 
 Every word set, template set, temperature and scale of the bins is scored under every readout, and the candidate with
 the largest delta1 - abs_rel is the choice. With `--test_rooms 200` the choice is then scored on test rooms, beside the
@@ -22,7 +22,7 @@ from depthclip.evaluation.baselines import BestConstant, fit_baselines
 from depthclip.evaluation.metrics import ERRORS, depth_errors
 from depthclip.head import Bins, DepthHead, Prompts
 from depthclip.head.prompts import WORDS
-from experiments.room_captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES, TEMPLATES
+from experiments.tiny_rooms.captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES, TEMPLATES
 
 # what a crop shows is what a cell of the whole image sees around it, at the same size
 READOUTS = {"attention_pool": AttentionPool(), "maskclip": MaskCLIP(), "crops": Crops(patch=128, stride=32)}
