@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from pytorch_lightning import Callback, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from rich.console import Console
 from rich.table import Table
 
@@ -53,54 +53,38 @@ class NoiseModule(DepthDataModule):
 
 
 class Stopwatch(Callback):
-    """Measure the seconds of every test and of every training epoch."""
+    """Note the time at the start and the end of every test and of every training epoch."""
 
     def __init__(self) -> None:
-        self.began = 0.0
-        self.seconds: list[float] = []
+        self.marks: list[float] = []
 
-    def start(self, *_: Any) -> None:
-        """Start a measurement."""
-        self.began = time.perf_counter()
+    def mark(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the time."""
+        self.marks.append(time.perf_counter())
 
-    def stop(self, *_: Any) -> None:
-        """End a measurement."""
-        self.seconds.append(time.perf_counter() - self.began)
-
-    on_test_start = on_train_epoch_start = start
-    on_test_end = on_train_epoch_end = stop
+    on_test_start = on_test_end = on_train_epoch_start = on_train_epoch_end = mark
 
 
 def trainer(watch: Stopwatch, epochs: int = 1) -> Trainer:
     """Return a trainer that logs and saves nothing."""
-    return Trainer(
-        max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        limit_val_batches=0,
-        callbacks=[watch],
-    )
+    off: Any = dict.fromkeys(("logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"), False)
+    return Trainer(max_epochs=epochs, limit_val_batches=0, callbacks=[watch], **off)
 
 
 def test_seconds(encoder: FrozenCLIP, data: DepthDataModule, variants: int) -> float:
     """Return the seconds of a test with a head and some variants; the second of two runs."""
-    heads = {
-        f"temperature {0.05 + 0.01 * k:.2f}": DepthHead(Prompts(), Bins(), 0.05 + 0.01 * k) for k in range(variants)
-    }
+    heads = {f"temperature {k}": DepthHead(Prompts(), Bins(), k) for k in range(1, variants + 1)}
     model, watch = DepthCLIP(encoder, DepthHead(Prompts(), Bins()), heads, panels=0), Stopwatch()
     for _ in range(2):
         trainer(watch).test(model, data, verbose=False)
-    return watch.seconds[-1]
+    return watch.marks[-1] - watch.marks[-2]
 
 
 def epoch_seconds(encoder: FrozenCLIP, data: DepthDataModule, cache: str | None) -> float:
     """Return the seconds of the second epoch of learning seven words."""
-    head = DepthHead(LearnedWords(7), Bins("depthclip"))
-    model, watch = DepthCLIP(encoder, head, cache=cache), Stopwatch()
+    model, watch = DepthCLIP(encoder, DepthHead(LearnedWords(7), Bins("depthclip")), cache=cache), Stopwatch()
     trainer(watch, epochs=2).fit(model, data)
-    return watch.seconds[-1]
+    return watch.marks[-1] - watch.marks[-2]
 
 
 def main(args: Sequence[str] | None = None) -> None:

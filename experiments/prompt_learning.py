@@ -18,7 +18,6 @@ BOTH = "words and bins learned"
 KINDS = ("small room", "corridor")
 MAP = "training median map"
 ALL = "rooms of all kinds"
-
 Part = dict[str, Any]
 
 
@@ -69,9 +68,8 @@ def variants(options: Options, head: HeadSettings) -> list[Variant]:
     training = {**start, "model.cache": str(options.out / "features"), "trainer.limit_val_batches": 0}
 
     def learned(name: str, part: str, on: str, **changes: Any) -> Variant:
-        prompts, placed = parts[part]
-        chosen = {"model.head.prompts": prompts, "model.head.bins": placed, **changes}
-        return Variant(name, {**training, **chosen}, learn=True, on=on)
+        chosen = dict(zip(("model.head.prompts", "model.head.bins"), parts[part], strict=True))
+        return Variant(name, {**training, **chosen, **changes}, learn=True, on=on)
 
     result = [Variant(ZERO, start, on=ALL), *([Variant(CHOSEN, on=ALL)] if start else [])]
     result += [learned(name, name, ALL) for name in parts]
@@ -89,14 +87,12 @@ def verdicts(found: Results) -> str:
     """Return which rows help and which do not, and how words and bins learned compare with their rivals."""
     learned = [row for row in found.rows if not row.baseline and row.difference]
     lines = []
-    for verdict, words in (("better", "Helps"), ("no clear difference", "Shows no clear gain"), ("worse", "Hurts")):
+    for verdict, words in {"better": "Helps", "no clear difference": "Shows no clear gain", "worse": "Hurts"}.items():
         if names := [row.name for row in learned if row.verdict == verdict]:
             lines.append(f"{words}, against the first row on the same images: {'; '.join(names)}.")
-    both = found.find(BOTH)
-    for name in (ZERO, CHOSEN, "bins learned", MAP, f"{MAP}, {ALL}"):
-        rival = found.find(name)
-        if both is None or rival is None:
-            continue
+    if (both := found.find(BOTH)) is None:
+        return "\n\n".join(lines)
+    for rival in filter(None, map(found.find, (ZERO, CHOSEN, "bins learned", MAP, f"{MAP}, {ALL}"))):
         lower = 1 - both.figures["abs_rel"].value / rival.figures["abs_rel"].value
         verdict = make_row(BOTH, False, both.scored, rival, {}).verdict
         side = "below" if lower > 0 else "above"

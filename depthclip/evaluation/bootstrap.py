@@ -1,7 +1,7 @@
 """Bootstrap statistics of errors per image: 95 % intervals, paired differences, p-values and Holm's correction.
 
-The bootstrap draws independent units: scenes or drives if there are at least ten of them, images otherwise; and seeds if
-a row has several. Differences are paired: both rows are drawn with the same units.
+The bootstrap draws independent units: scenes or drives if there are at least ten of them, images otherwise; and seeds
+if a row has several. Differences are paired: both rows are drawn with the same units.
 """
 
 from collections.abc import Sequence

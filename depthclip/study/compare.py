@@ -142,7 +142,7 @@ def read_sources(runs: Sequence[str]) -> list[Source]:
     """
     named = [split_name(run) for run in runs]
     labels = labels_of([path for _, path in named])
-    sources = []
+    sources: list[Source] = []
     for (name, path), label in zip(named, labels, strict=True):
         label = name or label
         if any(source.label == label for source in sources):
