@@ -200,7 +200,7 @@ def read_study(label: str, folder: Path) -> Source:
     described = results["rows"]
     if not isinstance(described, dict) or set(members) != set(described):
         raise InputError(
-            f"{folder / RESULTS} and {scores_path(folder, 0)} have different rows; run the study again with --resume"
+            f"{folder / RESULTS} and {scores_path(folder, 0)} have different rows; use --resume to let the study write both"
         )
     try:
         rows = [
@@ -214,6 +214,6 @@ def read_study(label: str, folder: Path) -> Source:
         published = {name: dict(row["published"]) for name, row in described.items()}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
-            f"{folder / RESULTS} lacks {error} of a row; run the study again with this version and --resume"
+            f"{folder / RESULTS} lacks {error} of a row; use --resume to let the study write it again"
         ) from error
     return Source(label, rows, results["oracle"], results["published"], published)

@@ -143,7 +143,9 @@ def resolve_recipe(arguments: Sequence[str], learn: bool) -> dict[str, Any]:
     try:
         return resolve(["fit" if learn else "test", *arguments])
     except InputError as error:
-        raise StudyError(f"{shlex.join(arguments)} is refused: {error}") from error
+        raise StudyError(
+            f"{shlex.join(arguments)} is refused: {error}; use `python -m depthclip test --help` to list the settings"
+        ) from error
 
 
 def write_recipes(passes: Sequence[Pass]) -> None:

@@ -20,7 +20,7 @@ def find_recipe(name: str) -> str:
         return name
     path = HOME / f"{name}.yaml"
     if not path.is_file():
-        raise StudyError(f"recipe {name}: there is no file {path} in {Path.cwd()}; run studies where {HOME} is")
+        raise StudyError(f"recipe {name}: there is no file {path} in {Path.cwd()}; give a file, or run studies in the folder of {HOME}")
     return str(path)
 
 
