@@ -63,6 +63,7 @@ def draw(found: Results, path: Path) -> None:
         for name, best in found.oracle.items():
             axis.axhline(best[error], color="tab:orange", ls=":", lw=1, label=name)
         axis.set_xscale("log", base=2)
+        axis.set_xlim(SHOTS[0] / 1.2, SHOTS[-1] * 1.2)
         axis.set_xticks(SHOTS, [str(shots) for shots in SHOTS])
         axis.set_xlabel("training images")
         axis.set_ylabel(header(error))
