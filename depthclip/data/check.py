@@ -201,7 +201,13 @@ def read_arguments(parser: ArgumentParser, args: Sequence[str] | None) -> tuple[
     options = parser.parse_args(given)
     # named so since jsonargparse 4.49
     instantiate = parser.instantiate if hasattr(parser, "instantiate") else parser.instantiate_classes
-    return instantiate(options).data, options
+    try:
+        return instantiate(options).data, options
+    except ValueError as error:  # of a constructor, which has only the values of the user
+        reason: BaseException = error
+        while reason.__cause__ is not None:  # the parser adds every type that it has tried
+            reason = reason.__cause__
+        raise InputError(str(reason)) from error
 
 
 def main(args: Sequence[str] | None = None) -> int:

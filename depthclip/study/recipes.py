@@ -20,7 +20,9 @@ def find_recipe(name: str) -> str:
         return name
     path = HOME / f"{name}.yaml"
     if not path.is_file():
-        raise StudyError(f"recipe {name}: there is no file {path} in {Path.cwd()}; give a file, or run studies in the folder of {HOME}")
+        raise StudyError(
+            f"recipe {name}: there is no file {path} in {Path.cwd()}; give a file, or run studies in the folder of {HOME}"
+        )
     return str(path)
 
 

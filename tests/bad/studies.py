@@ -157,7 +157,7 @@ CASES = [
     broken("one run twice", lambda folder: [str(folder), str(folder)], "named"),
     broken("one name twice", lambda folder: [f"x={folder}", f"x={folder.parent / 'a'}"], "named x"),
     broken("unknown error", lambda folder: None, "--error", "rms", error="rms"),
-    broken("output is a file", lambda folder: (folder.parent / "out").write_text("") and None or None, "out"),
+    broken("output is a file", lambda folder: [None, (folder.parent / "out").write_text("")][0], "out"),
     broken("no metrics.json", removed("metrics.json"), "b", "metrics.json"),
     broken("no errors.npz", removed("errors.npz"), "b/errors.npz"),
     *(
