@@ -1,4 +1,4 @@
-"""python -m depthclip {fit,validate,test,predict}: depth from language on the command line."""
+"""python -m depthclip {fit,validate,test,predict,learn,compare}: depth from language on the command line."""
 
 import io
 import os
@@ -9,7 +9,7 @@ from depthclip.signals import Ended, ending
 
 SIGPIPE = 13  # Windows has no signal of this name
 
-USAGE = """usage: python -m depthclip {fit,validate,test,predict} [-c recipe.yaml ...] [--key value ...]
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,compare} [-c recipe.yaml ...] [--key value ...]
 
 depth from language: CLIP, sentences about distance, and a few depths in metres
 
@@ -17,6 +17,8 @@ depth from language: CLIP, sentences about distance, and a few depths in metres
   validate  score it on the validation split
   fit       learn prompts or bins while CLIP stays frozen
   predict   write depth maps of images
+  learn     fit, then test what was learned
+  compare   compare runs and studies: one table with paired differences and intervals
 
 examples:
   python -m depthclip test -c configs/rooms.yaml
@@ -49,6 +51,10 @@ def main(args: list[str] | None = None) -> int:
             if given[0] == "recipes":
                 recipes.show()
                 return 0
+            if given[0] == "compare":
+                from depthclip.study.compare import main as compare
+
+                return compare(given[1:])
             return run_reporting(given)
         except Ended as ended:
             if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -64,10 +70,11 @@ def run_reporting(given: list[str]) -> int:
     """Run a subcommand and return its exit code, after a sentence where the user can correct something."""
     # the heavy imports come after the help, which must not wait for them
     from depthclip.cli import run
+    from depthclip.learn import learn
     from depthclip.messages import is_users, sentence
 
     try:
-        run(given)
+        learn(given[1:]) if given[0] == "learn" else run(given)
         sys.stdout.flush()
     except BrokenPipeError:
         raise

@@ -6,20 +6,12 @@ import time
 from pathlib import Path
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import wandb
 import yaml
-from PIL import Image
-from rich.console import Console
 from wandb.proto.wandb_internal_pb2 import Record
 
 from depthclip.__main__ import main
-from depthclip.evaluation.metrics import ERRORS
-from experiments import prompt_learning, temperature
-from experiments.plan import Pass, Variant
-from experiments.study import arguments_of, parse
-from experiments.tracking import track
 
 ROOT = Path(__file__).parent.parent
 BLOCK, HEAD = 32768, 7
@@ -74,35 +66,6 @@ def read_run(folder):
     return SimpleNamespace(group=run.run_group, name=run.display_name, id=run.run_id, config=config, summary=summary)
 
 
-def finished(folder, names):
-    """A pass as a study leaves it."""
-    folder.mkdir(parents=True)
-    rows = {name: dict.fromkeys(ERRORS, 0.1 * k + 0.1) for k, name in enumerate(["head", *names[1:]])}
-    metrics = {"figures": rows, "baselines": {"random": dict.fromkeys(ERRORS, 2.0)}, "published": {}}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    (folder / "variants").mkdir()
-    for picture in ("panel.png", "variants/001.png"):
-        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / picture)
-    variants = tuple(Variant(name, {"model.head.temperature": k}) for k, name in enumerate(names))
-    heads = {name: {"temperature": k} for k, name in enumerate(names)}
-    model = {"head": heads[names[0]], "variants": {name: heads[name] for name in names[1:]}}
-    return Pass(variants, {"model": model}, folder, False)
-
-
-def test_each_variant_is_a_run_and_each_study_a_group(tmp_path, capsys):
-    console = Console(width=400)
-    first = track("one", [finished(tmp_path / "one/runs/a", ["x", "y"])], tmp_path / "one", "offline", console)
-    second = track("two", [finished(tmp_path / "two/runs/b", ["z"])], tmp_path / "two", "offline", console)
-    runs = [read_run(folder) for folder in (*first, *second)]
-    assert [(run.group, run.name) for run in runs] == [("one", "x"), ("one", "y"), ("two", "z")]
-    assert len({run.id for run in runs}) == 3
-    assert [run.config["model"]["head"]["temperature"] for run in runs] == [0, 1, 0]
-    assert [run.summary["abs_rel"] for run in runs] == pytest.approx([0.1, 0.2, 0.1])
-    assert all(run.summary["figures/_type"] == "table-file" for run in runs)
-    assert [run.summary["panel/_type"] for run in runs] == ["image-file"] * 3
-    assert f"wandb sync {first[0]} {first[1]}" in capsys.readouterr().out
-
-
 @pytest.fixture
 def small(tmp_path):
     """A recipe of a minute fraction: two rooms, the bundled CLIP, and runs in a folder of the test."""
@@ -153,11 +116,3 @@ def test_sweeps_run_commands_that_are_accepted(sweep, capsys):
         main([*settings["command"][place + 1 : -1], *chosen, "--print_config"])
     assert not end.value.code
     assert yaml.safe_load(capsys.readouterr().out)["trainer"]["logger"]["init_args"]["mode"] == "online"
-
-
-def test_flags_reach_the_study():
-    options = parse(temperature.STUDY, ["--wandb", "--set", "model.mirror=false", "--devices", "2"])
-    assert (options.wandb, options.devices) == ("offline", "2")
-    words = arguments_of(temperature.STUDY, options, Variant("a", {"model.head.smoothing": 1.0}))
-    assert words[words.index("--model.mirror") + 1] == "false"
-    assert parse(prompt_learning.STUDY, []).wandb is None

@@ -3,10 +3,11 @@
 import json
 from pathlib import Path
 
+from depthclip.atomic import open_atomic
 from depthclip.data.rooms import HEIGHT, WIDTH
-from experiments.choose_rooms import Report, name_of
-from experiments.room_batches import CONFIG, PATCH, Recipe, cores
-from experiments.room_captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES
+from experiments.tiny_rooms.batches import CONFIG, PATCH, Recipe, cores
+from experiments.tiny_rooms.captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES
+from experiments.tiny_rooms.choose import Report, name_of
 
 VAL_ROOMS, TEST_ROOMS = 100, 200
 
@@ -22,10 +23,10 @@ knows nothing of photographs, and no words but those of its captions.
 
 ## Training
 
-`python -m experiments.pretrain_rooms --steps {steps} --seed {seed} --rooms {rooms}`: {steps} steps in {minutes:.0f}
-minutes on {cores} CPU cores. A step has {dense} whole images, the cells of which are read as queries of the attention
-pool and as MaskCLIP does, with {captions} captions an image; every {crop_every} steps also {crops} crops of
-{patch} x {patch} pixels. AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are seen at {height} x
+`python -m experiments.tiny_rooms.pretrain --steps {steps} --seed {seed} --rooms {rooms}`: {steps} steps in
+{minutes:.0f} minutes on {cores} CPU cores. A step has {dense} whole images, the cells of which are read as queries of
+the attention pool and as MaskCLIP does, with {captions} captions an image; every {crop_every} steps also {crops} crops
+of {patch} x {patch} pixels. AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are seen at {height} x
 {view_width}; at another size textures have another scale, and depth is wrong by it. RGB is normalised as for OpenAI's
 CLIP. Training, validation and test rooms share no seed.
 
@@ -37,7 +38,8 @@ words: {held_words}.
 
 ## Figures
 
-Chosen on {val_rooms} validation rooms (`python -m experiments.choose_rooms`), with the bins at what the words mean:
+Chosen on {val_rooms} validation rooms (`python -m experiments.tiny_rooms.choose`), with the bins at the depths that
+the words mean:
 
 {choices}
 
@@ -51,14 +53,14 @@ very rooms):
 
 
 def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Report, path: Path) -> None:
-    """Writes the model card.
+    """Write the model card.
 
     Args:
-        recipe: what decided the weights.
-        parameters: how many the model has.
-        seconds: how long its training took.
-        figures: what was chosen and measured.
-        path: the file to write.
+        recipe: recipe of the weights.
+        parameters: number of parameters.
+        seconds: duration of the training.
+        figures: choices and figures.
+        path: file to write.
     """
     config = json.loads(CONFIG.read_text())
     columns = ("abs_rel", "rmse", "log10", "delta1", "delta2", "delta3")
@@ -98,4 +100,5 @@ def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Report,
             for readout, rank in figures.ranks.items()
         ),
     )
-    path.write_text(card)
+    with open_atomic(path) as file:
+        file.write(card.encode())

@@ -1,8 +1,8 @@
-"""Chooses how tiny-rooms is asked, on validation rooms only: `python -m experiments.choose_rooms`.
+"""Choose the words, templates, temperature and bins of tiny-rooms: `python -m experiments.tiny_rooms.choose`.
 
-Every word set, template set, temperature and scale of the bins is scored under every readout, and the candidate with
-the largest delta1 - abs_rel is the choice. With `--test_rooms 200` the choice is then scored on test rooms, beside the
-baselines, sentences that never occurred in a training caption, and the same words in random order.
+Every word set, template set, temperature and scale of the bins is scored on validation rooms under every readout, and
+the candidate with the largest delta1 - abs_rel is the choice. With `--test_rooms 200` the choice is then scored on test
+rooms, beside the baselines, sentences that never occurred in a training caption, and the same words in random order.
 """
 
 import argparse
@@ -22,7 +22,7 @@ from depthclip.evaluation.baselines import BestConstant, fit_baselines
 from depthclip.evaluation.metrics import ERRORS, depth_errors
 from depthclip.head import Bins, DepthHead, Prompts
 from depthclip.head.prompts import WORDS
-from experiments.room_captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES, TEMPLATES
+from experiments.tiny_rooms.captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES, TEMPLATES
 
 # what a crop shows is what a cell of the whole image sees around it, at the same size
 READOUTS = {"attention_pool": AttentionPool(), "maskclip": MaskCLIP(), "crops": Crops(patch=128, stride=32)}
@@ -54,7 +54,7 @@ Figures = dict[str, float]
 
 
 class Choice(NamedTuple):
-    """A way to ask: the readout, the words and templates by name, the temperature, and what the bins are scaled by."""
+    """The readout, the words and templates by name, the temperature, and the scale of the bins."""
 
     readout: str
     words: str
@@ -63,7 +63,7 @@ class Choice(NamedTuple):
     scale: float
 
     def head(self) -> DepthHead:
-        """The head that asks this way."""
+        """Return the head of this choice."""
         return ask(WORD_SETS[self.words], TEMPLATE_SETS[self.templates], self.temperature, self.scale)
 
 
@@ -75,30 +75,30 @@ class Rooms(NamedTuple):
 
 
 def metres(words: Sequence[str]) -> list[float]:
-    """Returns what words mean in the captions, in metres; a hair more than the word before where two mean the same."""
+    """Return the meaning of words in the captions, in metres, ascending where two words mean the same."""
     known = DISTANCES | HELD_OUT_DISTANCES
     return [known[word] + 1e-3 * place for place, word in enumerate(words)]
 
 
 def ask(words: Sequence[str], templates: Sequence[str], temperature: float, scale: float) -> DepthHead:
-    """Returns the head that asks for these words and takes their meaning, scaled, as its bins."""
+    """Return a head with these words, whose bins are their meaning, scaled."""
     return DepthHead(Prompts(words, templates), Bins([scale * depth for depth in metres(words)]), temperature)
 
 
 def read(split: Split, size: int, seed: int) -> list[Sample]:
-    """Draws the first rooms of a split."""
+    """Draw the first rooms of a split."""
     rooms = RoomsDataset(split, size, seed)
     return [rooms[index] for index in range(size)]
 
 
 def truth_of(samples: Sequence[Sample]) -> Tensor:
-    """Returns the depth of rooms, (N, H, W) metres."""
+    """Return the depth of rooms, (N, H, W) metres."""
     return torch.stack([sample.depth for sample in samples if sample.depth is not None])
 
 
 @torch.no_grad()
 def encode(encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8) -> Rooms:
-    """Encodes rooms densely."""
+    """Encode rooms densely."""
     seen = torch.stack([VIEW.see(sample.image) for sample in samples])
     dense = [encoder.encode_image(rgb.float() / 255).dense for rgb in seen.split(batch)]
     return Rooms(truth_of(samples), torch.cat(dense))
@@ -106,19 +106,19 @@ def encode(encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8) -> Ro
 
 @torch.no_grad()
 def score(head: DepthHead, encoder: FrozenCLIP, rooms: Rooms) -> Figures:
-    """Returns the errors of a head on rooms."""
+    """Return the errors of a head on rooms."""
     return score_depth(head(ImageFeatures(rooms.features), encoder.text).depth, rooms.truth)
 
 
 def score_depth(depth: Tensor, truth: Tensor) -> Figures:
-    """Returns the errors of coarse depth, (N, 1, h, w), against the truth, (N, H, W)."""
+    """Return the errors of coarse depth, (N, 1, h, w), against the truth, (N, H, W)."""
     full = VIEW.upsample(depth, (truth.shape[1], truth.shape[2]))
     errors = torch.stack([depth_errors(p.flatten(1), g.flatten())[0] for p, g in zip(full, truth, strict=True)])
     return dict(zip(ERRORS, errors.mean(0).tolist(), strict=True))
 
 
 def score_baselines(truth: Tensor, train: Sequence[Sample]) -> dict[str, Figures]:
-    """Returns the errors of the constants that are best on this very truth, and of the training rooms' median map."""
+    """Return the errors of the constants that are best on this truth, and of the training rooms' median map."""
     constant = BestConstant()
     for depth in truth:
         constant.update(depth.flatten())
@@ -128,14 +128,14 @@ def score_baselines(truth: Tensor, train: Sequence[Sample]) -> dict[str, Figures
 
 
 def candidates(encoder: FrozenCLIP, readout: str, rooms: Rooms) -> dict[Choice, Figures]:
-    """Scores every candidate on validation rooms, the best first."""
+    """Score every candidate on validation rooms, the best first."""
     grid = itertools.product((readout,), WORD_SETS, TEMPLATE_SETS, TEMPERATURES, SCALES)
     scored = {choice: score(choice.head(), encoder, rooms) for choice in itertools.starmap(Choice, grid)}
     return dict(sorted(scored.items(), key=lambda item: item[1]["abs_rel"] - item[1]["delta1"]))
 
 
 def held_out(choice: Choice, encoder: FrozenCLIP, rooms: Rooms) -> dict[str, Figures]:
-    """Scores sentences that no training caption held: the chosen words in new templates, and new words in any."""
+    """Score sentences that no training caption held: the chosen words in new templates, and new words in any."""
     combinations = sorted(HELD_OUT_DISTANCES, key=HELD_OUT_DISTANCES.__getitem__)
     asked = {
         f"{choice.readout}, held-out templates": (WORD_SETS[choice.words], HELD_OUT_TEMPLATES),
@@ -150,7 +150,7 @@ def held_out(choice: Choice, encoder: FrozenCLIP, rooms: Rooms) -> dict[str, Fig
 
 @torch.no_grad()
 def rank_of_order(choice: Choice, encoder: FrozenCLIP, rooms: Rooms, count: int = 1000, seed: int = 0) -> int:
-    """Returns the place of the bins' true order among `count` random ones, by abs_rel at the centres of the cells."""
+    """Return the place of the bins' true order among `count` random ones, by abs_rel at the centres of the cells."""
     coarse = choice.head()(ImageFeatures(rooms.features), encoder.text)
     if coarse.logits is None or coarse.bins is None:
         raise ValueError("a head without words has no order to shuffle; choose one with prompts")
@@ -168,7 +168,7 @@ def rank_of_order(choice: Choice, encoder: FrozenCLIP, rooms: Rooms, count: int 
 
 
 def show(title: str, rows: dict[str, Figures]) -> None:
-    """Prints errors by name."""
+    """Print errors by name."""
     table = Table("", *ERRORS, title=title)
     for name, errors in rows.items():
         table.add_row(name, *(f"{errors[error]:.3f}" for error in ERRORS))
@@ -176,7 +176,7 @@ def show(title: str, rows: dict[str, Figures]) -> None:
 
 
 def name_of(choice: Choice) -> str:
-    """Returns a choice in one line."""
+    """Return a choice in one line."""
     return (
         f"{choice.readout}: words {choice.words}, templates {choice.templates}, temperature {choice.temperature:g}, "
         f"bins x {choice.scale:g}"
@@ -184,7 +184,7 @@ def name_of(choice: Choice) -> str:
 
 
 class Report(NamedTuple):
-    """What was chosen under each readout, the figures on validation and test rooms, and the rank of the true order."""
+    """The choice of each readout, the figures on validation and test rooms, and the rank of the true order."""
 
     choices: dict[str, Choice]
     validation: dict[str, Figures]
@@ -193,7 +193,7 @@ class Report(NamedTuple):
 
 
 def report(weights: str, val_rooms: int = 100, test_rooms: int = 200, seed: int = 0, best: int = 5) -> Report:
-    """Chooses on validation rooms, prints the best candidates, and scores the choices on test rooms, if any."""
+    """Choose on validation rooms, print the best candidates, and score the choices on test rooms, if any."""
     train, val = read("train", 400, seed), read("val", val_rooms, seed)
     test = read("test", test_rooms, seed) if test_rooms else []
     result = Report({}, score_baselines(truth_of(val), train), {}, {})
@@ -220,7 +220,7 @@ def report(weights: str, val_rooms: int = 100, test_rooms: int = 200, seed: int 
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--weights", default="bundled", help="`bundled`, or a weights file of tiny-rooms")
     parser.add_argument("--val_rooms", type=int, default=100, help="validation rooms to choose on")

@@ -1,4 +1,4 @@
-"""What tiny-rooms is trained on: points of procedural rooms, and captions of which some are true of them."""
+"""The training data of tiny-rooms: points of procedural rooms, and captions of which some are true of them."""
 
 import os
 from collections.abc import Sequence
@@ -18,15 +18,15 @@ from torch.utils.data import DataLoader, Dataset
 from depthclip.data.base import Split
 from depthclip.data.raycast import SCENES, Picture, Surface
 from depthclip.data.rooms import HEIGHT, WIDTH, room
-from experiments.room_captions import SCENE_TEMPLATES, CaptionWriter, agreement
+from experiments.tiny_rooms.captions import SCENE_TEMPLATES, CaptionWriter, agreement
 
-CONFIG = Path(__file__).parents[1] / "depthclip" / "encoder" / "bundled" / "tiny-rooms.json"
+CONFIG = Path(__file__).parents[2] / "depthclip" / "encoder" / "bundled" / "tiny-rooms.json"
 PATCH, STRIDE = 128, 32
 CENTRES = list(product(range(STRIDE // 2, HEIGHT, STRIDE), range(STRIDE // 2, WIDTH, STRIDE)))
 
 
 class Recipe(NamedTuple):
-    """What decides the weights.
+    """The recipe of the weights.
 
     Args:
         steps: optimiser steps.
@@ -52,7 +52,7 @@ class Recipe(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """One step's points and captions.
+    """The points and captions of a step.
 
     Args:
         crops: (N, 3, PATCH, PATCH) images of their own; none in most steps.
@@ -76,23 +76,23 @@ class Batch(NamedTuple):
 
 
 def draw_rooms(split: Split, count: int, seed: int) -> list[Picture]:
-    """Draws the first rooms of a split, on all cores."""
+    """Draw the first rooms of a split, on all cores."""
     with ProcessPoolExecutor(cores()) as pool:
         return list(pool.map(partial(draw, split, seed), range(count), chunksize=16))
 
 
 def cores() -> int:
-    """Returns how many cores this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def draw(split: Split, seed: int, index: int) -> Picture:
-    """Draws one room (a function of its own so that processes can share the work)."""
+    """Draw one room; a function, so that processes can share the work."""
     return room(split, index, seed)
 
 
 def to_view(pictures: Sequence[Picture]) -> Tensor:
-    """Returns pictures as the tower sees them, (B, 3, HEIGHT, WIDTH), normalised as OpenAI's CLIP wants it."""
+    """Return pictures at the size of the tower, (B, 3, HEIGHT, WIDTH), normalised as for OpenAI's CLIP."""
     rgb = torch.from_numpy(np.stack([picture.rgb for picture in pictures])).permute(0, 3, 1, 2).float() / 255
     rgb = F.interpolate(rgb, size=(HEIGHT, WIDTH), mode="bilinear")
     mean, std = torch.tensor(open_clip.OPENAI_DATASET_MEAN), torch.tensor(open_clip.OPENAI_DATASET_STD)
@@ -100,7 +100,7 @@ def to_view(pictures: Sequence[Picture]) -> Tensor:
 
 
 class Batches(Dataset[Batch]):
-    """Draws the batch of any step from the seed and the step's number alone, so that resuming changes nothing."""
+    """Draw the batch of any step from the seed and the step's number alone, so that resuming changes nothing."""
 
     def __init__(self, pictures: Sequence[Picture], recipe: Recipe) -> None:
         open_clip.add_model_config(CONFIG)
@@ -108,7 +108,7 @@ class Batches(Dataset[Batch]):
         self.tokenizer, self.writer = open_clip.get_tokenizer("tiny-rooms"), CaptionWriter()
 
     def __getitem__(self, step: int) -> Batch:
-        """Draws the batch of a step."""
+        """Draw the batch of a step."""
         rng = np.random.default_rng([self.recipe.seed, step])
         recipe, margin = self.recipe, PATCH // 2
         apart = recipe.crop_images if step % recipe.crop_every == 0 else 0
@@ -146,13 +146,13 @@ class Batches(Dataset[Batch]):
 
 
 def stream(pictures: Sequence[Picture], recipe: Recipe, done: int) -> DataLoader[Batch]:
-    """Draws the batches of the steps that are left in another process, ahead of their use."""
+    """Draw the batches of the steps that are left in another process, ahead of their use."""
     steps = range(done, recipe.steps)
     return DataLoader(Batches(pictures, recipe), batch_size=None, sampler=steps, num_workers=1)
 
 
 def look_up(picture: Picture, row: int, column: int) -> tuple[float, Surface]:
-    """Returns the depth in metres and the surface at a pixel of the view."""
+    """Return the depth in metres and the surface at a pixel of the view."""
     height, width = picture.depth.shape
     at = row * height // HEIGHT, column * width // WIDTH
     return float(picture.depth[at]), picture.scene.surfaces[picture.surface[at]]

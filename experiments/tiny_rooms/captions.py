@@ -1,4 +1,4 @@
-"""Captions for points of a room: what a surface is called, and in many wordings how far away it is."""
+"""Captions for points of a room: the name of a surface, and its distance in many wordings."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from depthclip.data.raycast import Surface
 
-# What the wordings mean in these rooms, in metres: the paper's four sets and the seed's five words come first.
+# What the wordings mean in these rooms, in metres: the paper's four sets and the set `five` come first.
 DISTANCES: dict[str, float] = {
     "giant": 0.85,
     "extremely close": 1.05,
@@ -103,7 +103,7 @@ SCENE_TEMPLATES = (
 
 
 class Caption(NamedTuple):
-    """A sentence and what it claims: a distance in metres (nan: none) and, where not empty, shape, colour, texture."""
+    """A sentence and its claims: a distance in metres (nan: none) and, where not empty, shape, colour, texture."""
 
     text: str
     metres: float
@@ -113,7 +113,7 @@ class Caption(NamedTuple):
 
 
 def number_wordings() -> dict[str, float]:
-    """Returns distances written with numbers, every half metre from 0.5 to 9 metres."""
+    """Return distances written with numbers, every half metre from 0.5 to 9 metres."""
     wordings = {"half a metre away": 0.5, "about half a metre away": 0.5}
     for halves in range(2, 19):
         whole, half = divmod(halves, 2)
@@ -127,12 +127,12 @@ def number_wordings() -> dict[str, float]:
 
 
 def with_article(text: str) -> str:
-    """Returns the sentence with "an" where a vowel follows."""
+    """Return the sentence with "an" where a vowel follows."""
     return re.sub(r"\b([Aa]) (?=object|orange)", r"\1n ", text)
 
 
 class CaptionWriter:
-    """Writes captions whose wording is drawn in proportion to how well it describes the depth."""
+    """Write captions whose wording is drawn in proportion to how well it describes the depth."""
 
     def __init__(self) -> None:
         numbers = number_wordings()
@@ -140,7 +140,7 @@ class CaptionWriter:
         self.log_metres = (np.log(list(DISTANCES.values())), np.log(list(numbers.values())))
 
     def write(self, rng: np.random.Generator, depth: float, surface: Surface) -> Caption:
-        """Writes one caption about a point at `depth` metres on a surface."""
+        """Write one caption about a point at `depth` metres on a surface."""
         shape = surface.shape if rng.random() < 0.7 else ""
         colour = surface.colour if rng.random() < 0.4 else ""
         texture = surface.texture if rng.random() < 0.3 else ""
@@ -158,7 +158,7 @@ class CaptionWriter:
         return Caption(text, float(np.exp(self.log_metres[kind][chosen])), shape, colour, texture)
 
     def every_wording(self, rng: np.random.Generator) -> list[Caption]:
-        """Writes one caption for each wording of a distance, all in the same template and of the same object."""
+        """Write one caption for each wording of a distance, all in the same template and of the same object."""
         template = TEMPLATES[rng.integers(len(TEMPLATES))] if rng.random() < 0.7 else TEMPLATES[0]
         return [
             Caption(with_article(template.format(object="object", distance=words)), float(np.exp(log)), "", "", "")
@@ -168,7 +168,7 @@ class CaptionWriter:
 
 
 def agreement(captions: Sequence[Caption], depths: Sequence[float], surfaces: Sequence[Surface]) -> Tensor:
-    """Returns how true every caption (columns) is of every point (rows), in [0, 1]: a batch holds many true pairs."""
+    """Return how true every caption (columns) is of every point (rows), in [0, 1]: a batch holds many true pairs."""
     points, claims = torch.tensor(depths).log()[:, None], torch.tensor([c.metres for c in captions]).log()[None]
     true = torch.exp(-((points - claims) ** 2) / (2 * SPREAD**2)).nan_to_num(nan=1.0)
     for part in ("shape", "colour", "texture"):
