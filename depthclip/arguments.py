@@ -60,7 +60,7 @@ def with_recipe_of_checkpoint(args: Sequence[str], trusted: Sequence[str]) -> li
     path = found.ckpt_path
     if path in (None, "null", "", *KEYWORDS) or found.config is not None or args[0] not in SUBCOMMANDS:
         return list(args)
-    if any(arg.startswith("--model") for arg in args):
+    if any(arg == "--model" or arg.startswith("--model=") for arg in args):  # a whole model
         return list(args)
     return [args[0], "-c", settings_of(path, trusted), *args[1:]]
 

@@ -38,6 +38,17 @@ def learned_state(state: Mapping[str, Tensor], frozen: str = "encoder.") -> dict
     return {key: value for key, value in state.items() if not key.startswith(frozen)}
 
 
+def without_variants(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict without the state of variants."""
+    return {key: value for key, value in state.items() if not key.startswith("variants.")}
+
+
+def variants_of(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Return the variants of a model's settings in their order, which the keys of their state follow."""
+    variants = settings.get("variants")
+    return list(variants.items()) if isinstance(variants, Mapping) else []
+
+
 def fingerprint(model: nn.Module) -> str:
     """Return sixteen hexadecimal digits that tell weights apart, from up to 64 numbers of every parameter."""
     digest = hashlib.sha256()

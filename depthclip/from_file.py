@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, set_parsing_settings
 from torch import nn
 
 from depthclip.checkpoint import check_classes, check_settings
@@ -29,6 +29,8 @@ def build(kind: type[nn.Module], settings: Mapping[str, Any], path: str | Path, 
         InputError: if the settings name other classes or do not fit the class.
     """
     check_settings(settings, path, allow)
+    if allow:  # the command line, if it ran in this process, made the parser deny all that it does not know
+        set_parsing_settings(import_path_allowlist=list(allow))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, "model")
     error: Exception | None = None

@@ -21,6 +21,8 @@ from depthclip.checkpoint import (
     learned_state,
     read_checkpoint,
     recipe,
+    variants_of,
+    without_variants,
 )
 from depthclip.checks import brief, check_count, check_number
 from depthclip.data.base import Batch, DepthDataModule, Item, Split
@@ -470,6 +472,8 @@ class DepthCLIP(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Raise unless the checkpoint was learned with this CLIP and fits the head.
 
+        The state of variants is left out unless they are those of the training; they are only scored beside the head.
+
         Raises:
             InputError: naming what differs.
         """
@@ -477,7 +481,11 @@ class DepthCLIP(LightningModule):
             raise InputError("the checkpoint has no recipe of depthclip's; pass one that depthclip fit wrote")
         own = self.recipe()
         check_recipe(checkpoint[RECIPE], own["clip"], own["weights"], own["bins"])
-        check_state(checkpoint["state_dict"], self.state_dict())
+        expected, state = self.state_dict(), checkpoint["state_dict"]
+        if variants_of(checkpoint[RECIPE]["settings"]) != variants_of(self.settings):
+            expected, state = without_variants(expected), without_variants(state)
+        check_state(state, expected)
+        checkpoint["state_dict"] = state
 
     def load_learned(self, path: str | Path) -> "DepthCLIP":
         """Take what was learned from a checkpoint into this model, which may have been built in Python.
