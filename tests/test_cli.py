@@ -257,17 +257,14 @@ def test_recipes_spell_the_presets_out():
     for file, view, scoring in (
         ("nyu", "depthclip_nyu", "depthclip_nyu"),
         ("nyu_eigen", "eigen_nyu", "eigen_nyu"),
-        ("kitti", "kitti", "garg_kitti"),
+        ("kitti", "kitti", "garg_kitti_seen"),
         ("make3d", "make3d", "make3d_c1"),
     ):
         given = yaml.safe_load((CONFIGS / f"data/{file}.yaml").read_text())["init_args"]
         crops = {k: tuple(v) if isinstance(v, list) else v for k, v in given["view"].items()}
         assert View(**crops) == VIEWS[view], file
         spelled = {k: tuple(v) if isinstance(v, list) else v for k, v in given["scoring"].items()}
-        expected = SCORINGS[scoring]
-        if file == "make3d":  # the preset is metric; the recipe follows the methods without scale
-            spelled["median_scaling"] = False
-        assert Scoring(**spelled) == expected, file
+        assert Scoring(**spelled) == SCORINGS[scoring], file
 
 
 def test_the_released_run_is_the_released_model():
