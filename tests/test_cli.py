@@ -294,6 +294,7 @@ def test_every_run_in_configs(small, tiny, file):
         return
     view = json.dumps({"crop": None, "size": [64, 96]})
     pairs = ["--data", "depthclip.data.NYU", "--data.init_args.root", str(tiny), "--data.init_args.view", view]
+    pairs += ["--data.init_args.scoring", "whole", "--data.init_args.augment", "null"]  # crops are for whole images
     lists = [f"--data.init_args.{split}_list={tiny / 'test.txt'}" for split in ("train", "val", "test")]
     if "256" in file:  # as many words as it has, on as few steps as make a difference
         given += ["--trainer.limit_train_batches", "1"]
