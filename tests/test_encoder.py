@@ -2,8 +2,10 @@
 
 import zipfile
 
+import numpy as np
 import open_clip
 import pytest
+import scipy.special
 import timm
 import torch
 from safetensors.torch import save_file
@@ -73,6 +75,32 @@ def test_maskclip_of_a_single_patch_is_what_attention_gives_it(clip):
     expected = pool.c_proj(pool.v_proj(x.flatten()))
     dense = MaskCLIP().dense(encoder.tower, encoder.tower.trunk(torch.zeros(1, 3, 32, 32))._replace(values=x))
     torch.testing.assert_close(dense.flatten(), F.normalize(expected, dim=0), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+def test_maskclip_of_a_vit_is_the_published_last_block(clip, reduced):
+    """Written out in NumPy on exported weights: value and output projection, then what the released code adds."""
+    encoder = clip("small-vit", MaskCLIP(reduced))
+    weights = {key: value.detach().double().numpy() for key, value in encoder.model.visual.named_parameters()}
+    x = torch.randn(1, 1 + 6, 32)
+    dense = encoder.readout.dense(encoder.tower, Trunk(x, (2, 3)))[0].flatten(1).T.detach().numpy()
+
+    def norm(y, name):
+        y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-5)
+        return y * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    block = "transformer.resblocks.1"
+    tokens = x[0, 1:].double().numpy()
+    y = norm(tokens, f"{block}.ln_1") @ weights[f"{block}.attn.in_proj_weight"][64:].T
+    y = y + weights[f"{block}.attn.in_proj_bias"][64:]
+    y = y @ weights[f"{block}.attn.out_proj.weight"].T + weights[f"{block}.attn.out_proj.bias"]
+    if not reduced:
+        y = tokens + y
+        hidden = norm(y, f"{block}.ln_2") @ weights[f"{block}.mlp.c_fc.weight"].T + weights[f"{block}.mlp.c_fc.bias"]
+        hidden = hidden * (1 + scipy.special.erf(hidden / np.sqrt(2))) / 2
+        y = y + hidden @ weights[f"{block}.mlp.c_proj.weight"].T + weights[f"{block}.mlp.c_proj.bias"]
+    y = norm(y, "ln_post") @ weights["proj"]
+    np.testing.assert_allclose(dense, y / np.linalg.norm(y, axis=1, keepdims=True), atol=1e-5)
 
 
 def test_attention_pool_of_patches_is_attention_by_formula(clip):

@@ -11,7 +11,6 @@ from PIL import Image
 from pytorch_lightning import Trainer
 
 from depthclip import Bins, DepthCLIP, DepthHead, Prompts
-from depthclip.cache import FeatureCache
 from depthclip.data import Rooms
 from depthclip.head import ConditionalContext, LearnedBins, LearnedWords, LogBins
 from tests.conftest import frozen
@@ -141,28 +140,6 @@ def test_cache_and_augmentation_exclude_each_other(clip, tmp_path):
 
     with pytest.raises(ValueError, match="set one to null"):
         trainer(tmp_path).fit(seeded(clip, cache="memory"), rooms(augment=Augment()))
-
-
-def test_cache_on_disk_is_keyed_by_the_image_file(clip, tmp_path):
-    from depthclip.data.base import DepthDataset
-    from depthclip.evaluation.protocol import View
-
-    class One(DepthDataset):
-        def name(self, index):
-            return "a"
-
-        def files(self, index):
-            return (tmp_path / "a.png",)
-
-    cache, encoder = FeatureCache(str(tmp_path)), clip("small-vit", "tokens")
-    paths = set()
-    for text in ("one", "another"):
-        (tmp_path / "a.png").write_text(text)
-        for view in (View(), View(mirror=True)):
-            for pooled in (False, True):
-                cache.open(encoder, One(), view, pooled)
-                paths.add(cache._path(0))
-    assert len(paths) == 8
 
 
 def test_training_resumes_exactly(clip, tmp_path):
