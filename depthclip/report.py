@@ -45,7 +45,7 @@ class Report(Callback):
         self.limit: int | float | None = None  # of the trainer, while it is set to 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finds the run's folder: here, because the devices must agree on it."""
+        """Find the folder of the run, on which the devices must agree, and the depth maps that are missing."""
         folder = Path(trainer.log_dir or trainer.default_root_dir)
         logger = trainer.logger
         if isinstance(logger, WandbLogger) and trainer.is_global_zero:
@@ -65,16 +65,16 @@ class Report(Callback):
         end_tracking(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Ends a Weights & Biases run of what failed."""
+        """End the Weights & Biases run of a run that failed."""
         end_tracking(trainer)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the table and writes metrics.json, errors.npz and the pictures."""
+        """Print the table and write metrics.json, errors.npz and the pictures."""
         if trainer.is_global_zero and isinstance(pl_module, DepthCLIP):
             self.report(trainer, pl_module, "test")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same for `validate`; validation within `fit` has its curves."""
+        """Report like `test` after `validate`; validation within `fit` has its curves."""
         if trainer.is_global_zero and isinstance(pl_module, DepthCLIP) and trainer.state.fn == "validate":
             self.report(trainer, pl_module, "val")
 
@@ -148,7 +148,7 @@ class Report(Callback):
                 say(f"all {len(samples)} depth maps are in {self.depths.folder} already; nothing is computed")
             return
         # each device needs an image: where fewer are missing, a few are computed again
-        spare = (k for k in range(len(samples)) if k not in set(missing))
+        spare = iter(sorted(set(range(len(samples))) - set(missing)))
         missing += [next(spare) for _ in range(trainer.world_size - len(missing))]
         self.depths.choose(missing)
         data.sets["test"] = Chosen(samples, missing)
@@ -171,7 +171,7 @@ class Report(Callback):
         """Write the index of the depth maps and print how many there are and where.
 
         Raises:
-            InputError: if images are missing on all devices together.
+            InputError: if no image could be read, or images are missing on all devices together.
         """
         parts = gather((self.depths.scales, self.skipped))
         if not trainer.is_global_zero:
@@ -182,6 +182,8 @@ class Report(Callback):
         self.depths.write_index()
         skipped = sum(count for _, count in parts)
         say(self.depths.closing(before, skipped))
+        if not self.depths.scales:
+            raise InputError(f"none of the {skipped} images could be read; check the files that the warnings name")
         lost = len(self.depths.files) - len(self.depths.scales) - skipped
         if lost > 0 and trainer.limit_predict_batches == 1.0:
             raise InputError(
