@@ -71,12 +71,12 @@ class Report(Callback):
             remove_without_results(self.folder)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the table and writes metrics.json, errors.npz and the pictures."""
+        """Print the table and write metrics.json, errors.npz and the pictures."""
         if trainer.is_global_zero and isinstance(pl_module, DepthCLIP):
             self.report(trainer, pl_module, "test")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same for `validate`; validation within `fit` has its curves."""
+        """Report like `test` after `validate`; validation within `fit` has its curves."""
         if trainer.is_global_zero and isinstance(pl_module, DepthCLIP) and trainer.state.fn == "validate":
             self.report(trainer, pl_module, "val")
 
@@ -150,7 +150,7 @@ class Report(Callback):
                 say(f"all {len(samples)} depth maps are in {self.depths.folder} already; nothing is computed")
             return
         # each device needs an image: where fewer are missing, a few are computed again
-        spare = (k for k in range(len(samples)) if k not in set(missing))
+        spare = iter(sorted(set(range(len(samples))) - set(missing)))
         missing += [next(spare) for _ in range(trainer.world_size - len(missing))]
         self.depths.choose(missing)
         data.sets["test"] = Chosen(samples, missing)
@@ -173,7 +173,7 @@ class Report(Callback):
         """Write the index of the depth maps and print how many there are and where.
 
         Raises:
-            InputError: if images are missing on all devices together.
+            InputError: if no image could be read, or images are missing on all devices together.
         """
         parts = gather((self.depths.scales, self.skipped))
         if not trainer.is_global_zero:
@@ -184,6 +184,8 @@ class Report(Callback):
         self.depths.write_index()
         skipped = sum(count for _, count in parts)
         say(self.depths.closing(before, skipped))
+        if not self.depths.scales:
+            raise InputError(f"none of the {skipped} images could be read; check the files that the warnings name")
         lost = len(self.depths.files) - len(self.depths.scales) - skipped
         if lost > 0 and trainer.limit_predict_batches == 1.0:
             raise InputError(

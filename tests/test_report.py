@@ -270,6 +270,14 @@ def test_unreadable_photographs_are_counted(clip, photos, capsys):
     assert len(json.loads((photos / "out/index.json").read_text())["maps"]) == 2
 
 
+@pytest.mark.filterwarnings("ignore:skipped")
+def test_no_readable_photograph_is_an_error(clip, photos):
+    for path in (photos / "in").iterdir():
+        path.write_bytes(b"no image")
+    with pytest.raises(InputError, match="none of the 3 images could be read"):
+        predict(DepthCLIP(clip("small-resnet", "attention_pool"), head()), photos, on_error="skip")
+
+
 def test_predict_overwrites_no_photograph_and_no_maps_of_another_model(clip, photos, monkeypatch):
     model = DepthCLIP(clip("small-resnet", "attention_pool"), head())
     (photos / "out").mkdir()
