@@ -84,9 +84,10 @@ NUMBERS = ("model.head.temperature", "model.learning_rate", "model.weight_decay"
 COUNTS = ("model.max_side", "model.panels", "data.batch_size", "data.test_size", "trainer.max_epochs")
 SWITCHES = ("model.mirror", "model.training_baselines", "trainer.enable_progress_bar")
 CLASSES = {"model.loss": "SILg", "data": "Roms", "model.head.bins": "LogBnis", "model.head.prompts": "LearnedWord"}
+NAMES = ("../../outside", "/tmp/x", "..", "a/../../b", "", "~/x", "a\nb", "\x00", "a\\b", "x" * 300)
 
 CASES = [
-    *(option(key, value) for key in NUMBERS for value in ("abc", "1,5", "true")),
+    *(option(key, value) for key in NUMBERS for value in ("abc", "1,5", "[1]")),
     *(option(key, value) for key in COUNTS for value in ("abc", "1.5")),
     *(option(key, value) for key in SWITCHES for value in ("maybe", "2")),
     *(option(key, value) for key, value in CLASSES.items()),
@@ -125,7 +126,7 @@ CASES = [
     unknown(["--data", "{class_path: Rooms, init_args: {tset_size: 3}}"], "tset_size", "test_size"),
     unknown(["--model"], "--model"),
     unknown(["--name"], "--name"),
-    *(called(name) for name in ("../../outside", "/tmp/x", "..", "a/../../b", "", "~/x", "a\nb", "\x00", "a\\b", "x" * 300)),
+    *(called(name) for name in NAMES),
     run("nothing to run", "test", names=("--model.encoder", "--data")),
     run("an unknown subcommand", "tset", "-c", "RECIPE", names=("tset", "test")),
     run("no subcommand", "-c", "RECIPE", names=("-c",)),
