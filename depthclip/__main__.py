@@ -1,13 +1,11 @@
 """python -m depthclip {fit,validate,test,predict,learn,compare}: depth from language on the command line."""
 
-import io
 import os
 import sys
 
 from depthclip import __version__, recipes
+from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
-
-SIGPIPE = 13  # Windows has no signal of this name
 
 USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,compare} [-c recipe.yaml ...] [--key value ...]
 
@@ -36,9 +34,7 @@ def main(args: list[str] | None = None) -> int:
     What the user can correct is printed as one sentence, with exit code 2; SIGTERM and SIGINT end a run with 143 and
     130; any other exception is a bug and keeps its traceback. DEPTHCLIP_TRACEBACK=1 shows all tracebacks.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")  # a terminal that knows ASCII only is no reason to fail
+    make_tolerant()
     given = sys.argv[1:] if args is None else args
     if not given or given[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -60,8 +56,6 @@ def main(args: list[str] | None = None) -> int:
             if os.environ.get("LOCAL_RANK", "0") == "0":
                 print(f"error: ended by {ended.name}; what had finished is kept", file=sys.stderr)
             return ended.exit_code
-        except BrokenPipeError:  # nobody reads on, as in `| head -1`
-            return 128 + SIGPIPE
         finally:
             abandon_output()
 
@@ -76,22 +70,12 @@ def run_reporting(given: list[str]) -> int:
     try:
         learn(given[1:]) if given[0] == "learn" else run(given)
         sys.stdout.flush()
-    except BrokenPipeError:
-        raise
     except Exception as error:
         if os.environ.get("DEPTHCLIP_TRACEBACK") or not is_users(error):
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
     return 0
-
-
-def abandon_output() -> None:
-    """Send what cannot be printed to nowhere, or Python would fail again when it closes the stream."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

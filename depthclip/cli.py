@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentError, capture_parser
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, capture_parser
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
@@ -28,7 +28,7 @@ from depthclip.fitting import checkpoint_callbacks
 from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
 from depthclip.parser_messages import parser_sentence
-from depthclip.recipe_files import MODE, load_yaml, read_recipe, shorten
+from depthclip.recipe_files import MODE, check_no_pipe, load_yaml, read_recipe, shorten
 from depthclip.recipes import expand
 from depthclip.report import Report
 from depthclip.runs import RunLogger
@@ -68,10 +68,7 @@ class DepthCLI(LightningCLI):
         return parser
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add data, model and trainer in this order, in which they are built and shown in the help.
-
-        Files of data are looked for before the weights of a model are fetched.
-        """
+        """Add data, model and trainer in this order, in which the help shows them."""
         parser.add_lightning_class_args(DepthDataModule, "data", subclass_mode=True)
         parser.add_lightning_class_args(DepthCLIP, "model")
         parser.add_lightning_class_args(Trainer, "trainer")
@@ -122,19 +119,12 @@ class DepthCLI(LightningCLI):
             config.weights_only = True  # checkpoints are data, whoever wrote them
 
     def instantiate_classes(self) -> None:
-        """Build data, model and trainer.
+        """Build data, model and trainer, after the files of the data were looked for.
 
         Raises:
             InputError: if a constructor refuses a value.
         """
-        stage = str(self.subcommand)
-
-        def build_data(kind: type[DepthDataModule], *args: Any, **kwargs: Any) -> DepthDataModule:
-            data = kind(*args, **{key: value for key, value in kwargs.items() if key != "applied_instantiation_links"})
-            data.setup(stage)
-            return data
-
-        self.parser.add_instantiator(build_data, DepthDataModule, subclasses=True)
+        check_data(self.config[self.subcommand].data, str(self.subcommand))
         try:
             super().instantiate_classes()
         except (ValueError, ArgumentError) as error:  # of a constructor, which had nothing but the user's values
@@ -203,6 +193,26 @@ class DepthCLI(LightningCLI):
         return {"callbacks": [*given, *checkpoint_callbacks(given)]}
 
 
+def check_data(config: Namespace, stage: str) -> None:
+    """Raise if files of the data are missing, before the weights of a model are fetched, which may take minutes.
+
+    The parser builds the model first, so the data module is built for this check and once more with the rest.
+
+    Args:
+        config: class and arguments of the data module.
+        stage: subcommand, which decides the splits that are needed.
+
+    Raises:
+        InputError: if the data module refuses an argument or misses a file.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(DepthDataModule, "data")
+    try:
+        parser.instantiate(Namespace(data=config)).data.setup(stage)
+    except (ValueError, ArgumentError) as error:  # of a constructor, which had nothing but the user's values
+        raise InputError(sentence(error)) from error
+
+
 def run(args: Sequence[str] | None = None) -> DepthCLI:
     """Run a subcommand, such as `run(["test", "-c", "configs/rooms.yaml"])`.
 
@@ -269,6 +279,8 @@ def parsing(given: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
     """
     if not given or given[0] not in (*SUBCOMMANDS, "-h", "--help"):
         raise InputError(f"subcommand {given[0] if given else ''!r} is unknown; use one of {', '.join(SUBCOMMANDS)}")
+    for arg in given:
+        check_no_pipe(arg.partition("=")[2] if arg.startswith("--") else arg)
     with trusting(trusted):
         try:
             yield

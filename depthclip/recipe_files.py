@@ -1,6 +1,7 @@
 """Recipe files: YAML that is small, whole and free of tricks, checked before the argument parser copies it."""
 
 import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ def read_recipe(path: str) -> dict[str, Any]:
     try:
         recipe = load_yaml(text)
     except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {one_line(error)}; correct that line") from error
+        raise InputError(f"{path} is not valid YAML: {one_line(error)}; check that line") from error
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if not isinstance(recipe, dict) or not recipe:
@@ -42,6 +43,9 @@ def read_recipe(path: str) -> dict[str, Any]:
     for key in ("model", "trainer"):
         if not isinstance(recipe.get(key, {}), dict | str):
             raise InputError(f"{path}: {key} {recipe[key]!r} must hold keys with values")
+    for key, value in recipe.items():
+        if value == {} and key not in (*PARTS, "trainer"):  # the parser overlooks it, even if there is no such key
+            raise InputError(f"{path}: {key} {{}} has no value; give it one or remove it")
     return recipe
 
 
@@ -99,7 +103,37 @@ def load_yaml(text: str) -> Any:
     """
     if any(sign in text for sign in "&*[{\n"):  # anything else is a single scalar
         check_size(text)
-    return get_loader("yaml")(text)
+    value = get_loader("yaml")(text)
+    for inner in texts(value):
+        check_no_pipe(inner)
+    return value
+
+
+def texts(value: object) -> Iterator[str]:
+    """Yield every text in nested values, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from texts(key)
+            yield from texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from texts(inner)
+
+
+def check_no_pipe(text: str) -> None:
+    """Raise if a text is the path of a pipe or a device, which the parser would read as a file of values for ever.
+
+    Raises:
+        InputError: naming the path.
+    """
+    try:
+        mode = Path(text).stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(f"{text} is a pipe or a device and not a file; pass the path of a file")
 
 
 set_loader(MODE, load_yaml, (yaml.YAMLError,))

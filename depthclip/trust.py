@@ -1,7 +1,7 @@
 """Which classes a recipe may name: a class path imports a module, and to import a module is to run its code."""
 
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
@@ -10,6 +10,7 @@ from types import ModuleType
 from jsonargparse import Namespace, set_parsing_settings
 
 from depthclip.errors import InputError
+from depthclip.recipe_files import texts
 
 PACKAGE = __name__.partition(".")[0]
 # All that a recipe needs without classes of the user: this package and the parts of a Trainer.
@@ -139,19 +140,6 @@ def refusing_imports(settings: object, allow: Sequence[str]) -> Iterator[list[st
         yield hook.refused
     finally:
         sys.meta_path.remove(hook)
-
-
-def texts(settings: object) -> Iterator[str]:
-    """Yield every text in nested settings, keys included."""
-    if isinstance(settings, str):
-        yield settings
-    elif isinstance(settings, Mapping):
-        for key, value in settings.items():
-            yield from texts(key)
-            yield from texts(value)
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            yield from texts(value)
 
 
 def prefixes(text: str) -> list[str]:
