@@ -266,7 +266,7 @@ def read_table(path: Path, root: Path) -> tuple[list[Entry], list[str] | None]:
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except csv.Error as error:
-        raise DataError(f"table {path} cannot be read ({error}); save it as .csv") from error
+        raise DataError(f"table {path} cannot be read ({error}); it must be a .csv file of text") from error
     if not rows or not {"image", "depth"} <= rows[0].keys():
         raise DataError(f"table {path} must have a header with the columns image and depth, and rows")
     entries = []
