@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 
+from depthclip.checks import brief
 from depthclip.errors import InputError
 
 FILES = {"-c", "--config"}
@@ -45,10 +46,10 @@ def find(name: str) -> Path:
         return folder() / f"{short}.yaml"
     near = [other for other in known if other.rpartition("/")[2] == short.rpartition("/")[2]]
     near = near or get_close_matches(short, known)
-    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    nearest = f"; the nearest names are {', '.join(near)}" if near else ""
     raise InputError(
-        f"recipe {name!r} is neither a file nor a recipe of the package; {meant}"
-        "`python -m depthclip recipes` lists them"
+        f"recipe {brief(name)} is neither a file nor a recipe of the package{nearest}; give the path of a file, or a "
+        "name that `python -m depthclip recipes` lists"
     )
 
 
@@ -92,7 +93,8 @@ def show() -> None:
 
 def _replace(option: str, value: str) -> str:
     class_name = option in PARTS and "/" not in value
-    return value if class_name or _is_file(value) or not NAME.fullmatch(value) else str(find(value))
+    # a folder or a link to nothing is left to the reader of recipes, which says what is wrong with it
+    return value if class_name or os.path.lexists(value) or not NAME.fullmatch(value) else str(find(value))
 
 
 def _is_file(name: str) -> bool:

@@ -12,7 +12,6 @@ from depthclip.study.collect import make_rows
 from depthclip.study.command import parse, settings_of
 from depthclip.study.compare import report_comparison
 from depthclip.study.plan import plan, resolve_recipe
-from depthclip.study.study import Options, arguments_of
 from tests.bad.judge import Case
 from tests.fake_runs import errors_like, write_run
 
@@ -40,10 +39,6 @@ def scored(images):
 
 def twice(folder):
     plan([Variant("a"), Variant("a")], lambda variant: ["-c", ROOMS], folder)
-
-
-def without_recipes(folder):
-    arguments_of(STUDY, Options(folder, quick=True), Variant("a"))
 
 
 def seeds_on_other_images(folder):
@@ -146,7 +141,6 @@ CASES = [
     resolved("--trainer.epochs=3", names=("trainer.epochs",)),
     resolved("--model.head={", names=("model.head",)),
     Case("study", "two variants of one name", twice, ("a",)),
-    Case("study", "no recipes here", without_recipes, ("rooms", "configs")),
     Case("study", "seeds on other images", seeds_on_other_images, ("row a",)),
     Case("study", "a variant named like a baseline", rows_of_one_name, ("random",)),
     broken("no such folder", lambda folder: [str(folder), str(folder / "none")], "none"),
