@@ -22,7 +22,10 @@ examples:
   python -m depthclip test -c configs/rooms.yaml
   python -m depthclip test -c configs/nyu_released.yaml --data.root data/nyu
   python -m depthclip recipes                           the recipes that come with the package
-  python -m depthclip test --help                      every option of a subcommand
+  python -m depthclip test --help                       every option of a subcommand
+  python -m depthclip test --model.head.help            options of a class: also --model.encoder.help,
+  python -m depthclip test --data.help NYU              --model.loss.help SILog, --trainer.logger.help CSVLogger
+  python -m depthclip test --ckpt_path learned.ckpt     with the recipe in the checkpoint
   python -m depthclip test -c recipe.yaml --trust mine  with classes of mine.py, whose code is run
   python -m depthclip --version
 """
