@@ -21,7 +21,7 @@ def find_recipe(name: str) -> str:
     path = HOME / f"{name}.yaml"
     if not path.is_file():
         raise StudyError(
-            f"recipe {name}: there is no file {path} in {Path.cwd()}; give a file, or run studies in the folder of {HOME}"
+            f"recipe {name}: there is no file {path} in {Path.cwd()}; give a file, or run studies beside {HOME}"
         )
     return str(path)
 
