@@ -2,7 +2,6 @@
 
 import os
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,6 +17,7 @@ from depthclip.study.study import arguments_of
 from depthclip.study.tracking import track_study
 from experiments import prompt_learning, temperature
 from tests.fake_runs import write_run
+from tests.tracked import remember_runs
 
 
 @pytest.fixture(autouse=True)
@@ -34,24 +34,8 @@ def offline(monkeypatch):
 
 @pytest.fixture
 def runs(monkeypatch):
-    """The runs that wandb.init returned, in order, as they were when they finished."""
-    found = []
-    init = wandb.init
-
-    def remember(**settings):
-        run = init(**settings)
-        finish = run.finish
-
-        def remember_and_finish():
-            public = {key: getattr(run, key) for key in ("group", "name", "id")}
-            found.append(SimpleNamespace(**public, config=dict(run.config), summary=dict(run.summary)))
-            finish()
-
-        monkeypatch.setattr(run, "finish", remember_and_finish)
-        return run
-
-    monkeypatch.setattr(wandb, "init", remember)
-    return found
+    """The runs that finished, in order."""
+    return remember_runs(monkeypatch)
 
 
 def finished(folder, names):
@@ -78,6 +62,8 @@ def test_each_variant_is_a_run_and_each_study_a_group(tmp_path, runs, capsys):
     assert [run.config["variant"] for run in runs] == [{"model.head.temperature": str(k)} for k in (0, 1, 0)]
     assert [run.summary["abs_rel"] for run in runs] == pytest.approx([0.1, 0.2, 0.1])
     assert all(set(ERRORS) <= set(run.summary) for run in runs)
+    assert [run.summary["figures/_type"] for run in runs] == ["table-file"] * 3
+    assert [run.summary["panel/_type"] for run in runs] == ["image-file"] * 3
     assert [run.summary["train/loss"] for run in runs] == [0.25] * 3
     assert all(folder.is_dir() for folder in first)
     assert f"wandb sync {first[0]} {first[1]}" in capsys.readouterr().out

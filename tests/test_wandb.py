@@ -1,20 +1,17 @@
-"""Weights & Biases, offline, through the files that wandb itself writes."""
+"""Weights & Biases, offline."""
 
 import json
 import os
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import wandb
 import yaml
-from wandb.proto.wandb_internal_pb2 import Record
 
 from depthclip.__main__ import main
+from tests.tracked import remember_runs
 
 ROOT = Path(__file__).parent.parent
-BLOCK, HEAD = 32768, 7
 
 
 @pytest.fixture(autouse=True)
@@ -29,41 +26,10 @@ def root(monkeypatch):
     assert wandb.run is None
 
 
-def records(path):
-    """The records of a .wandb file: LevelDB's log format after seven bytes, protobuf inside."""
-    content, at, whole = path.read_bytes(), HEAD, b""
-    while at + HEAD <= len(content):
-        if BLOCK - at % BLOCK < HEAD:
-            at += BLOCK - at % BLOCK
-            continue
-        length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
-        whole += content[at + HEAD : at + HEAD + length]
-        at += HEAD + length
-        if kind in (1, 4):  # whole, or the last part
-            record = Record()
-            record.ParseFromString(whole)
-            yield record
-            whole = b""
-
-
-def read_run(folder):
-    """Group, name, config and summary of an offline run."""
-    run, config, summary = None, {}, {}
-    (path,) = folder.glob("run-*.wandb")
-    # wandb writes in a process of its own, which may lag behind on a busy machine
-    patience = time.monotonic() + 30
-    while not any(record.HasField("exit") for record in records(path)) and time.monotonic() < patience:
-        time.sleep(0.2)
-    for record in records(path):
-        if record.HasField("run"):
-            run = record.run
-        changes = [run.config] if record.HasField("run") else [record.config] if record.HasField("config") else []
-        config.update({item.key: json.loads(item.value_json) for change in changes for item in change.update})
-        if record.HasField("summary"):
-            for item in record.summary.update:
-                value, key = json.loads(item.value_json), item.key or "/".join(item.nested_key)
-                summary.update({f"{key}/{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value})
-    return SimpleNamespace(group=run.run_group, name=run.display_name, id=run.run_id, config=config, summary=summary)
+@pytest.fixture
+def runs(monkeypatch):
+    """The runs that finished, in order."""
+    return remember_runs(monkeypatch)
 
 
 @pytest.fixture
@@ -77,10 +43,10 @@ def small(tmp_path):
     return ["-c", str(tmp_path / "more.yaml")]
 
 
-def test_test_and_fit_are_tracked_by_a_recipe(tmp_path, small):
+def test_test_and_fit_are_tracked_by_a_recipe(tmp_path, small, runs):
     assert main(["test", "-c", "configs/rooms.yaml", *small, "--model.head.temperature", "0.7"]) == 0
     assert main(["fit", "-c", "configs/learn/rooms.yaml", *small, "--trainer.max_epochs", "1"]) == 0
-    tested, fitted = (read_run(folder) for folder in sorted((tmp_path / "wandb").glob("offline-run-*")))
+    tested, fitted = runs
     assert tested.id != fitted.id
     assert tested.config["model"]["head"]["init_args"]["temperature"] == 0.7
     metrics = json.loads((tmp_path / "depthclip" / tested.id / "metrics.json").read_text())

@@ -67,13 +67,15 @@ def answer(study: Study, options: Options, console: Console) -> int:
     if not done:
         raise StudyError(f"nothing could be scored: {next(iter(failed.values()))}\n\n{study.needs}".rstrip())
     found, layout = collect(study.question, done, failed), Layout()
-    # printed first: writing and drawing may fail
-    console.print(screen_table(found, layout))
-    console.print(footnote(found, layout), markup=False, soft_wrap=True)
-    notes = study.notes(found)
-    console.print(notes, markup=False, soft_wrap=True)
-    written = [*save_tables(found, layout, notes, options.out), options.out / "figure.png"]
-    study.draw(found, written[-1])
+    notes = ""
+    try:  # printed first: writing and drawing may fail
+        console.print(screen_table(found, layout))
+        console.print(footnote(found, layout), markup=False, soft_wrap=True)
+        notes = study.notes(found)
+        console.print(notes, markup=False, soft_wrap=True)
+    finally:  # a reader that has gone, as with `| head`, must not cost the files
+        written = [*save_tables(found, layout, notes, options.out), options.out / "figure.png"]
+        study.draw(found, written[-1])
     if options.wandb is not None:
         track_study(study.name, done, options.out, options.wandb, console)
     console.print("written:")

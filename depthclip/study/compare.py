@@ -83,13 +83,15 @@ def report_comparison(runs: Sequence[str], error: str, out: Path) -> None:
     found = compare_runs(runs)
     layout = Layout(error, holm=True, test_sets=len(found.test_sets()) > 1)
     console = Console(width=None if sys.stdout.isatty() else 200)
-    console.print(screen_table(found, layout))
-    console.print(footnote(found, layout), markup=False, soft_wrap=True)
     written = [out / name for name in ("table.md", "table.csv", "table.tex", "figure.png")]
-    save_text(written[0], markdown(found, layout))
-    save_text(written[1], comma_separated(found, layout))
-    save_text(written[2], latex(found, layout))
-    draw_rows(found, written[3], (error, "abs_rel" if error == "delta1" else "delta1"))
+    try:
+        console.print(screen_table(found, layout))
+        console.print(footnote(found, layout), markup=False, soft_wrap=True)
+    finally:  # a reader that has gone, as with `| head`, must not cost the files
+        save_text(written[0], markdown(found, layout))
+        save_text(written[1], comma_separated(found, layout))
+        save_text(written[2], latex(found, layout))
+        draw_rows(found, written[3], (error, "abs_rel" if error == "delta1" else "delta1"))
     console.print("written:")
     for path in written:
         console.print(f"  {path}", soft_wrap=True, markup=False)
@@ -214,7 +216,5 @@ def read_study(label: str, folder: Path) -> Source:
         ]
         published = {name: dict(row["published"]) for name, row in described.items()}
     except (KeyError, TypeError, ValueError) as error:
-        raise InputError(
-            f"{folder / RESULTS} lacks {error} of a row; use --resume to let the study write it again"
-        ) from error
+        raise InputError(f"{folder / RESULTS} lacks {error} of a row; use --resume to write it again") from error
     return Source(label, rows, results["oracle"], results["published"], published)
