@@ -150,7 +150,7 @@ def test_words_in_a_mixed_order_warn_once(rooms):
         (lambda: Bins([0, 1, 2]), "positive"),
         (lambda: Bins([1, math.nan]), "positive"),
         (lambda: Bins("cd9"), "cd1"),
-        (lambda: LogBins(5, 0, 10), "positive"),
+        (lambda: LogBins(5, 0, 10), "min_depth 0 must be"),
         (lambda: Prompts("six"), "five"),
         (lambda: Prompts(["near"]), "at least two"),
         (lambda: Prompts("five", ["This is far"]), "must have {distance}"),
