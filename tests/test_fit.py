@@ -322,7 +322,12 @@ MINE = """
     import torch
     from depthclip.evaluation.baselines import Baseline
     from depthclip.evaluation.metrics import ErrorMeasure
+    from depthclip.evaluation.protocol import Box, Crop
     from depthclip.optimization import Optimization
+
+    class LowerHalf(Crop):
+        def box(self, height, width):
+            return Box(height // 2, 0, height, width)
 
     class Worst(ErrorMeasure):
         name = "worst"
@@ -375,13 +380,15 @@ def test_classes_of_the_users_run_by_class_path(folder, monkeypatch, capsys):
             "errors": [{"class_path": "mine.Worst"}],
             "baselines": [{"class_path": "mine.Constant", "init_args": {"metres": 2.5}}],
             "optimization": {"class_path": "mine.Plain"},
-        }
+        },
+        "data": {"init_args": {"scoring": {"crop": {"class_path": "mine.LowerHalf"}}}},
     }
     (folder / "mine.yaml").write_text(yaml.safe_dump(changes))
     try:
         assert main(["test", "-c", "run.yaml", "-c", "mine.yaml", "--trust", "mine"]) == 0, capsys.readouterr().err
         written = json.loads(Path("runs/learn/version_0/metrics.json").read_text())
         assert written["figures"]["head"]["worst"] > 0
+        assert written["pixels"] == written["images"] * 60 * 160  # the lower half of rooms of 120 x 160
         assert written["baselines"]["constant 2.5 m"]["worst"] > 0
         assert main(["fit", "-c", "run.yaml", "-c", "mine.yaml", "--trust", "mine", "--trainer.max_epochs", "1"]) == 0
         assert "val/worst" in Path("runs/learn/version_1/metrics.csv").read_text()

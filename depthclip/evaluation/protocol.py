@@ -53,13 +53,27 @@ class Box(NamedTuple):
         return x[..., self.top : self.bottom, self.left : self.right]
 
 
+class Crop:
+    """A rule for the part of an image or a depth map that counts, for crops that are neither a box nor a preset.
+
+    Subclass this and write `box`; a recipe names the class by `class_path`.
+    """
+
+    def box(self, height: int, width: int) -> Box:
+        """Return the part that counts of an image or a map of that size, in pixels."""
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        return f"{type(self).__qualname__}({vars(self)})"  # part of the key of cached features
+
+
 @dataclass(frozen=True)
 class View:
     """What the model sees of an image, and how its coarse map becomes depth for the pixels it saw.
 
     Args:
         crop: (top, left, bottom, right) in pixels; `kb` for KITTI's 352 x 1216 at the bottom centre; `2:1` for the
-            centre of a portrait image, twice as wide as high; null for the whole image.
+            centre of a portrait image, twice as wide as high; a `Crop` by class_path; null for the whole image.
         size: (height, width) in pixels to which the crop is resized, bilinear and antialiased; null keeps its size.
         max_side: where no size is given, crops whose longer side exceeds this are reduced to it, in pixels.
         mirror: whether the depth of the mirrored image, mirrored back, is averaged in.
@@ -69,14 +83,15 @@ class View:
         InputError: if the crop is empty, or a size is not a whole number of pixels from 1 to 16384.
     """
 
-    crop: tuple[int, int, int, int] | Literal["kb", "2:1"] | None = None
+    crop: tuple[int, int, int, int] | Literal["kb", "2:1"] | Crop | None = None
     size: tuple[int, int] | None = None
     max_side: int | None = None
     mirror: bool = False
     align_corners: bool = False
 
     def __post_init__(self) -> None:
-        check_crop("view.crop", self.crop, ("kb", "2:1"))
+        if not isinstance(self.crop, Crop):
+            check_crop("view.crop", self.crop, ("kb", "2:1"))
         if self.size is not None:
             check_pair("view.size", self.size, "[height, width] in pixels; use null to keep the size")
             for side in self.size:
@@ -99,6 +114,8 @@ class View:
         elif self.crop == "2:1":
             top = (height - width // 2) // 2
             box = Box(top, 0, top + width // 2, width)
+        elif isinstance(self.crop, Crop):
+            box = self.crop.box(height, width)
         else:
             box = Box(*self.crop)
         if not box.within(height, width):
@@ -136,7 +153,8 @@ class Scoring:
     Args:
         min_depth: exclusive lower bound of the truth, in metres.
         max_depth: exclusive upper bound of the truth, the cap, in metres; null for none.
-        crop: (top, left, bottom, right) in pixels; `garg` or `eigen` for KITTI's, as fractions; null for all.
+        crop: (top, left, bottom, right) in pixels; `garg` or `eigen` for KITTI's, as fractions; a `Crop` by
+            class_path; null for all.
         crop_of: what the crop is measured in: the whole `truth`, or the part of the truth that was `seen`.
         clamp: (lowest, highest) depth in metres to which predictions are clamped; null for min_depth and max_depth.
         resample: how a prediction is brought to the truth's size where they differ: `bilinear` or `nearest`.
@@ -149,7 +167,7 @@ class Scoring:
 
     min_depth: float = 1e-3
     max_depth: float | None = 10.0
-    crop: tuple[int, int, int, int] | Literal["garg", "eigen"] | None = None
+    crop: tuple[int, int, int, int] | Literal["garg", "eigen"] | Crop | None = None
     crop_of: Literal["truth", "seen"] = "truth"
     clamp: tuple[float, float] | None = None
     resample: Literal["bilinear", "nearest"] = "bilinear"
@@ -171,7 +189,8 @@ class Scoring:
             name = f"scoring.clamp {self.clamp!r}:"
             check_number(f"{name} lowest", self.clamp[0], above=0, at_most=LARGEST_DEPTH, unit="metres")
             check_number(f"{name} highest", self.clamp[1], above=self.clamp[0], at_most=LARGEST_DEPTH, unit="metres")
-        check_crop("scoring.crop", self.crop, FRACTIONS)
+        if not isinstance(self.crop, Crop):
+            check_crop("scoring.crop", self.crop, FRACTIONS)
         check_choice("scoring.crop_of", self.crop_of, ("truth", "seen"))
         check_choice("scoring.resample", self.resample, ("bilinear", "nearest"))
 
@@ -201,6 +220,8 @@ class Scoring:
         elif isinstance(self.crop, str):
             top, left, bottom, right = FRACTIONS[self.crop]
             box = Box(int(top * height), int(left * width), int(bottom * height), int(right * width))
+        elif isinstance(self.crop, Crop):
+            box = self.crop.box(height, width)
         else:
             box = Box(*self.crop)
         if not box.within(height, width):
