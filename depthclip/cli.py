@@ -226,12 +226,6 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
     # thresholds of the deltas. Lightning would give each of several CPU processes its share of the cores; here each
     # keeps what one has alone.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    # Lightning's advertisements, and its warning about its own use of torch
-    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
-    warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
-    warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
-    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     given, trusted = take_trust(expand(sys.argv[1:] if args is None else args))
     with parsing(given, trusted):
         return depth_cli(with_recipe_of_checkpoint(given, trusted))
@@ -255,6 +249,12 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
 
 def depth_cli(args: list[str]) -> DepthCLI:
     """Return the command line interface after its run."""
+    # Lightning's advertisements, and its warning about its own use of torch
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+    warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
+    warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
+    warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     quiet = {"exit_on_error": False, "parser_mode": MODE, "allow_abbrev": False}
     return DepthCLI(
         DepthCLIP,
