@@ -563,10 +563,10 @@ def truth_of(item: Item) -> Tensor:
     """The depth map of an item that is to be scored or learned from.
 
     Raises:
-        ValueError: if it has none.
+        InputError: if it has none.
     """
     if item.depth is None:
-        raise ValueError(f"{item.name} has no depth map to score against; use predict for images without truth")
+        raise InputError(f"{item.name} has no depth map to score against; use predict for images without truth")
     return item.depth
 
 
