@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from depthclip.encoder import FrozenCLIP
+    from depthclip.evaluating import evaluate
     from depthclip.head import Bins, DepthHead, Prompts
     from depthclip.module import DepthCLIP
 
 __version__ = "0.1.0"
-__all__ = ["Bins", "DepthCLIP", "DepthHead", "FrozenCLIP", "Prompts", "__version__"]
+__all__ = ["Bins", "DepthCLIP", "DepthHead", "FrozenCLIP", "Prompts", "__version__", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +21,7 @@ def __getattr__(name: str) -> Any:
         "DepthHead": "depthclip.head",
         "FrozenCLIP": "depthclip.encoder",
         "Prompts": "depthclip.head",
+        "evaluate": "depthclip.evaluating",
     }
     if name not in homes:
         raise AttributeError(f"module 'depthclip' has no attribute {name!r}")

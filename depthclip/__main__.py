@@ -1,11 +1,13 @@
-"""python -m depthclip {fit,validate,test,predict}: depth from language on the command line."""
+"""python -m depthclip {fit,validate,test,predict,learn,compare}: depth from language on the command line."""
 
 import os
 import sys
 
-from depthclip import __version__
+from depthclip import __version__, recipes
+from depthclip.output import abandon_output, make_tolerant
+from depthclip.signals import Ended, ending
 
-USAGE = """usage: python -m depthclip {fit,validate,test,predict} [-c recipe.yaml ...] [--key value ...]
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,compare} [-c recipe.yaml ...] [--key value ...]
 
 depth from language: CLIP, sentences about distance, and a few depths in metres
 
@@ -13,17 +15,29 @@ depth from language: CLIP, sentences about distance, and a few depths in metres
   validate  score it on the validation split
   fit       learn prompts or bins while CLIP stays frozen
   predict   write depth maps of images
+  learn     fit, then test what was learned
+  compare   compare runs and studies: one table with paired differences and intervals
 
 examples:
   python -m depthclip test -c configs/rooms.yaml
   python -m depthclip test -c configs/nyu_released.yaml --data.root data/nyu
-  python -m depthclip test --help           every option of a subcommand
+  python -m depthclip recipes                           the recipes that come with the package
+  python -m depthclip test --help                       every option of a subcommand
+  python -m depthclip test --model.head.help            options of a class: also --model.encoder.help,
+  python -m depthclip test --data.help NYU              --model.loss.help SILog, --trainer.logger.help CSVLogger
+  python -m depthclip test --ckpt_path learned.ckpt     with the recipe in the checkpoint
+  python -m depthclip test -c recipe.yaml --trust mine  with classes of mine.py, whose code is run
   python -m depthclip --version
 """
 
 
 def main(args: list[str] | None = None) -> int:
-    """Runs the command line; what the user can mend is said in one sentence, with exit code 2."""
+    """Run the command line and return its exit code.
+
+    What the user can correct is printed as one sentence, with exit code 2; SIGTERM and SIGINT end a run with 143 and
+    130; any other exception is a bug and keeps its traceback. DEPTHCLIP_TRACEBACK=1 shows all tracebacks.
+    """
+    make_tolerant()
     given = sys.argv[1:] if args is None else args
     if not given or given[0] in ("-h", "--help"):
         print(USAGE, end="")
@@ -31,25 +45,40 @@ def main(args: list[str] | None = None) -> int:
     if given[0] == "--version":
         print(__version__)
         return 0
+    with ending():
+        try:
+            if given[0] == "recipes":
+                recipes.show()
+                return 0
+            if given[0] == "compare":
+                from depthclip.study.compare import main as compare
+
+                return compare(given[1:])
+            return run_reporting(given)
+        except Ended as ended:
+            if os.environ.get("LOCAL_RANK", "0") == "0":
+                print(f"error: ended by {ended.name}; what had finished is kept", file=sys.stderr)
+            return ended.exit_code
+        finally:
+            abandon_output()
+
+
+def run_reporting(given: list[str]) -> int:
+    """Run a subcommand and return its exit code, after a sentence where the user can correct something."""
     # the heavy imports come after the help, which must not wait for them
     from depthclip.cli import run
+    from depthclip.learn import learn
+    from depthclip.messages import is_users, sentence
 
     try:
-        run(args)
-    except (ValueError, FileNotFoundError) as error:
-        if os.environ.get("DEPTHCLIP_TRACEBACK"):
+        learn(given[1:]) if given[0] == "learn" else run(given)
+        sys.stdout.flush()
+    except Exception as error:
+        if os.environ.get("DEPTHCLIP_TRACEBACK") or not is_users(error):
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
     return 0
-
-
-def sentence(error: Exception) -> str:
-    """What went wrong, without the traceback that a loader's worker process puts before it."""
-    text = str(error)
-    if text.startswith("Caught ") and "\n" in text:
-        text = text.strip().splitlines()[-1].partition(": ")[2]
-    return text
 
 
 if __name__ == "__main__":

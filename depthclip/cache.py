@@ -1,90 +1,140 @@
 """The frozen tower's features of training images, computed once."""
 
 import hashlib
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from depthclip.atomic import open_atomic
 from depthclip.checkpoint import fingerprint
 from depthclip.data.base import DepthDataset
-from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.encoder.frozen import FrozenCLIP
+from depthclip.encoder.interfaces import ImageFeatures, Needs
+from depthclip.errors import InputError
 from depthclip.evaluation.protocol import View
 
-Entry = tuple[Tensor, Tensor | None]
+Encode = Callable[[Tensor], ImageFeatures]
+Kind = tuple[tuple[torch.Size, torch.dtype] | None, ...]
 
 
 class FeatureCache:
     """Features by image, in memory or in a folder that later runs use again.
 
-    In a folder, features belong to the weights, the readout, the normalisation and the View they were computed with and
-    to the image file's path, size and time of change; whatever differs is computed anew. They are mapped into memory
-    when read.
+    In a folder, features belong to the weights, the readout with its state, the normalisation and the View they were
+    computed with and to the image file's path, size and time of change; whatever differs is computed anew. They are
+    mapped into memory when read. Every run encodes the first image of each size, to check the shape of stored features;
+    those that are broken, not finite or of another shape are computed again.
 
     Args:
-        where: `memory`, or the path of a folder.
+        where: `memory`, or the path of a folder, which is created.
+
+    Raises:
+        InputError: if the path cannot be a folder.
     """
 
     def __init__(self, where: str) -> None:
-        self.folder = None if where == "memory" else Path(where)
-        self.entries: dict[int, Entry] = {}
+        self.folder = None if where == "memory" else folder_of(where)
+        self.entries: dict[int, ImageFeatures] = {}
+        self.kinds: dict[torch.Size, Kind] = {}
         self.samples: DepthDataset | None = None
         self.key = ""
         self.told = False
 
-    def open(self, encoder: FrozenCLIP, samples: DepthDataset, view: View, pooled: bool) -> None:
-        """Takes up a data set; what was kept for others is forgotten."""
-        settings = {k: v for k, v in vars(encoder.readout).items() if not k.startswith("_")}
-        readout = (type(encoder.readout).__qualname__, settings)
-        normalisation = (encoder.mean.flatten().tolist(), encoder.std.flatten().tolist())
-        self.key = repr((encoder.name, fingerprint(encoder.model), readout, normalisation, view, pooled))
-        self.samples, self.entries, self.told = samples, {}, False
-
-    def get(
-        self, indices: list[int], encode: Callable[[list[int]], ImageFeatures], device: torch.device
-    ) -> ImageFeatures:
-        """Features of some images of the data set, in their order.
+    def open(self, encoder: FrozenCLIP, samples: DepthDataset, view: View, needs: Needs) -> None:
+        """Use the cache for a data set; what was kept in memory for another is forgotten.
 
         Args:
-            indices: the images.
-            encode: computes those at given places of the batch.
-            device: where they are wanted.
-        """
-        missing = [k for k, index in enumerate(indices) if not self._has(index)]
-        if missing:
-            fresh = encode(missing)
-            for place, k in enumerate(missing):
-                self._keep(indices[k], fresh, place)
-        entries = [self.entries[index] for index in indices]
-        dense = torch.stack([dense for dense, _ in entries]).to(device)
-        if any(pooled is None for _, pooled in entries):
-            return ImageFeatures(dense)
-        return ImageFeatures(dense, torch.stack([pooled for _, pooled in entries if pooled is not None]).to(device))
+            encoder: computes the features.
+            samples: the images.
+            view: what the model sees of them.
+            needs: features that are kept beside the dense ones.
 
-    def _has(self, index: int) -> bool:
+        Raises:
+            InputError: if the folder cannot be created.
+        """
+        settings = {k: v for k, v in vars(encoder.readout).items() if not k.startswith("_")}
+        readout = (type(encoder.readout).__qualname__, settings, repr(encoder.readout), state_digest(encoder.readout))
+        normalisation = (encoder.mean.flatten().tolist(), encoder.std.flatten().tolist())
+        self.key = repr((encoder.name, fingerprint(encoder.model), readout, normalisation, view, needs))
+        self.samples, self.entries, self.kinds, self.told = samples, {}, {}, False
+        if self.folder is not None:
+            try:
+                self.folder.mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"cache folder {self.folder} cannot be created ({error.strerror}); set another"
+                ) from error
+
+    def get(self, indices: list[int], images: Tensor, encode: Encode) -> ImageFeatures:
+        """Return features of some images of the data set, in their order.
+
+        Args:
+            indices: places of the images in the data set.
+            images: (B, 3, H, W), the images.
+            encode: computes features of some of them.
+        """
+        size = images.shape[1:]
+        if size not in self.kinds:
+            self._compute(indices[:1], images[:1], encode)
+            self.kinds[size] = kind(self.entries[indices[0]])
+        missing = [k for k, index in enumerate(indices) if not self._has(index, self.kinds[size])]
+        if missing:
+            self._compute([indices[k] for k in missing], images[missing], encode)
+        entries = [self.entries[index] for index in indices]
+        pooled = [entry.pooled for entry in entries if entry.pooled is not None]
+        dense = torch.stack([entry.dense for entry in entries])
+        layers = zip(*(entry.layers for entry in entries), strict=True)
+        return ImageFeatures(
+            dense.to(images.device),
+            torch.stack(pooled).to(images.device) if pooled else None,
+            tuple(torch.stack(maps).to(images.device) for maps in layers),
+        )
+
+    def _has(self, index: int, expected: Kind) -> bool:
         if index not in self.entries and self.folder is not None and self._path(index).is_file():
-            entry = torch.load(self._path(index), mmap=True, weights_only=True)
-            self.entries[index] = (entry["dense"], entry["pooled"])
+            path = self._path(index)
+            try:
+                stored = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+                entry = ImageFeatures(stored["dense"], stored["pooled"], tuple(stored["layers"]))
+                if kind(entry) != expected:
+                    raise ValueError("they have another shape")
+                if not all(x.isfinite().all() for x in (entry.dense, entry.pooled, *entry.layers) if x is not None):
+                    raise ValueError("they are not finite")
+            except Exception as error:  # whatever is wrong with a file, its features can be computed again
+                reason = (str(error) or type(error).__name__).splitlines()[0]
+                warnings.warn(f"cached features {path} are computed again: {reason}", stacklevel=2)
+                return False
+            self.entries[index] = entry
         return index in self.entries
 
-    def _keep(self, index: int, fresh: ImageFeatures, place: int) -> None:
-        # clones, or each entry would keep the whole batch alive
-        pooled = None if fresh.pooled is None else fresh.pooled[place].cpu().clone()
-        entry = (fresh.dense[place].cpu().clone(), pooled)
-        self._tell(entry[0])
-        if self.folder is not None:
-            path = self._path(index)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            partial = path.with_suffix(f".{torch.initial_seed()}.partial")
-            torch.save({"dense": entry[0], "pooled": entry[1]}, partial)
-            partial.replace(path)
-        self.entries[index] = entry
+    def _compute(self, indices: list[int], images: Tensor, encode: Encode) -> None:
+        fresh = encode(images)
+        for place, index in enumerate(indices):
+            # clones, or each entry would keep the whole batch alive
+            pooled = None if fresh.pooled is None else fresh.pooled[place].cpu().clone()
+            layers = tuple(layer[place].cpu().clone() for layer in fresh.layers)
+            self.entries[index] = ImageFeatures(fresh.dense[place].cpu().clone(), pooled, layers)
+            self._tell(self.entries[index])
+            if self.folder is not None:
+                self._write(self._path(index), self.entries[index])
 
-    def _tell(self, dense: Tensor) -> None:
+    def _write(self, path: Path, entry: ImageFeatures) -> None:
+        try:
+            with open_atomic(path) as file:
+                torch.save({"dense": entry.dense, "pooled": entry.pooled, "layers": list(entry.layers)}, file)
+        except OSError as error:
+            raise InputError(
+                f"features cannot be written to the cache folder {path.parent} ({error.strerror}); free space, or set "
+                "cache to another folder"
+            ) from error
+
+    def _tell(self, entry: ImageFeatures) -> None:
         if not self.told and self.samples is not None:
-            size = dense.numel() * dense.element_size() * len(self.samples) / 2**20
+            kept = [x for x in (entry.dense, entry.pooled, *entry.layers) if x is not None]
+            size = sum(x.numel() * x.element_size() for x in kept) * len(self.samples) / 2**20
             print(f"caching features of {len(self.samples)} images: {size:.0f} MiB in {self.folder or 'memory'}")
             self.told = True
 
@@ -94,3 +144,33 @@ class FeatureCache:
         stamps = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in self.samples.files(index)]
         whole = f"{self.key}|{self.samples.name(index)}|{stamps}"
         return self.folder / f"{hashlib.sha256(whole.encode()).hexdigest()[:24]}.pt"
+
+
+def folder_of(where: str) -> Path:
+    """Return the path of a folder that exists or can be created.
+
+    Raises:
+        InputError: if the path is empty, malformed, or leads through a file.
+    """
+    try:
+        folder = Path(where).expanduser()
+        possible = bool(where.strip()) and next(path for path in (folder, *folder.parents) if path.exists()).is_dir()
+    except (OSError, RuntimeError, ValueError, StopIteration):
+        possible = False
+    if not possible:
+        raise InputError(f"cache {where!r} cannot be a folder; use `memory`, a folder, or null for no cache")
+    return folder
+
+
+def kind(entry: ImageFeatures) -> Kind:
+    """Return the shapes and data types of features, to compare entries with."""
+    return tuple(None if x is None else (x.shape, x.dtype) for x in (entry.dense, entry.pooled, *entry.layers))
+
+
+def state_digest(module: nn.Module) -> str:
+    """Return a digest of all parameters and buffers of a module."""
+    digest = hashlib.sha256()
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+        digest.update(value.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

@@ -6,6 +6,9 @@ from collections.abc import Collection
 from depthclip.errors import InputError
 
 LARGEST_COUNT = 100_000_000  # more of anything is a mistake, and would take the memory of the machine
+LONGEST_TEXT = 160  # characters of a value in a message
+LARGEST_SIDE = 16_384  # pixels of an image that a model sees; its square takes 3 GiB
+LARGEST_DEPTH = 1e6  # metres
 
 
 def check_number(
@@ -42,7 +45,7 @@ def check_number(
     inside = (
         isinstance(value, int | float)
         and not isinstance(value, bool)
-        and math.isfinite(value)
+        and -math.inf < value < math.inf
         and (above is None or value > above)
         and (at_least is None or value >= at_least)
         and (at_most is None or value <= at_most)
@@ -50,7 +53,7 @@ def check_number(
     if not inside:
         kind = f"a finite number of {unit}" if unit else "a finite number"
         wanted = " ".join([kind, " and ".join(bounds)]).rstrip()
-        raise InputError(f"{name} {value!r} must be {wanted}" + (f"; {hint}" if hint else ""))
+        raise InputError(f"{name} {brief(value)} must be {wanted}" + (f"; {hint}" if hint else ""))
 
 
 def check_count(
@@ -72,7 +75,7 @@ def check_count(
     if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
         kind = f"a whole number of {unit}" if unit else "a whole number"
         raise InputError(
-            f"{name} {value!r} must be {kind} from {at_least} to {at_most}" + (f"; {hint}" if hint else "")
+            f"{name} {brief(value)} must be {kind} from {at_least} to {at_most}" + (f"; {hint}" if hint else "")
         )
 
 
@@ -82,7 +85,46 @@ def check_choice(name: str, value: object, choices: Collection[str], hint: str =
     Raises:
         InputError: listing the names.
     """
-    if value not in choices:
+    if not isinstance(value, str) or value not in choices:
         raise InputError(
-            f"{name} {value!r} is unknown; choose one of {', '.join(choices)}" + (f", {hint}" if hint else "")
+            f"{name} {brief(value)} is unknown; choose one of {', '.join(choices)}" + (f", {hint}" if hint else "")
+        )
+
+
+def brief(value: object) -> str:
+    """Return the representation of a value for a message, on one line, cut in the middle where it is long."""
+    try:
+        text = " ".join(repr(value).split())
+    except ValueError:  # Python refuses to write integers of more than 4300 digits
+        return f"<{type(value).__name__} too large to write>"
+    return text if len(text) <= LONGEST_TEXT else f"{text[: LONGEST_TEXT - 30]} ... {text[-20:]}"
+
+
+def check_pair(name: str, pair: object, expected: str) -> None:
+    """Raise unless a value is a sequence of two.
+
+    Raises:
+        InputError: with the value and what is expected.
+    """
+    if not isinstance(pair, tuple | list) or len(pair) != 2:
+        raise InputError(f"{name} {pair!r} must be {expected}")
+
+
+def check_crop(name: str, crop: object, presets: Collection[str]) -> None:
+    """Raise unless a crop is null, a preset, or (top, left, bottom, right) of a box that is not empty.
+
+    Raises:
+        InputError: with the crop.
+    """
+    if crop is None:
+        return
+    if isinstance(crop, str):
+        check_choice(name, crop, presets, "or give [top, left, bottom, right], or null")
+        return
+    sides = crop if isinstance(crop, tuple | list) else ()
+    whole = all(isinstance(side, int) and not isinstance(side, bool) and 0 <= side <= LARGEST_COUNT for side in sides)
+    if len(sides) != 4 or not whole or not (sides[0] < sides[2] and sides[1] < sides[3]):
+        raise InputError(
+            f"{name} {crop!r} must be [top, left, bottom, right] in pixels with top < bottom and left < right; "
+            "use null for no crop"
         )

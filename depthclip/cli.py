@@ -1,43 +1,149 @@
 """The command line: LightningCLI with this package's model, data modules and report."""
 
+import argparse
+import inspect
 import logging
 import os
+import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 import yaml
-from pytorch_lightning import Trainer
+from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, capture_parser
+from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import depthclip.data  # makes `--data NYU` a known name
 import depthclip.head  # noqa: F401  # and the classes of heads
+from depthclip.arguments import SUBCOMMANDS, check_name, option_names, take_trust, with_recipe_of_checkpoint
+from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint
+from depthclip.checks import check_count
 from depthclip.data.base import DepthDataModule
 from depthclip.data.rooms import Rooms
+from depthclip.errors import InputError
+from depthclip.fitting import checkpoint_callbacks
+from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
+from depthclip.parser_messages import parser_sentence
+from depthclip.recipe_files import MODE, check_no_pipe, load_yaml, read_recipe, shorten
+from depthclip.recipes import expand
 from depthclip.report import Report
+from depthclip.runs import RunLogger
+from depthclip.trainer_checks import check_trainer
+from depthclip.trust import check_untyped, trusting
+
+
+class RecipeFile(ActionConfigFile):
+    """The option -c: a recipe file is checked before the parser copies its values."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        cfg: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Read a recipe file, or a recipe that is given as text.
+
+        Raises:
+            InputError: if the file cannot be used.
+        """
+        if isinstance(values, str) and values.lstrip().startswith("{"):
+            load_yaml(values)
+        else:
+            read_recipe(values)
+        super().__call__(parser, cfg, values, option_string)
 
 
 class DepthCLI(LightningCLI):
     """LightningCLI with short defaults: runs go to `runs/`, and every run reports."""
 
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        """Return a parser with the option -c."""
+        parser = LightningArgumentParser(**kwargs)
+        parser.add_argument("-c", "--config", action=RecipeFile, help="path of a recipe, a YAML file; may be repeated")
+        return parser
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add data, model and trainer in this order, in which the help shows them."""
+        parser.add_lightning_class_args(DepthDataModule, "data", subclass_mode=True)
+        parser.add_lightning_class_args(DepthCLIP, "model")
+        parser.add_lightning_class_args(Trainer, "trainer")
+        parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
+
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the option --name."""
         parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
+        parser.add_argument("--output", type=str, help="predict: the folder of the depth maps; those it has are kept")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the command line and check what needs no model.
+
+        The path of a checkpoint is kept out of the configuration until the classes are built: LightningCLI would read
+        the hyperparameters in the file and obey them, whoever wrote them.
+
+        Raises:
+            InputError: naming the argument.
+        """
+        super().parse_arguments(parser, args)
+        config = self.config[self.config.subcommand]
+        self.ckpt_path = config.get("ckpt_path")
+        if "ckpt_path" in config:
+            config.ckpt_path = None
+        seed = config.seed_everything
+        if not isinstance(seed, bool):
+            check_count("seed_everything", seed, at_least=0, at_most=2**32 - 1)
+        check_name(config.name)
+        check_untyped(config)
+        check_trainer(config.trainer.as_dict())
+        if self.ckpt_path in KEYWORDS and self.config.subcommand != "fit":
+            raise InputError(f"checkpoint {self.ckpt_path!r} is for fit; pass the path of a .ckpt file that fit wrote")
+        if self.ckpt_path is not None and self.ckpt_path not in KEYWORDS:
+            read_checkpoint(self.ckpt_path)
 
     def before_instantiate_classes(self) -> None:
+        """Set what Lightning would decide differently."""
         config = self.config[self.subcommand]
+        if "ckpt_path" in config:
+            config.ckpt_path = self.ckpt_path
         if "verbose" in config:
             config.verbose = False  # Lightning's own table; the report prints a better one
+        if config.get("return_predictions", True) is None:
+            config.return_predictions = False  # depth maps are written as they come; kept, they would fill the memory
+        if config.output is not None and self.subcommand != "predict":
+            raise InputError(f"output {config.output} is for predict; remove it, and use --name for another folder")
         if "weights_only" in config:
             config.weights_only = True  # checkpoints are data, whoever wrote them
-        if config.trainer.logger in (None, True):
-            logger = {
-                "class_path": "pytorch_lightning.loggers.CSVLogger",
-                "init_args": {"save_dir": "runs", "name": config.name},
-            }
-            config.trainer.logger = logger
+
+    def instantiate_classes(self) -> None:
+        """Build data, model and trainer, after the files of the data were looked for.
+
+        Raises:
+            InputError: if a constructor refuses a value.
+        """
+        check_data(self.config[self.subcommand].data, str(self.subcommand))
+        try:
+            super().instantiate_classes()
+        except (ValueError, ArgumentError) as error:  # of a constructor, which had nothing but the user's values
+            raise InputError(sentence(error)) from error
 
     def after_instantiate_classes(self) -> None:
+        """Take what was learned from a checkpoint, and warn where the bundled CLIP is used for what it has not seen.
+
+        To test needs no more of a checkpoint than that; only `fit` leaves the file to Lightning, which resumes from it.
+
+        Raises:
+            InputError: if the checkpoint does not fit.
+        """
+        if self.ckpt_path is not None and self.ckpt_path not in KEYWORDS:
+            self.model.load_learned(self.ckpt_path)
+            if self.subcommand == "fit":
+                check_resumable(self.ckpt_path, self.trainer.fit_loop.state_dict())
+            else:
+                self.config_init[self.subcommand].ckpt_path = None
         if self.model.encoder.name == "tiny-rooms" and not isinstance(self.datamodule, Rooms):
             warnings.warn(
                 "tiny-rooms was trained on procedural rooms and knows nothing of photographs: what it says of "
@@ -45,27 +151,111 @@ class DepthCLI(LightningCLI):
                 stacklevel=2,
             )
 
-    def instantiate_trainer(self, **kwargs: object) -> Trainer:
-        recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False))[self.subcommand]
-        trainer = super().instantiate_trainer(**kwargs)
-        trainer.callbacks.append(Report(recipe))  # type: ignore[attr-defined]  # a public list that Trainer does not type
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer with a logger and the report.
+
+        The logger is not written into the configuration, so that a saved `config.yaml` follows `--name`.
+
+        Raises:
+            InputError: if Lightning refuses an argument; only its own constructor runs here.
+        """
+        config = self.config[self.subcommand]
+        recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.subcommand]
+        if config.trainer.logger in (None, True):
+            kwargs["logger"] = RunLogger("runs", config.name)
+        try:
+            trainer = super().instantiate_trainer(**kwargs, **self.checkpoints())
+        except Exception as error:
+            changed = {
+                name: value
+                for name, value in recipe["trainer"].items()
+                if name in (parameters := inspect.signature(Trainer).parameters)
+                and value not in (None, parameters[name].default)
+            }
+            raise InputError(
+                f"the Trainer refuses its arguments: {sentence(error)}; check trainer: {shorten(changed, 200)}"
+            ) from error
+        trainer.callbacks.append(Report(recipe, recipe["output"]))  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
+        self.model.data_settings = recipe["data"]
         return trainer
+
+    def checkpoints(self) -> dict[str, list[Callback]]:
+        """Return the trainer's argument `callbacks` with those that keep checkpoints: Lightning keeps only the last.
+
+        `test` gets them too, or Lightning would warn that a checkpoint has states of callbacks that are missing.
+        """
+        settings = self.config_init[self.subcommand].trainer
+        if settings.enable_checkpointing is False:
+            return {}
+        given = settings.callbacks or []
+        given = given if isinstance(given, list) else [given]
+        return {"callbacks": [*given, *checkpoint_callbacks(given)]}
+
+
+def check_data(config: Namespace, stage: str) -> None:
+    """Raise if files of the data are missing, before the weights of a model are fetched, which may take minutes.
+
+    The parser builds the model first, so the data module is built for this check and once more with the rest.
+
+    Args:
+        config: class and arguments of the data module.
+        stage: subcommand, which decides the splits that are needed.
+
+    Raises:
+        InputError: if the data module refuses an argument or misses a file.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_subclass_arguments(DepthDataModule, "data")
+    try:
+        parser.instantiate(Namespace(data=config)).data.setup(stage)
+    except (ValueError, ArgumentError) as error:  # of a constructor, which had nothing but the user's values
+        raise InputError(sentence(error)) from error
 
 
 def run(args: Sequence[str] | None = None) -> DepthCLI:
-    """Runs a subcommand: `run(["test", "-c", "configs/rooms.yaml"])`; without arguments, those of the command line."""
-    given: ArgsType = None if args is None else list(args)
+    """Run a subcommand, such as `run(["test", "-c", "configs/rooms.yaml"])`.
+
+    Args:
+        args: the command line; None for that of the process.
+
+    Raises:
+        InputError: if an argument, a recipe or a file cannot be used.
+    """
     # Convolutions that are split over another number of threads round differently, which moves pixels across the
     # thresholds of the deltas. Lightning would give each of several CPU processes its share of the cores; here each
     # keeps what one has alone.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
+    given, trusted = take_trust(expand(sys.argv[1:] if args is None else args))
+    with parsing(given, trusted):
+        return depth_cli(with_recipe_of_checkpoint(given, trusted))
+
+
+def resolve(arguments: Sequence[str]) -> dict[str, Any]:
+    """Return the whole recipe that a command line stands for, all defaults included; nothing is built or run.
+
+    Args:
+        arguments: subcommand and options, such as `["test", "-c", "configs/rooms.yaml"]`.
+
+    Raises:
+        InputError: if an option is refused.
+    """
+    given, trusted = take_trust(expand(arguments))
+    with parsing(given, trusted):
+        parser = capture_parser(lambda: depth_cli([given[0]]))
+        config = parser.parse_args(given)
+        return yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))[given[0]]
+
+
+def depth_cli(args: list[str]) -> DepthCLI:
+    """Return the command line interface after its run."""
     # Lightning's advertisements, and its warning about its own use of torch
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+    quiet = {"exit_on_error": False, "parser_mode": MODE, "allow_abbrev": False}
     return DepthCLI(
         DepthCLIP,
         DepthDataModule,
@@ -73,6 +263,26 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
         seed_everything_default=0,
         auto_configure_optimizers=False,
         trainer_defaults={"logger": None, "enable_model_summary": False},
-        save_config_kwargs={"overwrite": True},
-        args=given,
+        parser_kwargs={"prog": "python -m depthclip", **quiet, **{name: dict(quiet) for name in SUBCOMMANDS}},
+        save_config_callback=None,  # the report writes the recipe into the run's folder
+        load_from_checkpoint_support=False,
+        args=args,
     )
+
+
+@contextmanager
+def parsing(given: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
+    """Turn errors of the parser into `InputError` within the block, and trust modules.
+
+    Raises:
+        InputError: if the parser refuses the command line.
+    """
+    if not given or given[0] not in (*SUBCOMMANDS, "-h", "--help"):
+        raise InputError(f"subcommand {given[0] if given else ''!r} is unknown; use one of {', '.join(SUBCOMMANDS)}")
+    for arg in given:
+        check_no_pipe(arg.partition("=")[2] if arg.startswith("--") else arg)
+    with trusting(trusted):
+        try:
+            yield
+        except ArgumentError as error:
+            raise InputError(parser_sentence(error, option_names())) from error

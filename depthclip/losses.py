@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from depthclip.checks import check_choice, check_number
+from depthclip.errors import InputError
+
 
 class Compared(NamedTuple):
     """The depth of one image beside its truth.
@@ -58,15 +61,13 @@ class SILog(Loss):
             depends on how a batch is divided over devices.
 
     Raises:
-        ValueError: if variance_focus is not between 0 and 1, or scale is not positive.
+        InputError: if variance_focus is not between 0 and 1, or scale is not positive.
     """
 
     def __init__(self, variance_focus: float = 0.85, scale: float = 10.0, pooled: bool = False) -> None:
         super().__init__()
-        if not 0 <= variance_focus <= 1:
-            raise ValueError(f"variance_focus {variance_focus} must be between 0 and 1")
-        if scale <= 0:
-            raise ValueError(f"scale {scale} must be greater than 0")
+        check_number("variance_focus", variance_focus, at_least=0, at_most=1)
+        check_number("scale", scale, above=0)
         self.variance_focus = variance_focus
         self.scale = scale
         self.pooled = pooled
@@ -108,7 +109,7 @@ class BinCrossEntropy(Loss):
             which needs the memory of K images.
 
     Raises:
-        ValueError: (from `forward`) if the head gives no logits.
+        InputError: if target or at is unknown, or, from `forward`, if the head gives no logits.
     """
 
     needs_logits = True
@@ -117,13 +118,15 @@ class BinCrossEntropy(Loss):
         self, target: Literal["nearest", "neighbours"] = "nearest", at: Literal["patches", "pixels"] = "patches"
     ) -> None:
         super().__init__()
+        check_choice("target", target, ("nearest", "neighbours"))
+        check_choice("at", at, ("patches", "pixels"))
         self.target = target
         self.at = at
 
     def image(self, seen: Compared) -> Tensor:
         """The loss of one image."""
         if seen.logits is None or seen.bins is None:
-            raise ValueError("BinCrossEntropy needs a head with logits and bins; choose SILog or L1 for this head")
+            raise InputError("BinCrossEntropy needs a head with logits and bins; choose SILog or L1 for this head")
         logits = seen.logits.float()
         if self.at == "pixels":
             logits = F.interpolate(logits[None], seen.truth.shape, mode="bilinear", align_corners=False)[0]

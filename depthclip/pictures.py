@@ -10,17 +10,23 @@ from matplotlib.image import AxesImage
 from PIL import Image
 from torch import Tensor
 
+from depthclip.atomic import open_atomic
+from depthclip.module import Shown
+
 DEPTH_MAP = "magma_r"  # near is bright
 ERROR_MAP = "RdBu_r"
 MOST_WORDS = 8
+NO_MATH = {"parse_math": False}  # names are not TeX: a dollar or a backslash stands for itself
 
 
 def colour_depth(depth: np.ndarray, near: float, far: float) -> np.ndarray:
-    """Depth (H, W) in metres as (H, W, 3) uint8: near bright, far dark, invalid (0) grey."""
+    """Return depth (H, W) in metres as a picture (H, W, 3) uint8: near bright, far dark, invalid (0) grey."""
     share = np.clip((depth - near) / max(far - near, 1e-6), 0, 1)
-    colours = (colormaps[DEPTH_MAP](share)[..., :3] * 255).round().astype(np.uint8)
-    colours[depth <= 0] = 128
-    return colours
+    # a table of 256 colours, since matplotlib's own look-up takes 32 bytes for each pixel of a photograph
+    colours = (colormaps[DEPTH_MAP](np.arange(256))[:, :3] * 255).round().astype(np.uint8)
+    picture = colours[np.minimum(share * 256, 255).astype(np.uint8)]
+    picture[depth <= 0] = 128
+    return picture
 
 
 def depth_range(*maps: Tensor) -> tuple[float, float]:
@@ -32,29 +38,31 @@ def depth_range(*maps: Tensor) -> tuple[float, float]:
     return float(near), float(max(far, near + 0.1))
 
 
-def panel(
-    samples: Sequence[tuple[str, Tensor, Tensor, Tensor, Tensor | None]], words: Sequence[str], path: Path
-) -> None:
-    """Draws a row for each sample: image, truth, depth, relative error, and the weight of each word.
+def short(text: str, length: int = 40) -> str:
+    """Return a text that fits a picture: the end of a long one, and printable characters in place of others."""
+    text = text.encode("utf-8", "backslashreplace").decode()
+    return text if len(text) <= length else f"…{text[1 - length :]}"
+
+
+def panel(samples: Sequence[Shown], words: Sequence[str], path: Path) -> None:
+    """Draw a row for each sample: image, truth, depth, relative error, and the weight of each word.
 
     Args:
-        samples: name, image (3, h, w) in [0, 1], truth (h', w') in metres with 0 where nothing is scored, depth
-            (V, h', w') in metres, the first of which is shown, and weights (K, h'', w'') in [0, 1] where the head has
-            words.
-        words: what the K weights are called; where there are many, some are shown, evenly spread.
-        path: the PNG to write.
+        samples: test images, of whose depth maps the first is drawn.
+        words: labels of the K weights; if there are many, some are drawn, evenly spread.
+        path: PNG to write.
     """
     few = [round(k) for k in np.linspace(0, len(words) - 1, min(len(words), MOST_WORDS))]
     columns = 4 + len(few)
-    height = 2.1 * max(rgb.shape[1] / rgb.shape[2] for _, rgb, *_ in samples) + 0.25
+    height = 2.1 * max(one.rgb.shape[1] / one.rgb.shape[2] for one in samples) + 0.25
     figure = Figure(figsize=(2.3 * columns, height * len(samples) + 0.5), layout="constrained")
     grid = figure.subplots(len(samples), columns, squeeze=False)
-    for row, (name, rgb, truth, depths, weights) in zip(grid, samples, strict=True):
-        depth = depths[0]
+    for row, one in zip(grid, samples, strict=True):
+        truth, depth, weights = one.truth, one.depth[0], one.weights
         near, far = depth_range(truth, depth)
         shown = {"vmin": near, "vmax": far, "cmap": DEPTH_MAP}
-        row[0].imshow(rgb.permute(1, 2, 0).numpy())
-        row[0].set_ylabel(name, fontsize=7)
+        row[0].imshow(one.rgb.permute(1, 2, 0).numpy())
+        row[0].set_ylabel(short(one.name), fontsize=7, **NO_MATH)
         _bar(figure, row[1].imshow(np.ma.masked_equal(truth.numpy(), 0), **shown), "m")
         _bar(figure, row[2].imshow(depth.numpy(), **shown), "m")
         error = np.ma.masked_where(truth.numpy() <= 0, (depth / truth.clamp_min(1e-6) - 1).numpy())
@@ -69,25 +77,27 @@ def panel(
     for axis, title in zip(
         grid[0], ("image", "truth", "depth", "depth / truth - 1", *(words[k] for k in few)), strict=True
     ):
-        axis.set_title(title, fontsize=9)
-    figure.savefig(path, dpi=90)
+        axis.set_title(short(title), fontsize=9, **NO_MATH)
+    with open_atomic(path) as file:
+        figure.savefig(file, format="png", dpi=90)
 
 
-def strips(samples: Sequence[tuple[str, Tensor, Tensor, Tensor, Tensor | None]], height: int = 120) -> list[np.ndarray]:
-    """Pictures of samples side by side: the images, their truths, and the depths of each of V heads.
+def strips(samples: Sequence[Shown], height: int = 120) -> list[np.ndarray]:
+    """Return pictures of samples side by side: the images, their truths, and the depths of each of V heads.
 
     Args:
-        samples: as `panel` takes them.
-        height: of the pictures in pixels.
+        samples: test images.
+        height: height of the pictures in pixels.
 
     Returns:
         2 + V pictures (height, W, 3) uint8; all depths of a sample have one scale of colours, that of its truth.
     """
     columns, gap = [], 2
-    for _, rgb, truth, depths, _ in samples:
+    for one in samples:
+        truth, depths = one.truth, one.depth
         size = (round(height * truth.shape[1] / truth.shape[0]), height - 2 * gap)
         scale = depth_range(truth) if (truth > 0).any() else depth_range(depths[0])
-        pictures = [(rgb.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)]
+        pictures = [(one.rgb.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)]
         pictures += [colour_depth(depth.numpy(), *scale) for depth in (truth, *depths)]
         small = [np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures]
         columns.append([np.pad(p, ((gap, gap), (gap, gap), (0, 0)), constant_values=255) for p in small])
@@ -95,12 +105,12 @@ def strips(samples: Sequence[tuple[str, Tensor, Tensor, Tensor, Tensor | None]],
 
 
 def compare_heads(rows: Sequence[np.ndarray], names: Sequence[str], path: Path) -> None:
-    """Draws the strips of several heads below each other, each with its name.
+    """Draw the strips of several heads below each other, each with its name.
 
     Args:
-        rows: the images, the truths, and the depths of each head, as `strips` gives them.
-        names: of the heads.
-        path: the PNG to write.
+        rows: the images, the truths, and the depths of each head, as `strips` returns them.
+        names: names of the heads.
+        path: PNG to write.
     """
     whole = np.vstack(rows)
     height, width = whole.shape[:2]
@@ -108,10 +118,18 @@ def compare_heads(rows: Sequence[np.ndarray], names: Sequence[str], path: Path) 
     axis = figure.add_axes((0, 0, 1, 1))
     axis.imshow(whole)
     axis.set_xticks([])
-    axis.set_yticks([(k + 0.5) * height / len(rows) for k in range(len(rows))], ["image", "truth", *names])
+    labels = ["image", "truth", *(short(name, 80) for name in names)]
+    axis.set_yticks([(k + 0.5) * height / len(rows) for k in range(len(rows))], labels, **NO_MATH)
     axis.tick_params(length=0, labelsize=9)
     axis.set_frame_on(False)
-    figure.savefig(path, dpi=90, bbox_inches="tight")  # as wide as the names need
+    with open_atomic(path) as file:
+        figure.savefig(file, format="png", dpi=90, bbox_inches="tight")  # as wide as the names need
+
+
+def save_picture(picture: np.ndarray, path: Path) -> None:
+    """Write a picture (H, W, 3) uint8 as PNG."""
+    with open_atomic(path) as file:
+        Image.fromarray(picture).save(file, "PNG")
 
 
 def _bar(figure: Figure, image: AxesImage, label: str) -> None:

@@ -3,103 +3,157 @@
 import importlib.metadata
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
+import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
 
 from depthclip import __version__
-from depthclip.data.base import Split
-from depthclip.evaluation.evaluation import Outcome
-from depthclip.evaluation.metrics import ERRORS, higher_is_better
+from depthclip.atomic import open_atomic
+from depthclip.caveats import warn_of_caveats
+from depthclip.data.base import Chosen, Split
+from depthclip.depth_files import DepthFolder
+from depthclip.errors import InputError
+from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
+from depthclip.evaluation.metrics import higher_is_better
+from depthclip.gather import gather
 from depthclip.module import DepthCLIP, Prediction
-from depthclip.pictures import colour_depth, compare_heads, depth_range, panel, strips
+from depthclip.pictures import compare_heads, panel, save_picture, strips
+from depthclip.runs import remove_without_results, run_folder
+from depthclip.table import render, say, table
 
 VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")
 
 
 class Report(Callback):
-    """Prints and writes what `test` and `predict` found, into the run's folder.
+    """Print and write the results of `test`, `validate` and `predict`.
 
     Args:
-        recipe: what was run, written into metrics.json.
+        recipe: recipe of the run, written into metrics.json.
+        output: folder for the depth maps of `predict`; those that are there already are kept and not computed again.
+            None puts them into `depth` in the folder of the run.
     """
 
-    def __init__(self, recipe: dict[str, Any] | None = None) -> None:
+    def __init__(self, recipe: dict[str, Any] | None = None, output: str | Path | None = None) -> None:
         self.recipe = recipe or {}
+        self.output = output
         self.folder = Path()
+        self.depths = DepthFolder(self.folder, [], {})
+        self.missing = 0  # depth maps, before predict starts
+        self.skipped = 0  # images that this process could not read
+        self.limit: int | float | None = None  # of the trainer, while it is set to 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Finds the run's folder: here, because the devices must agree on it."""
-        folder = Path(trainer.log_dir or trainer.default_root_dir)
-        logger = trainer.logger
-        if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-            logger.log_hyperparams(self.recipe)
-            # its log_dir is the folder of all runs; checkpoints go here too
-            folder = folder / str(logger.name) / str(logger.version)
-        # on other devices a wandb run has no name
-        self.folder = trainer.strategy.broadcast(folder)
+        """Find the run's folder, here because the devices must agree on it, and write the recipe into it."""
+        if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero:
+            trainer.logger.log_hyperparams(self.recipe)  # which starts the run and gives it its name
+        self.folder = run_folder(trainer)
         self.folder.mkdir(parents=True, exist_ok=True)
+        if self.recipe and trainer.is_global_zero:
+            with open_atomic(self.folder / "config.yaml") as file:
+                file.write(yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True).encode())
+        if stage == "predict" and isinstance(pl_module, DepthCLIP):
+            self.open_depths(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Ends a Weights & Biases run, which the next run of this process would otherwise write into."""
+        """End a Weights & Biases run, which the next run of this process would otherwise write into."""
+        if self.limit is not None:
+            trainer.limit_predict_batches, self.limit = self.limit, None
         end_tracking(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        """Ends a Weights & Biases run of what failed."""
+        """End a Weights & Biases run that failed, and remove its folder if it has no results."""
         end_tracking(trainer)
+        if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero and self.folder != Path():
+            remove_without_results(self.folder)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Prints the table and writes metrics.json, errors.npz and the pictures."""
+        """Print the table and write metrics.json, errors.npz and the pictures."""
         if trainer.is_global_zero and isinstance(pl_module, DepthCLIP):
             self.report(trainer, pl_module, "test")
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """The same for `validate`; validation within `fit` has its curves."""
+        """Report like `test` after `validate`; validation within `fit` has its curves."""
         if trainer.is_global_zero and isinstance(pl_module, DepthCLIP) and trainer.state.fn == "validate":
             self.report(trainer, pl_module, "val")
 
     def report(self, trainer: Trainer, pl_module: DepthCLIP, split: Split) -> None:
-        """Prints and writes the figures of a split."""
-        folder = self.folder
+        """Print the figures of a split, then write them.
+
+        Raises:
+            InputError: after the table, if a file cannot be written.
+        """
         outcome, data = pl_module.outcome, pl_module.datamodule
-        written = [folder / "metrics.json", folder / "errors.npz"]
         samples = data.sets[split] if data is not None else None
-        names = [samples.name(i) for i in outcome.result.index.tolist()] if samples is not None else []
-        scenes = [samples.scene(i) for i in outcome.result.index.tolist()] if samples is not None else []
-        unreadable = [names[i] for i in outcome.result.unreadable]
         metrics = {
             **summary(outcome, pl_module.published),
-            "unreadable": unreadable,
+            "unreadable": [] if samples is None else [samples.name(i) for i in outcome.result.unreadable],
             "data": data.found() if data is not None else {},
             "recipe": self.recipe,
             "versions": versions(),
             "commit": commit(),
         }
-        write_json(written[0], metrics)
-        errors = dict(zip(outcome.result.names, outcome.result.errors.transpose(0, 1).numpy(), strict=True))
-        np.savez(written[1], **errors, error=ERRORS, image=names, scene=scenes, pixels=outcome.result.pixels.numpy())
-        if pl_module.shown:
-            written.append(folder / "panel.png")
-            panel(pl_module.shown, pl_module.head.prompts.labels, written[-1])
-            if len(pl_module.names) > 1:
-                written.append(folder / "variants.png")
-                draw_variants(pl_module, folder)
+        try:
+            say(render(table(metrics)).rstrip())
+        finally:  # a reader that has gone, as with `| head`, must not cost the files
+            written = self.write(pl_module, metrics, split)
         if isinstance(trainer.logger, WandbLogger):
-            track(trainer.logger, metrics, pl_module.names[0], folder / "panel.png" if pl_module.shown else None)
-        # output that is redirected has no width of its own; the table must not be cut to 80 columns
-        console = Console(width=None if sys.stdout.isatty() else 120)
-        console.print(table(metrics))
-        print(f"{metrics['images']} images scored, {metrics['skipped']} skipped; written:")
+            track(trainer.logger, metrics, pl_module.names[0], self.folder / "panel.png" if pl_module.shown else None)
+        say(f"{metrics['images']} images scored, {metrics['skipped']} skipped; written:")
         for path in written:
-            print(f"  {path}")
+            say(f"  {path}")
+        warn_of_caveats(pl_module, data.scoring if data is not None else None)
+
+    def write(self, model: DepthCLIP, metrics: dict[str, Any], split: Split) -> list[Path]:
+        """Write metrics.json, errors.npz and the pictures, and return their paths.
+
+        Raises:
+            InputError: if a file cannot be written.
+        """
+        written = [self.folder / "metrics.json", self.folder / "errors.npz"]
+        try:
+            write_json(written[0], metrics)
+            write_errors(written[1], model, split)
+            if model.shown:
+                written.append(self.folder / "panel.png")
+                panel(model.shown, model.head.prompts.labels, written[-1])
+                if len(model.names) > 1:
+                    written.append(self.folder / "variants.png")
+                    draw_variants(model, self.folder)
+        except OSError as error:
+            raise InputError(
+                f"the results cannot be written to {self.folder} ({error.strerror or error}); free space, or choose "
+                "another folder with --trainer.logger.init_args.save_dir, and give the command again"
+            ) from error
+        return written
+
+    def open_depths(self, trainer: Trainer, model: DepthCLIP) -> None:
+        """Find the images whose depth maps are there already, and leave them out of the data set."""
+        data = model.datamodule
+        samples = None if data is None else data.sets["test"]
+        names = [] if samples is None else [samples.name(k) for k in range(len(samples))]
+        settings = {key: self.recipe.get(key) for key in ("model", "ckpt_path")}
+        view = None if data is None else repr((data.view, data.scoring))
+        self.depths = DepthFolder(Path(self.output or self.folder / "depth"), names, {**settings, "view": view})
+        missing = trainer.strategy.broadcast(self.depths.open())
+        self.missing, self.skipped = len(missing), 0
+        if trainer.is_global_zero:
+            self.depths.write_index()
+        if data is None or samples is None or len(missing) == len(samples):
+            return
+        if not missing:
+            self.limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 0
+            if trainer.is_global_zero:
+                say(f"all {len(samples)} depth maps are in {self.depths.folder} already; nothing is computed")
+            return
+        # each device needs an image: where fewer are missing, a few are computed again
+        spare = iter(sorted(set(range(len(samples))) - set(missing)))
+        missing += [next(spare) for _ in range(trainer.world_size - len(missing))]
+        self.depths.choose(missing)
+        data.sets["test"] = Chosen(samples, missing)
 
     def on_predict_batch_end(
         self,
@@ -110,42 +164,80 @@ class Report(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Writes each depth map as 16-bit PNG in millimetres and as a picture, as soon as it is there."""
-        folder = self.folder / "depth"
-        for name, _, depth in outputs:
-            path = folder / Path(name.strip("/").replace("/", "_")).with_suffix(".png")
-            path.parent.mkdir(parents=True, exist_ok=True)
-            millimetres = np.clip(depth.numpy() * 1000, 0, 65535).round().astype(np.uint16)
-            Image.fromarray(millimetres).save(path)
-            Image.fromarray(colour_depth(depth.numpy(), *depth_range(depth))).save(path.with_suffix(".colour.png"))
+        """Write each depth map as 16-bit PNG and as a picture."""
+        for one in outputs:
+            self.depths.write(one.place, one.name, one.depth.numpy())
+        self.skipped += len(batch.unreadable)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Says where the depth maps are."""
-        if trainer.is_global_zero:
-            print(f"depth maps (16-bit PNG, millimetres) and pictures of them are in {self.folder / 'depth'}")
+        """Write the index of the depth maps and print how many there are and where.
+
+        Raises:
+            InputError: if no image could be read, or images are missing on all devices together.
+        """
+        parts = gather((self.depths.scales, self.skipped))
+        if not trainer.is_global_zero:
+            return
+        before = len(self.depths.files) - self.missing
+        for scales, _ in parts:
+            self.depths.scales.update(scales)
+        self.depths.write_index()
+        skipped = sum(count for _, count in parts)
+        say(self.depths.closing(before, skipped))
+        if not self.depths.scales:
+            raise InputError(f"none of the {skipped} images could be read; check the files that the warnings name")
+        lost = len(self.depths.files) - len(self.depths.scales) - skipped
+        if lost > 0 and trainer.limit_predict_batches == 1.0:
+            raise InputError(
+                f"{lost} of {len(self.depths.files)} images have no depth map in {self.depths.folder}; give the "
+                f"command again with --output {self.depths.folder} to go on"
+            )
+
+
+def write_errors(path: Path, model: DepthCLIP, split: Split) -> None:
+    """Write the errors of every image to an .npz file.
+
+    Its arrays are `errors` (V, N, 9), the names of their axes `rows` (V,), `image` (N,) and `error` (9,), and of each
+    image `scene` (N,) and the number of `pixels` that count (N,).
+    """
+    result, data = model.outcome.result, model.datamodule
+    samples = data.sets[split] if data is not None else None
+    index = result.index.tolist() if samples is not None else []
+    with open_atomic(path) as file:
+        np.savez(
+            file,
+            errors=result.errors.transpose(0, 1).numpy(),
+            rows=np.array(result.names, np.str_),
+            error=np.array(result.columns, np.str_),
+            image=np.array([samples.name(i) for i in index] if samples is not None else [], np.str_),
+            scene=np.array([samples.scene(i) for i in index] if samples is not None else [], np.str_),
+            pixels=result.pixels.numpy(),
+        )
 
 
 def draw_variants(model: DepthCLIP, folder: Path) -> None:
-    """Draws the depths of all heads into variants.png, and each alone below image and truth into `variants`."""
+    """Draw the depths of all heads into variants.png, and each alone below image and truth into `variants`."""
     rows = strips(model.shown)
     compare_heads(rows, model.names, folder / "variants.png")
     (folder / "variants").mkdir(exist_ok=True)
     for number, depth in enumerate(rows[2:]):
-        Image.fromarray(np.vstack([*rows[:2], depth])).save(folder / "variants" / f"{number:03d}.png")
+        save_picture(np.vstack([*rows[:2], depth]), folder / "variants" / f"{number:03d}.png")
 
 
 def track(logger: WandbLogger, metrics: dict[str, Any], head: str, pictures: Path | None) -> None:
-    """Gives Weights & Biases what a test found: figures as summary, all rows as a table, the panel as an image.
+    """Log the results of a test to Weights & Biases: figures as summary, all rows as a table, the panel as an image.
 
     Args:
-        logger: of the run.
-        metrics: what metrics.json has.
-        head: the row of the head.
-        pictures: the panel.
+        logger: logger of the run.
+        metrics: content of metrics.json.
+        head: name of the head's row.
+        pictures: file of the panel.
     """
-    rows = metrics["figures"] | metrics["baselines"] | metrics["published"]
-    table = [[name, *map(own.get, ERRORS)] for name, own in rows.items()]
-    logger.log_table("figures", columns=["row", *ERRORS], data=table)
+    # a published row may have the name of another one
+    rows = [*metrics["figures"].items(), *metrics["baselines"].items(), *metrics["published"].items()]
+    errors = list(metrics["figures"][head])
+    table = [[name, *map(row.get, errors)] for name, row in rows]
+    logger.log_table("figures", columns=["row", *errors], data=table)
     if pictures is not None:
         logger.log_image("panel", [str(pictures)])
     logger.experiment.summary.update(metrics["figures"][head])
@@ -159,41 +251,20 @@ def end_tracking(trainer: Trainer) -> None:
 
 def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[str, Any]:
     """The figures of an evaluation by row: the model's, the baselines' and the published ones."""
-    figures = outcome.result.figures()
+    result = outcome.result
+    figures = result.figures()
     baselines = {name: row for name, row in figures.items() if name not in outcome.heads}
     if outcome.best_constant is not None:
-        baselines["best constant (oracle)"] = outcome.best_constant
+        baselines[BEST_CONSTANT] = outcome.best_constant
     return {
         "figures": {name: figures[name] for name in outcome.heads},
         "baselines": baselines,
         "published": published,
+        "higher_is_better": [e for e in result.columns if higher_is_better(e) or e in result.higher],
         "images": outcome.result.images,
         "skipped": outcome.result.skipped,
         "pixels": int(outcome.result.pixels.clamp_min(0).sum()),
     }
-
-
-def table(metrics: dict[str, Any]) -> Table:
-    """The model's rows above the baselines' above the published ones; the best of the model's rows is bold."""
-    result = Table(title="mean over images", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    result.add_column("", no_wrap=True)
-    for error in ERRORS:
-        result.add_column(f"{error}{'↑' if higher_is_better(error) else '↓'}", justify="right", no_wrap=True)
-    rows = metrics["figures"]
-    best = {e: (max if higher_is_better(e) else min)(row[e] for row in rows.values()) for e in ERRORS}
-    for name, row in rows.items():
-        result.add_row(name, *(_cell(row, error, row[error] == best[error] and len(rows) > 1) for error in ERRORS))
-    for kind, style in (("baselines", "cyan"), ("published", "magenta")):
-        result.add_section()
-        for name, row in metrics[kind].items():
-            label = f"{name} (published)" if kind == "published" else name
-            result.add_row(label, *(_cell(row, error) for error in ERRORS), style=style)
-    return result
-
-
-def _cell(row: dict[str, float], error: str, bold: bool = False) -> str:
-    text = f"{row[error]:.1f}" if error == "silog" and error in row else f"{row[error]:.3f}" if error in row else "-"
-    return f"[bold]{text}[/bold]" if bold else text
 
 
 def versions() -> dict[str, str]:
@@ -216,7 +287,6 @@ def commit() -> str | None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Writes JSON so that a file that is there is whole."""
-    partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(value, indent=1, default=str) + "\n")
-    partial.replace(path)
+    """Write a value as JSON; a file that exists is complete."""
+    with open_atomic(path) as file:
+        file.write(json.dumps(value, indent=1, default=str).encode() + b"\n")

@@ -1,10 +1,11 @@
-"""Runs every study with --quick and writes docs/studies.md: `python -m experiments.all_quick`, an hour at most."""
+"""Run every study with --quick and write docs/studies.md: `python -m experiments.all_quick`, an hour at most."""
 
 import argparse
 import shutil
 import sys
 from pathlib import Path
 
+from depthclip.study import main as answer
 from experiments import (
     few_shot,
     fit_bins,
@@ -15,18 +16,17 @@ from experiments import (
     temperature,
     zero_shot,
 )
-from experiments.study import main as answer
 
 STUDIES = (zero_shot, prompt_words, scene_bins, fit_bins, temperature, prompt_learning, few_shot, reproduce)
 PAGE, PICTURES = Path("docs/studies.md"), Path("docs/studies")
-# run where its data are; its table is kept if it is there
+# needs data that do not come with the package; its table is printed if the study was run
 SEVEN_SCENES = "few_shot_seven_scenes"
 ARGUMENTS = {SEVEN_SCENES: f"few_shot --quick --data configs/data/seven_scenes.yaml --out results/{SEVEN_SCENES}"}
 START = "<!-- tables: written by python -m experiments.all_quick -->"
 
 
 def main() -> int:
-    """Runs the studies that are asked for, all by default, and puts every table that there is into the page."""
+    """Run the studies that are named, all by default, and write the tables of all results into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     names = [module.STUDY.name for module in STUDIES]
     parser.add_argument("studies", nargs="*", choices=[[], *names], help="which to run; all by default")
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def section(name: str) -> str:
-    """A study's command, picture and table, if it has been run."""
+    """Return the command, picture and table of a study, "" if it has no results."""
     table = Path("results") / name / "table.md"
     if not table.is_file():
         return ""

@@ -8,6 +8,7 @@ import argparse
 import time
 import warnings
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -21,7 +22,7 @@ from depthclip.head import LearnedWords
 
 
 class Noise(DepthDataset):
-    """Images of noise with random depth, kept in memory: what is measured is not reading."""
+    """Images of noise with random depth, kept in memory, because reading is not measured."""
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -32,7 +33,7 @@ class Noise(DepthDataset):
         return len(self.images)
 
     def name(self, index: int) -> str:
-        """The image's number."""
+        """Return the number of the image."""
         return str(index)
 
     def __getitem__(self, index: int) -> Sample:
@@ -40,71 +41,54 @@ class Noise(DepthDataset):
 
 
 class NoiseModule(DepthDataModule):
-    """The same images in every split."""
+    """A data module with the same images in every split."""
 
     def __init__(self, count: int, size: tuple[int, int], batch_size: int) -> None:
         super().__init__("whole", "whole", batch_size)
         self.noise = Noise(count, size)
 
     def samples(self, split: Split) -> DepthDataset:
-        """The images."""
+        """Return the images."""
         return self.noise
 
 
 class Stopwatch(Callback):
-    """Seconds of every test and of every training epoch."""
+    """Note the time at the start and the end of every test and of every training epoch."""
 
     def __init__(self) -> None:
-        self.began = 0.0
-        self.seconds: list[float] = []
+        self.marks: list[float] = []
 
-    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.began = time.perf_counter()
+    def mark(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Note the time."""
+        self.marks.append(time.perf_counter())
 
-    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.seconds.append(time.perf_counter() - self.began)
-
-    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.began = time.perf_counter()
-
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.seconds.append(time.perf_counter() - self.began)
+    on_test_start = on_test_end = on_train_epoch_start = on_train_epoch_end = mark
 
 
 def trainer(watch: Stopwatch, epochs: int = 1) -> Trainer:
-    """A trainer that does nothing but run."""
-    return Trainer(
-        max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        limit_val_batches=0,
-        callbacks=[watch],
-    )
+    """Return a trainer that logs and saves nothing."""
+    off: Any = dict.fromkeys(("logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"), False)
+    return Trainer(max_epochs=epochs, limit_val_batches=0, callbacks=[watch], **off)
 
 
 def test_seconds(encoder: FrozenCLIP, data: DepthDataModule, variants: int) -> float:
-    """Seconds of a test with a head and so many variants, mirrored views as released; the second of two runs."""
-    heads = {
-        f"temperature {0.05 + 0.01 * k:.2f}": DepthHead(Prompts(), Bins(), 0.05 + 0.01 * k) for k in range(variants)
-    }
+    """Return the seconds of a test with a head and some variants; the second of two runs."""
+    heads = {f"temperature {k}": DepthHead(Prompts(), Bins(), k) for k in range(1, variants + 1)}
     model, watch = DepthCLIP(encoder, DepthHead(Prompts(), Bins()), heads, panels=0), Stopwatch()
     for _ in range(2):
         trainer(watch).test(model, data, verbose=False)
-    return watch.seconds[-1]
+    return watch.marks[-1] - watch.marks[-2]
 
 
 def epoch_seconds(encoder: FrozenCLIP, data: DepthDataModule, cache: str | None) -> float:
-    """Seconds of the second epoch of learning seven words."""
-    head = DepthHead(LearnedWords(7), Bins("depthclip"))
-    model, watch = DepthCLIP(encoder, head, cache=cache), Stopwatch()
+    """Return the seconds of the second epoch of learning seven words."""
+    model, watch = DepthCLIP(encoder, DepthHead(LearnedWords(7), Bins("depthclip")), cache=cache), Stopwatch()
     trainer(watch, epochs=2).fit(model, data)
-    return watch.seconds[-1]
+    return watch.marks[-1] - watch.marks[-2]
 
 
 def main(args: Sequence[str] | None = None) -> None:
-    """Runs the command line."""
+    """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--model", default="RN50", help="an open_clip model; its weights are random")
     parser.add_argument("--size", type=int, nargs=2, default=(416, 544), help="height and width of the images")

@@ -4,12 +4,22 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from depthclip.study import (
+    HEADLINE,
+    HeadSettings,
+    Options,
+    Results,
+    Study,
+    Variant,
+    header,
+    main,
+    save_figure,
+    spans,
+)
 from experiments.prompt_learning import BOTH, MAP, heads, start_of
-from experiments.results import HEADLINE, Results, Row, label
-from experiments.study import Head, Options, Study, Variant, main
 
 SHOTS = (1, 2, 4, 8, 16)
 SEEDS = (0, 1, 2)
@@ -17,12 +27,12 @@ ALL = "all training images"
 
 
 def row_of(shots: int | None) -> str:
-    """What a number of shots is called."""
+    """Return the name of the row of a number of shots."""
     return ALL if shots is None else f"{shots} image{'s' if shots > 1 else ''}"
 
 
-def variants(options: Options, head: Head) -> list[Variant]:
-    """Zero-shot, then each number of images with each seed, which draws the images and the first words."""
+def variants(options: Options, head: HeadSettings) -> list[Variant]:
+    """Return zero-shot, then each number of images with each seed, which draws the images and the first words."""
     start = start_of(options)
     prompts, bins = heads(head, start, ("room", "hall"))[BOTH]
     result = [Variant("zero-shot", start, on=ALL)]
@@ -42,39 +52,32 @@ def variants(options: Options, head: Head) -> list[Variant]:
 
 
 def draw(found: Results, path: Path) -> None:
-    """Draws the errors against the number of images, and what the median map of the same images reaches."""
+    """Draw the errors against the number of images, beside the median map of the same images."""
     figure = Figure(figsize=(10, 4), layout="constrained")
-    rows = {row.name: row for row in found.rows}
     for axis, error in zip(figure.subplots(1, 2), HEADLINE, strict=True):
-        curve(axis, [rows[row_of(shots)] for shots in SHOTS], error, "words and bins learned", "tab:blue")
-        curve(
-            axis,
-            [rows[f"{MAP}, {row_of(shots)}"] for shots in SHOTS],
-            error,
-            "median map of the same images",
-            "tab:cyan",
-        )
+        curve(axis, found, "", error, "words and bins learned", "tab:blue")
+        curve(axis, found, f"{MAP}, ", error, "median map of the same images", "tab:cyan")
         for name, colour in (("zero-shot", "0.4"), (ALL, "tab:blue"), (f"{MAP}, {ALL}", "tab:cyan")):
-            if name in rows:
-                axis.axhline(rows[name].figures[error].value, color=colour, ls="--", lw=1, label=name)
+            if (row := found.find(name)) is not None:
+                axis.axhline(row.figures[error].value, color=colour, ls="--", lw=1, label=name)
         for name, best in found.oracle.items():
             axis.axhline(best[error], color="tab:orange", ls=":", lw=1, label=name)
         axis.set_xscale("log", base=2)
+        axis.set_xlim(SHOTS[0] / 1.2, SHOTS[-1] * 1.2)
         axis.set_xticks(SHOTS, [str(shots) for shots in SHOTS])
         axis.set_xlabel("training images")
-        axis.set_ylabel(label(error))
+        axis.set_ylabel(header(error))
         axis.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=7)
     figure.suptitle(f"{len(SEEDS)} seeds; 95 % intervals over {found.unit} and seeds", fontsize=10)
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path)
 
 
-def curve(axis: Any, rows: list[Row], error: str, name: str, colour: str) -> None:
-    """Draws one line with its intervals."""
-    figures = [row.figures[error] for row in rows]
-    values = np.array([own.value for own in figures])
-    reach = np.array([[own.value - own.low for own in figures], [own.high - own.value for own in figures]])
-    axis.errorbar(SHOTS, values, yerr=reach, fmt="o-", ms=4, capsize=2, label=name, color=colour)
+def curve(axis: Axes, found: Results, prefix: str, error: str, label: str, colour: str) -> None:
+    """Draw the rows of each number of shots that were scored, with their intervals."""
+    rows = {shots: row for shots in SHOTS if (row := found.find(f"{prefix}{row_of(shots)}")) is not None}
+    values, reaches = spans(list(rows.values()), error)
+    axis.errorbar(list(rows), values, yerr=reaches, fmt="o-", ms=4, capsize=2, label=label, color=colour)
 
 
 STUDY = Study(

@@ -4,13 +4,13 @@ import sys
 from typing import Any
 
 from depthclip.head.bins import bins_of
-from experiments.study import Head, Options, Study, Variant, main
+from depthclip.study import HeadSettings, Options, Study, Variant, main
 
 NEAR, FAR = 0.5, 10.0
 
 
-def variants(options: Options, head: Head) -> list[Variant]:
-    """The recipe's bins, bins at equal steps and equal ratios, and three ways to fit as many."""
+def variants(options: Options, head: HeadSettings) -> list[Variant]:
+    """Return the recipe's bins, bins at equal steps and equal ratios, and three fits of as many bins."""
     count = len(bins_of(head["bins"]["init_args"]["values"]))
     bins: dict[str, Any] = {"the recipe's bins": head["bins"]}
     for name, steps in (("LinearBins", "equal steps"), ("LogBins", "equal ratios")):

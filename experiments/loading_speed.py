@@ -1,18 +1,24 @@
-"""Loading beside plain decoding: images a second of a data set's samples, and of decoding the same files alone."""
+"""How fast is loading? Images a second of a data set's samples, and of decoding the same files alone.
 
+`python -m experiments.loading_speed -c configs/data/nyu.yaml --data.root DIR`
+"""
+
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from depthclip.data.base import DepthDataset
+from depthclip.data.check import data_parser, read_arguments
 from depthclip.data.nyu import LabelledSamples, open_hdf5
+from depthclip.errors import InputError
 
 
 def compare_speed(samples: DepthDataset, count: int) -> str:
-    """Reads `count` samples and decodes their files, in one process and from the system's cache; tells both speeds."""
+    """Read samples and decode their files, in one process and from the system's cache; return both speeds in words."""
     indices = np.linspace(0, len(samples) - 1, min(count, len(samples)), dtype=int).tolist()
     decode = plain_decoder(samples)
     if decode is None:
@@ -31,7 +37,7 @@ def compare_speed(samples: DepthDataset, count: int) -> str:
 
 
 def seconds(work: Callable[[int], None], indices: list[int]) -> float:
-    """How long some work takes on all indices."""
+    """Return the seconds that some work takes on all indices."""
     start = time.perf_counter()
     for index in indices:
         work(index)
@@ -39,7 +45,7 @@ def seconds(work: Callable[[int], None], indices: list[int]) -> float:
 
 
 def plain_decoder(samples: DepthDataset) -> Callable[[int], None] | None:
-    """What decodes the files of a sample with the library for its format, and does nothing more."""
+    """Return a function that only decodes the files of a sample, or None if it has none."""
     if isinstance(samples, LabelledSamples):
         file = open_hdf5(samples.path)
 
@@ -59,7 +65,7 @@ def plain_decoder(samples: DepthDataset) -> Callable[[int], None] | None:
 
 
 def decode(path: Path) -> None:
-    """Decodes one file."""
+    """Decode one file."""
     if path.suffix == ".h5":
         with open_hdf5(path) as file:
             np.asarray(file["rgb"]), np.asarray(file["depth"])
@@ -74,3 +80,20 @@ def decode(path: Path) -> None:
     else:
         with Image.open(path) as image:
             np.array(image)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code, 2 for bad input."""
+    parser = data_parser("experiments.loading_speed", "Time loading of test images beside plain decoding.")
+    parser.add_argument("--count", type=int, default=100, help="number of images")
+    try:
+        data, given = read_arguments(parser, args)
+        print(compare_speed(data.samples("test"), given.count))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,10 +3,7 @@
 import sys
 from typing import Any
 
-from depthclip.head.bins import bins_of
-from depthclip.head.prompts import words_of
-from experiments.choose_rooms import metres
-from experiments.study import Head, Options, Study, Variant, main
+from depthclip.study import HeadSettings, Options, Study, Variant, main
 
 # arXiv 2207.01077, study of prompts, on NYU
 PUBLISHED: dict[str, dict[str, float]] = {
@@ -17,9 +14,17 @@ PUBLISHED: dict[str, dict[str, float]] = {
 }
 SETS = (*PUBLISHED, "five")
 FIVE = [1.0, 1.75, 2.25, 2.625, 3.0]  # the paper's seven bins, thinned to five
+# what the words mean to tiny-rooms, in metres (depthclip/encoder/bundled/MODEL_CARD.md)
+QUICK_BINS = {
+    "depthclip": [0.85, 1.05, 1.55, 2.2, 3.0, 4.5, 8.0],
+    "depthclip1": [1.05, 1.55, 2.5, 3.5, 4.5, 5.4, 8.0],
+    "depthclip2": [1.05, 1.25, 1.55, 1.9, 3.5, 4.5, 8.0],
+    "depthclip3": [0.85, 1.55, 1.9, 2.2, 3.1, 4.5, 8.0],
+    "five": [1.25, 1.55, 2.5, 4.5, 6.5],
+}
 TEMPLATES = ["This {object} is {distance}", "The {object} is {distance}", "A photo of a {object} that is {distance}"]
 OBJECTS = ["object", "wall", "floor", "table", "chair", "door"]
-# what the authors' code does, and the paper's text
+# of the authors' code, and of the paper's text
 READOUTS = {"released": "released", "attention_pool": "attention_pool"}
 # by name: tiny-rooms knows crops of 128 pixels
 QUICK_READOUTS: dict[str, Any] = {
@@ -28,19 +33,18 @@ QUICK_READOUTS: dict[str, Any] = {
 }
 
 
-def variants(options: Options, head: Head) -> list[Variant]:
-    """Words, then templates and objects for the paper's words, under each readout."""
-    bins = {
-        words: bins_for(words, head) if options.quick else FIVE if words == "five" else "depthclip" for words in SETS
-    }
+def variants(options: Options, head: HeadSettings) -> list[Variant]:
+    """Return each set of words, then templates and objects for the paper's words, under each readout."""
+    paper = {words: FIVE if words == "five" else "depthclip" for words in SETS}
+    bins = QUICK_BINS if options.quick else paper
     ensembles: dict[str, dict[str, Any]] = {
         "three templates": {"templates": TEMPLATES},
         "six objects": {"objects": OBJECTS},
         "three templates, six objects": {"templates": TEMPLATES, "objects": OBJECTS},
         "words centred": {"centred": True},
     }
-    asked: list[tuple[str, str, dict[str, Any]]] = [(words, words, {}) for words in SETS]
-    asked += [(f"{SETS[0]}, {name}", SETS[0], change) for name, change in ensembles.items()]
+    chosen: list[tuple[str, str, dict[str, Any]]] = [(words, words, {}) for words in SETS]
+    chosen += [(f"{SETS[0]}, {name}", SETS[0], change) for name, change in ensembles.items()]
     return [
         Variant(
             f"{readout}: {name}",
@@ -52,22 +56,15 @@ def variants(options: Options, head: Head) -> list[Variant]:
             PUBLISHED.get(name, {}) if readout == "released" else {},
         )
         for readout, reads in (QUICK_READOUTS if options.quick else READOUTS).items()
-        for name, words, change in asked
+        for name, words, change in chosen
     ]
-
-
-def bins_for(words: str, head: Head) -> list[float]:
-    """What words mean in the captions that tiny-rooms has read, in metres, scaled as the recipe scales its own."""
-    own, asked = bins_of(head["bins"]["init_args"]["values"]), words_of(head["prompts"]["init_args"]["words"])
-    scale = own[-1] / metres(asked)[-1]
-    return [round(scale * depth, 3) for depth in metres(words_of(words))]
 
 
 STUDY = Study(
     name="prompt_words",
     question="Which distance words and sentences give the best depth?",
     variants=variants,
-    recipe="configs/nyu_released.yaml",
+    recipe="nyu_released",
     settings={
         "model.published": None,
         "model.head.prompts.templates": TEMPLATES[:1],

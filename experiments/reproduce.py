@@ -3,8 +3,7 @@
 import sys
 
 from depthclip.evaluation.metrics import ERRORS
-from experiments.results import Results
-from experiments.study import Head, Options, Study, Variant, main
+from depthclip.study import HeadSettings, Options, Results, Study, Variant, main
 
 TOLERANCE = 0.02  # relative; an independent reproduction (AdaDepthCLIP) is within 1.3 %
 WEIGHTS = "https://openaipublic.azureedge.net/clip/models/afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762/RN50.pt"
@@ -18,13 +17,13 @@ NEEDS = f"""What this study needs, and where:
    elsewhere and name it: --set model.encoder.pretrained=RN50.pt"""
 
 
-def variants(options: Options, head: Head) -> list[Variant]:
-    """The recipe as it is."""
+def variants(options: Options, head: HeadSettings) -> list[Variant]:
+    """Return the recipe as it is."""
     return [Variant("measured")]
 
 
 def verdict(found: Results) -> str:
-    """Each figure beside the first published one, how far it is off, and whether that is within the tolerance."""
+    """Return each figure beside the first published one, and whether its deviation is within the tolerance."""
     if not found.published:
         return "The recipe quotes no published figures to compare with (model.published)."
     source, published = next(iter(found.published.items()))
@@ -50,7 +49,7 @@ STUDY = Study(
     name="reproduce",
     question="Does the recipe reproduce its published figures?",
     variants=variants,
-    recipe="configs/nyu_released.yaml",
+    recipe="nyu_released",
     notes=verdict,
     needs=NEEDS,
 )

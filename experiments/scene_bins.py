@@ -5,8 +5,7 @@ import sys
 import numpy as np
 
 from depthclip.evaluation.metrics import ERRORS
-from experiments.results import Results
-from experiments.study import Head, Options, Study, Variant, main
+from depthclip.study import HeadSettings, Options, Results, Study, Variant, main
 
 COLUMNS = ("delta1", "delta2", "delta3", "abs_rel", "log10", "rmse")
 # arXiv 2207.01077, study of class-dependent bins, on NYU, in the order of COLUMNS
@@ -35,8 +34,8 @@ PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
 }
 
 
-def variants(options: Options, head: Head) -> list[Variant]:
-    """The recipe with each of the paper's bin sets."""
+def variants(options: Options, head: HeadSettings) -> list[Variant]:
+    """Return the recipe with each of the paper's bin sets."""
     return [
         Variant(
             bins,
@@ -48,7 +47,7 @@ def variants(options: Options, head: Head) -> list[Variant]:
 
 
 def by_scene(found: Results) -> str:
-    """A table of each bin set on the images of each type of scene, published rows below the measured ones."""
+    """Return a table of each bin set on the images of each type of scene, published rows below the measured ones."""
     lines = [
         "**By scene** (the best abs_rel of each in bold)",
         "",
@@ -75,7 +74,7 @@ STUDY = Study(
     name="scene_bins",
     question="Which bins suit which type of scene?",
     variants=variants,
-    recipe="configs/nyu_released.yaml",
+    recipe="nyu_released",
     settings={"model.published": None},
     quick_settings={"data.test_size": 120, "model.head.prompts.words": "depthclip"},
     notes=by_scene,

@@ -3,17 +3,17 @@
 import sys
 from typing import Any
 
-from experiments.study import Head, Options, Study, Variant, main
+from depthclip.study import HeadSettings, Options, Study, Variant, main
 
 TEMPERATURES = (0.05, 0.1, 0.2, 0.35, 0.5, 0.7, 1.0, 2.0)
 SMOOTHINGS = (0.5, 1.0, 2.0)
 
 
-def variants(options: Options, head: Head) -> list[Variant]:
-    """The recipe as it is, and one change at a time."""
+def variants(options: Options, head: HeadSettings) -> list[Variant]:
+    """Return the recipe as it is, and one change at a time."""
     changes: dict[str, dict[str, Any]] = {"the recipe as it is": {}}
     changes |= {f"temperature {t:g}": {"temperature": t} for t in TEMPERATURES}
-    # dividing by the temperature is all that the scale does too; that both rows agree is the check
+    # only scale / temperature counts, so that the first of these must agree with temperature 0.2
     changes["temperature 0.1, logit scale 50"] = {"temperature": 0.1, "logit_scale": 50.0}
     changes["temperature 0.2, logit scale 100"] = {"temperature": 0.2, "logit_scale": 100.0}
     changes["the most similar word's bin"] = {"assignment": "hard"}

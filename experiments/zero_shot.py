@@ -2,8 +2,8 @@
 
 import sys
 
+from depthclip.study import HeadSettings, Options, Study, Variant, main
 from experiments.prompt_words import QUICK_READOUTS
-from experiments.study import Head, Options, Study, Variant, main
 
 # file of configs/data -> file of configs/model -> figures of its paper
 NYU: dict[str, dict[str, float]] = {
@@ -19,8 +19,8 @@ SETS: dict[str, dict[str, dict[str, float]]] = {"nyu": NYU, "nyu_eigen": NYU, "k
 QUICK_TYPES = ("small room", "corridor")
 
 
-def variants(options: Options, head: Head) -> list[Variant]:
-    """Every model that suits a data set, unless the command line names them; with --quick the bundled one."""
+def variants(options: Options, head: HeadSettings) -> list[Variant]:
+    """Return each model that suits a data set, or those of the command line; with --quick the bundled one."""
     if options.quick:
         return [
             Variant(f"{readout} on {kind}s", {"model.encoder.readout": reads, "data.test_types": [kind]}, on=f"{kind}s")
@@ -30,9 +30,9 @@ def variants(options: Options, head: Head) -> list[Variant]:
     sets = {options.data: {"released": {}, "rn50": {}, "vit_b16": {}, "siglip2": {}}} if options.data else SETS
     result = []
     for data, models in sets.items():
-        where = {} if options.data else {"data": f"configs/data/{data}.yaml"}
+        where = {} if options.data else {"data": f"data/{data}"}
         for model, published in {options.model: {}}.items() if options.model else models.items():
-            chosen = {} if options.model else {"model": f"configs/model/{model}.yaml"}
+            chosen = {} if options.model else {"model": f"model/{model}"}
             # the figures were published for this protocol only
             quoted = published if data in ("nyu", "kitti") else {}
             result.append(Variant(f"{model} on {data}", {**chosen, **where}, quoted, on=data))

@@ -6,6 +6,7 @@ import torch
 from depthclip.data.augment import Augment
 from depthclip.data.base import Sample, Viewed
 from depthclip.data.files import FileSamples
+from depthclip.errors import InputError
 from depthclip.evaluation.protocol import View
 
 
@@ -58,6 +59,13 @@ def test_colour_changes_the_image_alone():
     assert torch.equal(truth, depth)
     assert seen.dtype == torch.uint8
     assert type(seen) is type(truth) is torch.Tensor
+
+
+def test_a_crop_that_does_not_fit_is_one_sentence():
+    image, depth = coded()
+    with pytest.raises(InputError, match=r"augment.crop \[41, 60\] is larger than an image of 40 x 60"):
+        Augment(crop=(41, 60))(image, depth)
+    assert Augment(crop=(40, 60))(image, depth)[0].shape == (3, 40, 60)
 
 
 def test_nothing_asked_for_is_nothing_done():

@@ -1,11 +1,13 @@
 """The check of a data set reads everything, says what is wrong, and exits with 1 if anything is."""
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from experiments.check_data import main
+from depthclip.data.check import main
+from experiments.loading_speed import main as loading_speed
 from tests.layouts import SAMPLES, picture, values, write_image, write_pair
 
 RECIPES = Path(__file__).parents[1] / "configs" / "data"
@@ -22,14 +24,13 @@ def arguments(tmp_path):
 
 def test_all_is_well(arguments, capsys):
     root, given = arguments
-    assert main([*given, "--speed", "3"]) == 0
+    assert main(given) == 0
     told = capsys.readouterr().out
     depth = np.stack([values(index) for index in range(5)])
     assert "test: 5 images" in told
     assert "5 of 24 x 32, depth 24 x 32" in told
     assert f"{(depth > 0).mean():.1%}" in told
     assert f"{depth[depth > 0].min() / 1000:.3f} to {depth.max() / 1000:.3f} m" in told
-    assert "images/s loaded" in told
     share = ((depth >= 1000) & (depth < 2000)).sum() / (depth > 0).sum()
     assert f"{share:.1%}" in told.split("1 to 2 m")[1].split("\n")[0]
     assert (root / "out" / "pairs_test.png").stat().st_size > 5000
@@ -73,3 +74,14 @@ def test_every_recipe_is_a_data_module(recipe, capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)  # where none of the data is
     assert main(["-c", str(recipe), "--splits", "[test]", "--out", str(tmp_path)]) == 1
     assert "something is wrong" in capsys.readouterr().out
+
+
+def test_loading_is_timed_beside_plain_decoding(arguments, capsys):
+    _, given = arguments
+    assert loading_speed([*given[:-2], "--count", "3"]) == 0
+    assert re.search(r"[\d.]+ images/s loaded, [\d.]+ images/s plainly decoded \(\d+%\)", capsys.readouterr().out)
+
+
+def test_arguments_that_are_refused_are_one_sentence(capsys):
+    assert main(["--data", "Pairs", "--data.root", "none", "--data.batch_size", "0"]) == 2
+    assert capsys.readouterr().err.startswith("error: batch_size 0")

@@ -1,7 +1,12 @@
 """python -m depthclip: runs, their reports, and what bad input gets."""
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -87,8 +92,8 @@ def test_test_prints_a_table_and_writes_figures_errors_and_a_panel(small, nyu, c
     assert found["versions"]["torch"]
     assert found["data"]["images"] == {"test": 5}
     errors = np.load("runs/small/version_0/errors.npz")
-    assert errors["head"].shape == (5, 9)
-    assert errors["head"][:, 0].mean() == pytest.approx(found["figures"]["head"]["abs_rel"])
+    assert errors["errors"][errors["rows"].tolist().index("head")].shape == (5, 9)
+    assert errors["errors"][0, :, 0].mean() == pytest.approx(found["figures"]["head"]["abs_rel"])
     # the pixels that the released protocol names, counted by hand
     expected = 0
     for k in range(5):
@@ -143,7 +148,7 @@ def test_fit_then_test_with_the_checkpoint(small, tmp_path, monkeypatch):
     }
     path = recipe(tmp_path, model=model, data=data)
     assert main(["fit", "-c", path, "--trainer.max_epochs", "2", "--trainer.log_every_n_steps", "1"]) == 0
-    (checkpoint,) = Path("runs/small/version_0/checkpoints").glob("*.ckpt")
+    checkpoint = Path("runs/small/version_0/checkpoints/last.ckpt")
     assert main(["test", "-c", path]) == 0
     assert main(["test", "-c", path, "--ckpt_path", str(checkpoint)]) == 0
     assert metrics(1)["figures"]["head"] != metrics(2)["figures"]["head"]
@@ -179,13 +184,13 @@ def test_the_clip_in_the_box_says_that_it_knows_no_photographs(tiny):
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        (["--model.head.temperature", "0"], "temperature 0.0 must be greater than 0"),
+        (["--model.head.temperature", "0"], "temperature 0.0 must be"),
         (["--model.head.bins.values", "[3,2,1]"], "must ascend"),
         (["--model.head.bins.values", "[0,1,2]"], "positive"),
         (["--model.head.bins.values", "[1,2]"], "7 words"),
         (["--model.encoder.name", "RN5O"], "nearest names"),
         (["--model.encoder.pretrained", "opnai"], "neither a weight tag"),
-        (["--model.encoder.readout", "tokens"], "readouts that do are"),
+        (["--model.encoder.readout", "tokens"], "choose one of"),
         (["--model.encoder.pretrained", "WEIGHTS", "--model.encoder.normalization", "openai"], "does not hold weights"),
         (["--data.init_args.test_list", "nowhere.txt"], "nowhere.txt"),
     ],
@@ -257,17 +262,14 @@ def test_recipes_spell_the_presets_out():
     for file, view, scoring in (
         ("nyu", "depthclip_nyu", "depthclip_nyu"),
         ("nyu_eigen", "eigen_nyu", "eigen_nyu"),
-        ("kitti", "kitti", "garg_kitti"),
+        ("kitti", "kitti", "garg_kitti_seen"),
         ("make3d", "make3d", "make3d_c1"),
     ):
         given = yaml.safe_load((CONFIGS / f"data/{file}.yaml").read_text())["init_args"]
         crops = {k: tuple(v) if isinstance(v, list) else v for k, v in given["view"].items()}
         assert View(**crops) == VIEWS[view], file
         spelled = {k: tuple(v) if isinstance(v, list) else v for k, v in given["scoring"].items()}
-        expected = SCORINGS[scoring]
-        if file == "make3d":  # the preset is metric; the recipe follows the methods without scale
-            spelled["median_scaling"] = False
-        assert Scoring(**spelled) == expected, file
+        assert Scoring(**spelled) == SCORINGS[scoring], file
 
 
 def test_the_released_run_is_the_released_model():
@@ -297,6 +299,7 @@ def test_every_run_in_configs(small, tiny, file):
         return
     view = json.dumps({"crop": None, "size": [64, 96]})
     pairs = ["--data", "depthclip.data.NYU", "--data.init_args.root", str(tiny), "--data.init_args.view", view]
+    pairs += ["--data.init_args.scoring", "whole", "--data.init_args.augment", "null"]  # crops are for whole images
     lists = [f"--data.init_args.{split}_list={tiny / 'test.txt'}" for split in ("train", "val", "test")]
     if "256" in file:  # as many words as it has, on as few steps as make a difference
         given += ["--trainer.limit_train_batches", "1"]
@@ -304,3 +307,113 @@ def test_every_run_in_configs(small, tiny, file):
     assert main(["fit" if learn else "test", *given, *pairs, *lists, *(fast if learn else [])]) == 0
     folder = Path("runs") / values["name"] / "version_0"
     assert list(folder.glob("checkpoints/*.ckpt")) if learn else (folder / "metrics.json").is_file()
+
+
+ROOMS = ["test", "-c", str(CONFIGS / "rooms.yaml"), "--trainer.accelerator=cpu", "--trainer.devices=1"]
+
+
+def test_a_name_beside_a_saved_recipe_takes_effect(small, tiny):
+    assert main(["test", "-c", recipe(tiny)]) == 0
+    saved = Path("runs/small/version_0/config.yaml")
+    recipe_of_run = yaml.safe_load(saved.read_text()) if saved.is_file() else metrics()["recipe"]
+    Path("again.yaml").write_text(yaml.safe_dump(recipe_of_run))
+    assert main(["test", "-c", "again.yaml", "--name", "other"]) == 0
+    assert metrics(name="other")["figures"] == metrics()["figures"]
+
+
+def test_data_are_looked_for_before_weights_are_fetched(tiny, monkeypatch, capsys):
+    """A model that cannot be loaded would fail otherwise, after retries where there is no network."""
+    encoder = {"name": "RN50-quickgelu", "pretrained": "openai", "readout": "released"}
+    head = {"prompts": {"words": "depthclip"}, "bins": {"values": "depthclip"}}
+    path = recipe(tiny, model={"encoder": encoder, "head": head})
+    assert main(["test", "-c", path, "--data.init_args.test_list", "nowhere.txt"]) == 2
+    refused(capsys, "nowhere.txt")
+
+
+def test_the_help_begins_with_data_and_model(capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["test", "--help"])
+    assert not end.value.code
+    shown = capsys.readouterr().out
+    shown = shown[shown.index("options:") :]
+    places = [shown.index(f"--{option}") for option in ("data", "model.encoder", "model.head", "trainer.accelerator")]
+    assert places == sorted(places)
+
+
+def test_a_full_disk_and_a_want_of_memory_get_one_sentence(small, tiny, capsys, monkeypatch):
+    path = recipe(tiny)
+    for error, says in (
+        (OSError(28, "No space left on device", "runs/x"), "runs/x: No space left on device; check that"),
+        (MemoryError(), "the memory is used up"),
+        (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed."), "use fewer data.num_workers"),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory"),
+            "memory is used up",
+        ),
+    ):
+        monkeypatch.setattr("depthclip.report.Report.on_test_end", failing(error))
+        assert main(["test", "-c", path]) == 2
+        refused(capsys, says)
+
+
+@pytest.mark.parametrize("kind", [ValueError, KeyError, RuntimeError, FileNotFoundError])
+def test_a_bug_keeps_its_traceback(small, tiny, monkeypatch, kind):
+    monkeypatch.setattr("depthclip.report.Report.on_test_end", failing(kind("a bug")))
+    with pytest.raises(kind, match="a bug"):
+        main(["test", "-c", recipe(tiny)])
+
+
+def failing(error):
+    def fail(*_):
+        raise error
+
+    return fail
+
+
+def started(command, **options):
+    return subprocess.Popen(
+        [sys.executable, "-m", "depthclip", *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize("subcommand", ["test", "fit"])
+def test_a_signal_ends_a_run_with_a_sentence(tmp_path, number, code, subcommand):
+    sizes = ["--data.test_size=5000", "--data.train_size=5000"]
+    learn = ["--model.head.learn_temperature=true"] if subcommand == "fit" else []
+    process = started([subcommand, *ROOMS[1:], *sizes, *learn], cwd=tmp_path)
+    end = time.monotonic() + 120
+    while not list(tmp_path.glob("runs/rooms/version_0")) and time.monotonic() < end:
+        time.sleep(0.2)
+    time.sleep(2)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == code, errors
+    assert errors.splitlines()[-1] == f"error: ended by {number.name}; what had finished is kept"
+    assert "Traceback" not in errors
+    assert not list(tmp_path.rglob("metrics.json"))
+
+
+@pytest.mark.slow
+def test_output_that_nobody_reads_or_that_knows_ascii_only(tmp_path):
+    process = started([*ROOMS, "--data.test_size=1"], cwd=tmp_path)
+    process.stdout.close()
+    assert "Traceback" not in process.stderr.read()
+    process.stderr.close()
+    assert process.wait() == 0
+    assert list(tmp_path.rglob("metrics.json"))
+    done = started([*ROOMS, "--data.test_size=1"], cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    output, errors = done.communicate()
+    assert done.returncode == 0, errors
+    assert "abs_rel" in output
+    with open("/dev/full", "w") as full:  # a device on which every write fails
+        command = [sys.executable, "-m", "depthclip", *ROOMS, "--data.test_size=1"]
+        done = subprocess.run(command, cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "No space left on device; check that" in done.stderr

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from PIL import Image
 
 from depthclip.__main__ import main
 
@@ -54,16 +55,74 @@ def same(one, other, images):
         for row, figures in metrics[kind].items():
             assert others[kind][row] == pytest.approx(figures, rel=1e-6)
     assert errors["image"].tolist() == other_errors["image"].tolist()
-    for name in metrics["figures"].keys() | {"random"}:
-        np.testing.assert_allclose(errors[name], other_errors[name], rtol=1e-6)
+    assert errors["rows"].tolist() == other_errors["rows"].tolist()
+    np.testing.assert_allclose(errors["errors"], other_errors["errors"], rtol=1e-6)
 
 
 @pytest.mark.parametrize("images", [5, 7, 200])
 def test_two_processes_find_what_one_finds(tmp_path, images):
     alone(tmp_path / "one", images)
     two = command(tmp_path / "two", images, "--trainer.devices", "2")
-    subprocess.run(two, check=True, capture_output=True, cwd=ROOT)
+    done = subprocess.run(two, check=True, capture_output=True, text=True, cwd=ROOT)
+    assert "sync_dist" not in done.stderr + done.stdout
     same(tmp_path / "one", tmp_path / "two", images)
+    # the panel has the images of both processes; rounding moves a colour by few steps
+    pictures = [np.asarray(Image.open(tmp_path / k / "run" / "panel.png")).astype(int) for k in ("one", "two")]
+    assert pictures[0].shape == pictures[1].shape
+    assert (abs(pictures[0] - pictures[1]) > 8).mean() < 1e-3
+
+
+def photographs(folder, *, count, broken):
+    """A run of predict in two processes on photographs of which one is truncated."""
+    (folder / "in").mkdir()
+    rng = np.random.default_rng(0)
+    for k in range(count):
+        Image.fromarray(rng.integers(0, 255, (64, 96, 3), dtype=np.uint8)).save(folder / f"in/{k}.png")
+    whole = (folder / f"in/{broken}.png").read_bytes()
+    (folder / f"in/{broken}.png").write_bytes(whole[: len(whole) // 2])
+    files = ["-c", str(ROOT / "configs/rooms.yaml"), "--data", "depthclip.data.Photos"]
+    places = ["--data.images", json.dumps([str(folder / "in")]), "--output", str(folder / "out")]
+    return [sys.executable, "-m", "depthclip", "predict", *files, *places, *TWO]
+
+
+TWO = ["--trainer.accelerator", "cpu", "--trainer.devices", "2"]
+
+
+def finish(given, folder):
+    """Run a command in a folder."""
+    path = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.run(given, capture_output=True, text=True, cwd=folder, env=path)
+
+
+def test_predict_on_two_processes_loses_no_image_in_silence(tmp_path):
+    given = photographs(tmp_path, count=6, broken=3)
+    failed = finish(given, tmp_path)
+    assert failed.returncode != 0
+    assert "in/3.png cannot be read" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    before = len([path for path in (tmp_path / "out").glob("*.png") if not path.stem.endswith(".colour")])
+    done = finish([*given, "--data.on_error", "skip"], tmp_path)
+    assert done.returncode == 0
+    assert "5 depth maps" in done.stdout
+    assert f"{before} were there already; 1 images could not be read" in done.stdout
+    assert len(json.loads((tmp_path / "out/index.json").read_text())["maps"]) == 5
+
+
+def test_test_on_two_processes_ends_with_a_sentence_if_one_fails(tmp_path):
+    photographs(tmp_path, count=6, broken=3)
+    depth = Image.fromarray(np.full((64, 96), 2000, np.uint16))
+    for k in range(6):
+        depth.save(tmp_path / f"{k}.png")
+    rows = "".join(f"in/{k}.png,{k}.png\n" for k in range(6))
+    (tmp_path / "pairs.csv").write_text(f"image,depth\n{rows}")
+    data = {"class_path": "Pairs", "init_args": {"root": str(tmp_path), "table": str(tmp_path / "pairs.csv")}}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump({"data": data, "model": {"training_baselines": False}}))
+    files = ["-c", str(ROOT / "configs/rooms.yaml"), "-c", str(tmp_path / "more.yaml")]
+    failed = finish([sys.executable, "-m", "depthclip", "test", *files, *TWO], tmp_path)
+    assert failed.returncode != 0
+    assert "in/3.png cannot be read" in failed.stderr
+    assert "Traceback" not in failed.stderr
+    assert not list(tmp_path.glob("runs/*/*/metrics.json"))
 
 
 def test_two_machines_on_loopback_find_what_one_finds(tmp_path):

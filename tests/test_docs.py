@@ -40,7 +40,9 @@ def test_each_class_of_one_s_own_is_short():
 @pytest.mark.filterwarnings("ignore:pretrained is null")
 def test_classes_of_one_s_own_run_by_class_path(mine, capsys):
     few = [f"--data.init_args.{split}_size=4" for split in ("train", "val", "test")]
-    assert main(["test", "-c", "recipe.yaml", *few, "--model.head.bins.init_args.power", "1"]) == 0, capsys.readouterr()
+    assert (
+        main(["test", "-c", "recipe.yaml", "--trust", "mine", *few, "--model.head.bins.init_args.power", "1"]) == 0
+    ), capsys.readouterr()
     assert "abs_rel" in capsys.readouterr().out
 
 

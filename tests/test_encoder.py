@@ -2,17 +2,21 @@
 
 import zipfile
 
+import numpy as np
 import open_clip
 import pytest
+import scipy.special
 import timm
 import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from depthclip.encoder import Crops, FrozenCLIP, MaskCLIP
-from depthclip.encoder.frozen import is_jit, load_file, normalisation_of
+from depthclip.encoder import Crops, FrozenCLIP, MaskCLIP, Needs
+from depthclip.encoder.loading import normalisation_of
 from depthclip.encoder.readouts import Released
 from depthclip.encoder.towers import Trunk, tower_of
+from depthclip.encoder.weights import is_jit, load_file
+from depthclip.errors import InputError
 from tests.conftest import frozen
 
 FITTING = [
@@ -29,16 +33,16 @@ def test_pooled_is_open_clips_and_maps_have_the_grid_of_the_image(clip, name, re
     encoder = clip(name, readout)
     own = torch.rand(2, 3, 64, 64)
     expected = encoder.model.encode_image((own - encoder.mean) / encoder.std, normalize=True)
-    features = encoder.encode_image(own, pooled=True)
+    features = encoder.encode_image(own, Needs(pooled=True))
     torch.testing.assert_close(features.pooled, expected, atol=1e-5, rtol=0)
 
     stride = encoder.tower.stride
-    wide = encoder.encode_image(torch.rand(1, 3, 2 * stride, 5 * stride), pooled=True)
+    wide = encoder.encode_image(torch.rand(1, 3, 2 * stride, 5 * stride), Needs(pooled=True))
     assert wide.dense.shape == (1, dim, 2, 5)
     assert wide.pooled.shape == (1, dim)
     assert encoder.encode_image(torch.rand(1, 3, 4 * stride - 7, 3 * stride + 5)).dense.shape == (1, dim, 4, 3)
 
-    again = encoder.encode_image(own, pooled=True)
+    again = encoder.encode_image(own, Needs(pooled=True))
     torch.testing.assert_close(again.dense, features.dense, atol=0, rtol=0)
     torch.testing.assert_close(again.pooled, features.pooled, atol=0, rtol=0)
 
@@ -71,6 +75,32 @@ def test_maskclip_of_a_single_patch_is_what_attention_gives_it(clip):
     expected = pool.c_proj(pool.v_proj(x.flatten()))
     dense = MaskCLIP().dense(encoder.tower, encoder.tower.trunk(torch.zeros(1, 3, 32, 32))._replace(values=x))
     torch.testing.assert_close(dense.flatten(), F.normalize(expected, dim=0), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("reduced", [True, False])
+def test_maskclip_of_a_vit_is_the_published_last_block(clip, reduced):
+    """Written out in NumPy on exported weights: value and output projection, then what the released code adds."""
+    encoder = clip("small-vit", MaskCLIP(reduced))
+    weights = {key: value.detach().double().numpy() for key, value in encoder.model.visual.named_parameters()}
+    x = torch.randn(1, 1 + 6, 32)
+    dense = encoder.readout.dense(encoder.tower, Trunk(x, (2, 3)))[0].flatten(1).T.detach().numpy()
+
+    def norm(y, name):
+        y = (y - y.mean(-1, keepdims=True)) / np.sqrt(y.var(-1, keepdims=True) + 1e-5)
+        return y * weights[f"{name}.weight"] + weights[f"{name}.bias"]
+
+    block = "transformer.resblocks.1"
+    tokens = x[0, 1:].double().numpy()
+    y = norm(tokens, f"{block}.ln_1") @ weights[f"{block}.attn.in_proj_weight"][64:].T
+    y = y + weights[f"{block}.attn.in_proj_bias"][64:]
+    y = y @ weights[f"{block}.attn.out_proj.weight"].T + weights[f"{block}.attn.out_proj.bias"]
+    if not reduced:
+        y = tokens + y
+        hidden = norm(y, f"{block}.ln_2") @ weights[f"{block}.mlp.c_fc.weight"].T + weights[f"{block}.mlp.c_fc.bias"]
+        hidden = hidden * (1 + scipy.special.erf(hidden / np.sqrt(2))) / 2
+        y = y + hidden @ weights[f"{block}.mlp.c_proj.weight"].T + weights[f"{block}.mlp.c_proj.bias"]
+    y = norm(y, "ln_post") @ weights["proj"]
+    np.testing.assert_allclose(dense, y / np.linalg.norm(y, axis=1, keepdims=True), atol=1e-5)
 
 
 def test_attention_pool_of_patches_is_attention_by_formula(clip):
@@ -128,7 +158,7 @@ def test_crops_are_images_of_their_own(clip):
     """The patch about a cell's centre, cut by hand from the image with its border repeated, given to encode_image."""
     encoder = clip("small-resnet", Crops(patch=64, stride=32, batch=5))
     image = torch.rand(1, 3, 96, 128)
-    features = encoder.encode_image(image, pooled=True)
+    features = encoder.encode_image(image, Needs(pooled=True))
     assert features.dense.shape == (1, 48, 3, 4)
     normalised = (image - encoder.mean) / encoder.std
     padded = F.pad(normalised, (16,) * 4, mode="replicate")
@@ -136,7 +166,7 @@ def test_crops_are_images_of_their_own(clip):
         patch = padded[..., row * 32 : row * 32 + 64, column * 32 : column * 32 + 64]
         expected = encoder.model.encode_image(patch, normalize=True)
         torch.testing.assert_close(features.dense[..., row, column], expected, atol=1e-5, rtol=0)
-    whole = clip("small-resnet", "attention_pool").encode_image(image, pooled=True).pooled
+    whole = clip("small-resnet", "attention_pool").encode_image(image, Needs(pooled=True)).pooled
     torch.testing.assert_close(features.pooled, whole, atol=1e-5, rtol=0)
     with pytest.raises(ValueError, match="stride 65"):
         Crops(64, 65)
@@ -200,7 +230,7 @@ def test_random_weights_are_said_aloud(small):
 
 
 def refused(match, *args, **kwargs):
-    with pytest.raises(ValueError, match=match) as caught:
+    with pytest.raises(InputError, match=match) as caught:
         FrozenCLIP(*args, **kwargs)
     assert "\n" not in str(caught.value)
 
@@ -211,8 +241,8 @@ def test_what_does_not_fit_is_refused_in_one_sentence(small, tmp_path):
     refused("use RN50-quickgelu", "RN50", "openai")
     refused("use ViT-B-16-quickgelu", "ViT-B-16", "metaclip_400m")
     refused("use ViT-B-32$", "ViT-B-32-quickgelu", "laion2b_s34b_b79k")
-    refused("readouts that do are: .*tokens", "small-vit", None, "released")
-    refused("readout 'mean' is unknown", "small-vit", None, "mean")
+    refused("choose one of .*tokens", "small-vit", None, "released")
+    refused("readout .mean. is unknown", "small-vit", None, "mean")
     other = tmp_path / "other.pt"
     torch.save({"state_dict": {"weight": torch.zeros(3)}}, other)
     refused("does not say how", "small-vit", str(other), "tokens")
@@ -223,12 +253,82 @@ def test_what_does_not_fit_is_refused_in_one_sentence(small, tmp_path):
     refused("choose tower", "small-vit", None, "tokens", "clip")
 
 
-def test_weights_that_cannot_be_downloaded_name_the_way_out(monkeypatch):
-    def no_network(*args, **kwargs):
+@pytest.fixture
+def no_network(monkeypatch):
+    """No connection; counts how often one is tried."""
+    tried = []
+
+    def refuse(url, **arguments):
+        tried.append(url)
         raise OSError("Name or service not known")
 
-    monkeypatch.setattr("open_clip.factory.download_pretrained", no_network)
-    refused("could not be loaded from .*Name or service not known.*pass its path", "RN50-quickgelu", "openai")
+    def download(*arguments, **more):
+        raise AssertionError("a download would wait for many retries")
+
+    monkeypatch.setattr("depthclip.encoder.loading.get_hf_file_metadata", refuse)
+    monkeypatch.setattr("depthclip.encoder.loading.try_to_load_from_cache", lambda *arguments: None)
+    monkeypatch.setattr("open_clip.factory.download_pretrained", download)
+    return tried
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "normalization"),
+    [("RN50-quickgelu", "openai", "openai"), ("ViT-B-16", "laion2b_s34b_b88k", "openai")],
+)
+def test_weights_that_cannot_be_downloaded_name_the_way_out(no_network, name, tag, normalization):
+    match = f"could not be loaded from .*Name or service not known.*pass its path as .*pretrained.*{normalization}$"
+    refused(match, name, tag)
+    assert len(no_network) == 1
+
+
+def test_the_normalisation_in_the_way_out_is_that_of_the_tag(no_network, monkeypatch):
+    monkeypatch.setattr("depthclip.encoder.loading.tokenizer_of", lambda *arguments: None)
+    refused(r"normalization \[\[0.5, 0.5, 0.5\], \[0.5, 0.5, 0.5\]\]$", "ViT-B-16-SigLIP", "webli")
+
+
+def test_a_missing_tokenizer_is_known_before_the_weights_are_looked_for(no_network, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    refused("tokenizer of ViT-B-16-SigLIP needs the transformers package", "ViT-B-16-SigLIP", "webli", "maskclip")
+    assert not no_network
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
+
+    def from_cache(name, local_files_only=False):
+        assert local_files_only
+        raise OSError("no such file in the cache")
+
+    monkeypatch.setattr("open_clip.get_tokenizer", from_cache)
+    refused("tokenizer of ViT-B-16-SigLIP could not be loaded .Name or", "ViT-B-16-SigLIP", "webli", "maskclip")
+
+
+def test_weights_that_were_downloaded_before_need_no_network(no_network, monkeypatch, clip, tmp_path):
+    """open_clip finds them in its cache without our first look at the network."""
+    path = tmp_path / "cached.pt"
+    torch.save(clip("small-vit", "tokens").model.state_dict(), path)
+    tag = {"hf_hub": "someone/small/", "quick_gelu": False}
+    for module in ("open_clip", "open_clip.factory"):
+        monkeypatch.setattr(f"{module}.get_pretrained_cfg", lambda name, pretrained: tag)
+    monkeypatch.setattr("open_clip.is_pretrained_cfg", lambda name, pretrained: pretrained == "mine")
+    monkeypatch.setattr("depthclip.encoder.loading.try_to_load_from_cache", lambda repo, name: str(path))
+    monkeypatch.setattr("open_clip.factory.download_pretrained", lambda *arguments, **more: str(path))
+    FrozenCLIP("small-vit", "mine", "tokens")
+    assert not no_network
+
+
+def test_an_activation_that_cannot_be_checked_is_stated(golden_weights):
+    with pytest.warns(UserWarning, match="QuickGELU.*use RN50$"):
+        FrozenCLIP("RN50-quickgelu", str(golden_weights), "released", normalization="imagenet")
+
+
+def test_only_sentences_that_are_cut_are_too_long(clip):
+    """75 words of a token each, a start and an end are the 77 tokens of the context; open_clip's ids say so."""
+    text, tokenizer = clip("small-vit", "tokens").text, open_clip.get_tokenizer("small-vit")
+    whole, longer = "far " * 75, "far " * 76
+    assert tokenizer([whole]).count_nonzero() == 77
+    expected = clip("small-vit", "tokens").model.encode_text(tokenizer([whole]), normalize=True)
+    torch.testing.assert_close(text.encode([whole]), expected, atol=1e-5, rtol=0)
+    for read in (text.encode, text.embed):
+        with pytest.raises(InputError, match="too long for the text tower, which takes 77 tokens"):
+            read(["near", longer])
 
 
 def test_normalisation_of_the_tag():

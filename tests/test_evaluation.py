@@ -3,11 +3,24 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from depthclip.errors import InputError
 from depthclip.evaluation.baselines import BestConstant, constant_errors, fit_baselines, random_depth
-from depthclip.evaluation.evaluation import Evaluation
+from depthclip.evaluation.evaluation import Evaluation, check_outcome
 from depthclip.evaluation.metrics import ERRORS, DepthErrors, depth_errors
-from depthclip.evaluation.protocol import SCORINGS, VIEWS, Box, Scoring, View, scoring_of, seen_in_truth, view_of
+from depthclip.evaluation.protocol import (
+    SCORINGS,
+    VIEWS,
+    Box,
+    Scoring,
+    View,
+    median,
+    scoring_of,
+    seen_in_truth,
+    view_of,
+)
+from tests.layouts import SAMPLES
 
 
 def by_numpy(p, g):
@@ -101,6 +114,71 @@ def test_selecting_equals_pasting_by_hand():
     np.testing.assert_array_equal(prediction, np.clip(pasted[:, mask & garg], np.float32(1e-3), 80))
 
 
+FRACTIONS = {
+    "garg": (0.40810811, 0.99189189, 0.03594771, 0.96405229),
+    "eigen": (0.3324324, 0.91351351, 0.0359477, 0.96405229),
+}
+
+
+def kitti_pixels(truth, crop, convention):
+    """Which pixels of the 352 x 1216 that the model saw count, by the published evaluations."""
+    height, width = truth.shape
+    top, left = height - 352, int((width - 1216) / 2)
+    if convention == "seen":  # AdaBins and others: crop the truth first
+        truth = truth[top : top + 352, left : left + 1216]
+        height, width = truth.shape
+    top_share, bottom_share, left_share, right_share = FRACTIONS[crop]
+    rows = slice(int(top_share * height), int(bottom_share * height))
+    columns = slice(int(left_share * width), int(right_share * width))
+    mask = np.zeros(truth.shape, bool)
+    mask[rows, columns] = True
+    mask &= (truth > 1e-3) & (truth < 80)
+    if convention == "truth":  # BTS offline: the prediction is pasted back, what it does not cover is left out
+        pasted = np.zeros(truth.shape, bool)
+        pasted[top : top + 352, left : left + 1216] = True
+        mask = (mask & pasted)[top : top + 352, left : left + 1216]
+    return mask
+
+
+def check_kitti(truth, prediction):
+    """Our presets against the conventions written out; the abs_rel of both with Garg's crop."""
+    found = {}
+    view = VIEWS["kitti"]
+    seen = view.box(*truth.shape)
+    inner = truth[seen.top : seen.bottom, seen.left : seen.right]
+    for crop in FRACTIONS:
+        for convention, name in (("truth", f"{crop}_kitti"), ("seen", f"{crop}_kitti_seen")):
+            mask = kitti_pixels(truth, crop, convention)
+            p, g = SCORINGS[name].select(torch.from_numpy(prediction)[None], torch.from_numpy(truth), seen)
+            np.testing.assert_array_equal(g, inner[mask])
+            np.testing.assert_array_equal(p[0], np.clip(prediction[mask], np.float32(1e-3), 80))
+            expected = by_numpy(np.clip(prediction[mask], 1e-3, 80), inner[mask])
+            np.testing.assert_allclose(depth_errors(p, g)[0], expected, rtol=1e-5)
+            found[name] = expected[0]
+    return found["garg_kitti"], found["garg_kitti_seen"]
+
+
+@pytest.mark.parametrize("size", [(375, 1242), (370, 1226), (376, 1241), (374, 1238)])
+def test_both_conventions_of_kitti_on_random_maps(size):
+    rng = np.random.default_rng(size[0])
+    truth = (rng.uniform(0, 90, size) * (rng.random(size) < 0.2)).astype(np.float32)
+    check_kitti(truth, rng.uniform(0.1, 100, (352, 1216)).astype(np.float32))
+
+
+@pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs ../shared/samples")
+def test_both_conventions_of_kitti_on_real_frames():
+    """A flat road, seen by a camera 1.65 m above it: the convention changes its abs_rel by more than a tenth."""
+    figures = []
+    for frame in (5, 50, 100):
+        path = SAMPLES / "kitti_annotated" / "depth" / f"{frame:010d}.png"
+        truth = np.array(Image.open(path)).astype(np.float32) / 256
+        rows = np.arange(352, dtype=np.float32) + (truth.shape[0] - 352) - 180.5
+        road = np.where(rows > 0, 1.65 * 707.05 / np.maximum(rows, 1), 80).astype(np.float32)
+        figures.append(check_kitti(truth, np.repeat(road[:, None], 1216, 1)))
+    full, seen = np.mean(figures, 0)
+    assert abs(seen / full - 1) > 0.1
+
+
 def test_make3d_crop_maps_to_the_laser_grid():
     box = VIEWS["make3d"].box(2272, 1704)
     assert box == (710, 0, 1562, 1704)
@@ -108,11 +186,48 @@ def test_make3d_crop_maps_to_the_laser_grid():
 
 
 def test_resampling_and_median_scaling():
-    depth, truth = torch.rand(1, 6, 8) + 1, torch.rand(3, 4) + 5
+    depth, truth = torch.rand(1, 6, 8) + 1, torch.rand(3, 4) + 5  # an even number of pixels
     prediction, _ = Scoring(resample="nearest").select(depth, truth, Box(0, 0, 3, 4))
     np.testing.assert_allclose(prediction[0], depth[0, ::2, ::2].flatten())
     scaled, true = Scoring(resample="nearest", median_scaling=True).select(depth, truth, Box(0, 0, 3, 4))
-    assert scaled.median().item() == pytest.approx(true.median().item(), rel=1e-5)
+    assert np.median(scaled) == pytest.approx(np.median(true), rel=1e-5)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 8])
+def test_medians_are_numpys(count):
+    values = np.random.default_rng(count).uniform(0, 9, (3, count)).astype(np.float32)
+    np.testing.assert_allclose(median(torch.from_numpy(values), 1), np.median(values, 1), rtol=1e-6)
+    values[1, 0] = np.nan
+    np.testing.assert_allclose(median(torch.from_numpy(values), 0), np.nanmedian(values, 0), rtol=1e-6)
+
+
+def test_monodepth2s_652_score_all_truth_and_clamp_predictions_at_80_m():
+    """Its evaluate_depth.py for the split eigen_benchmark, written out."""
+    rng = np.random.default_rng(3)
+    truth = (rng.uniform(0, 90, (37, 124)) * (rng.random((37, 124)) < 0.3)).astype(np.float32)
+    depth = rng.uniform(0.1, 3, (37, 124)).astype(np.float32)
+    ours, true = SCORINGS["monodepth2_652"].select(
+        torch.from_numpy(depth)[None], torch.from_numpy(truth), Box(0, 0, *truth.shape)
+    )
+    g, p = truth[truth > 0], depth[truth > 0]
+    p = np.clip(p * (np.median(g) / np.median(p)), 1e-3, 80)
+    assert g.max() > 80
+    np.testing.assert_array_equal(true, g)
+    np.testing.assert_allclose(ours[0], p, rtol=1e-5)
+
+
+def test_without_a_cap_nothing_is_clamped_from_above():
+    truth = torch.tensor([[0.0, 5.0, 500.0]])
+    scoring = Scoring(max_depth=None)
+    prediction, true = scoring.select(torch.tensor([[[1.0, 700.0, 900.0]]]), truth, Box(0, 0, *truth.shape))
+    assert true.tolist() == [5.0, 500.0]
+    assert prediction.tolist() == [[700.0, 900.0]]
+    assert (scoring.farthest(truth), Scoring().farthest(truth)) == (500.0, 10.0)
+
+
+def test_a_crop_that_does_not_fit_the_truth_is_refused():
+    with pytest.raises(InputError, match=r"scoring.crop \(45, 41, 471, 601\) does not fit a depth map of 416 x 544"):
+        SCORINGS["eigen_nyu"].mask(torch.ones(416, 544), Box(0, 0, 416, 544))
 
 
 def test_views():
@@ -127,7 +242,7 @@ def test_views():
         view_of("nyu")
     with pytest.raises(ValueError, match="garg_kitti"):
         scoring_of("kitti")
-    with pytest.raises(ValueError, match="ascending"):
+    with pytest.raises(ValueError, match="max_depth 0 must be"):
         Scoring(max_depth=0)
 
 
@@ -170,8 +285,8 @@ def test_fitted_baselines_are_medians_of_valid_depths():
         torch.tensor([[2.0, 5.0], [0.0, 9.0]]),
     ]
     fitted = fit_baselines(maps, size=(2, 2))
-    assert fitted.constant == 4.0  # of 1 2 3 4 4 5 8 9, the lower median
-    torch.testing.assert_close(fitted.median_map, torch.tensor([[2.0, 4.0], [4.0, 8.0]]))
+    assert fitted.constant == 4.0  # of 1 2 3 4 4 5 8 9
+    torch.testing.assert_close(fitted.median_map, torch.tensor([[2.0, 4.0], [4.0, 8.5]]))
     assert fitted.at((4, 6)).shape == (2, 4, 6)
     with pytest.raises(ValueError, match="no valid depth"):
         fit_baselines([torch.zeros(3, 3)])
@@ -190,3 +305,28 @@ def test_baselines_are_scored_on_the_pixels_of_the_model():
     figures = outcome.result.figures()
     assert figures["head"]["rmse"] == pytest.approx(by_numpy(np.full(56, 1.5), inner)[2], rel=1e-5)
     assert figures["training constant"]["abs_rel"] == pytest.approx(by_numpy(constant, inner)[0], rel=2e-2)
+
+
+def outcome_of(depth, truth, *, unreadable=(), min_depth=1e-3):
+    evaluation = Evaluation(("head", "mine"), None, torch.device("cpu"))
+    for index in (3, 5):
+        if index in unreadable:
+            evaluation.skip(index)
+        else:
+            scoring = Scoring(min_depth=min_depth)
+            evaluation.add(index, torch.full((2, 4, 5), depth), torch.full((4, 5), truth), Box(0, 0, 4, 5), scoring)
+    return evaluation.outcome()
+
+
+def test_figures_of_nothing_are_refused():
+    scoring, name = Scoring(), "image {}".format
+    check_outcome(outcome_of(1.0, 2.0), scoring, name)
+    check_outcome(outcome_of(1.0, 2.0, unreadable=[3]), scoring, name)
+    # a predicted depth of 0 that the protocol allows has infinite logarithms, but is finite
+    check_outcome(outcome_of(0.0, 2.0, min_depth=0.0), scoring, name)
+    with pytest.raises(InputError, match=r"no pixel of the 2 images counts.*0.001 to 10 m.*check the scale"):
+        check_outcome(outcome_of(1.0, 2000.0), scoring, name)
+    with pytest.raises(InputError, match="none of the 2 images could be read"):
+        check_outcome(outcome_of(1.0, 2.0, unreadable=[3, 5]), scoring, name)
+    with pytest.raises(InputError, match="'head' of image 3 is not finite"):
+        check_outcome(outcome_of(float("nan"), 2.0), scoring, name)

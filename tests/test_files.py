@@ -1,5 +1,8 @@
 """Image and depth files are read exactly, and what is wrong with one is said with its name."""
 
+import struct
+import zlib
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +10,7 @@ from PIL import Image
 
 from depthclip.data.base import DataError
 from depthclip.data.files import read_depth, read_rgb
-from depthclip.data.layouts import check_count, hold_out, read_list, recognise
+from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
 from tests.layouts import picture, values, write_image, write_pair, write_pgm
 
 
@@ -22,6 +25,92 @@ def test_rgb_is_read_exactly(tmp_path):
 def test_grey_and_palette_images_become_rgb(tmp_path):
     grey = write_image(tmp_path / "grey.png", picture(0)[..., 0])
     assert np.array_equal(read_rgb(grey), np.stack([picture(0)[..., 0]] * 3))
+
+
+@pytest.mark.parametrize("suffix", ["png", "pgm", "tiff"])
+def test_16_bit_grey_keeps_its_shades(tmp_path, suffix):
+    grey = np.array([[0, 128, 129, 256, 257, 32768, 65535]], np.uint16)
+    path = tmp_path / f"a.{suffix}"
+    if suffix == "pgm":
+        write_pgm(path, grey)
+    else:
+        write_image(path, grey)
+    assert read_rgb(path)[0, 0].tolist() == [round(int(value) * 255 / 65535) for value in grey[0]]
+
+
+def png_chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def test_16_bit_colours_and_other_modes(tmp_path):
+    # 48-bit PNG, which PIL does not write: one row of two pixels
+    row = struct.pack(">B6H", 0, 0, 32768, 65535, 257, 514, 65280)
+    header = struct.pack(">IIBBBBB", 2, 1, 16, 2, 0, 0, 0)
+    chunks = png_chunk(b"IHDR", header) + png_chunk(b"IDAT", zlib.compress(row)) + png_chunk(b"IEND", b"")
+    (tmp_path / "deep.png").write_bytes(b"\x89PNG\r\n\x1a\n" + chunks)
+    deep = read_rgb(tmp_path / "deep.png")[:, 0].T.numpy().astype(int)
+    assert np.abs(deep - [[0, 128, 255], [1, 2, 254]]).max() <= 1
+
+    Image.fromarray(picture(0)).convert("1").save(tmp_path / "bits.png")
+    bits = np.asarray(Image.fromarray(picture(0)).convert("1"))
+    assert np.array_equal(read_rgb(tmp_path / "bits.png")[0], bits * 255)
+
+    Image.new("CMYK", (4, 3), (0, 255, 255, 0)).save(tmp_path / "ink.tiff")  # magenta and yellow print red
+    assert read_rgb(tmp_path / "ink.tiff")[:, 0, 0].tolist() == [255, 0, 0]
+
+    frames = [Image.new("RGB", (4, 3), colour) for colour in ("red", "blue")]
+    frames[0].save(tmp_path / "moving.gif", save_all=True, append_images=frames[1:])
+    assert read_rgb(tmp_path / "moving.gif")[:, 0, 0].tolist() == [255, 0, 0]
+    Image.new("RGB", (1, 1), "red").save(tmp_path / "dot.png")
+    assert read_rgb(tmp_path / "dot.png").flatten().tolist() == [255, 0, 0]
+
+
+def test_transparent_images_lie_on_white(tmp_path):
+    pixels = np.zeros((1, 3, 4), np.uint8)
+    pixels[0, :, 0] = 200
+    pixels[0, :, 3] = 0, 51, 255
+    Image.fromarray(pixels).save(tmp_path / "rgba.png")
+    expected = [[255, 244, 200], [255, 204, 0], [255, 204, 0]]
+    assert read_rgb(tmp_path / "rgba.png")[:, 0].tolist() == expected
+    grey = Image.fromarray(pixels[..., [0, 3]])
+    assert grey.mode == "LA"
+    grey.save(tmp_path / "la.png")
+    assert read_rgb(tmp_path / "la.png")[:, 0].tolist() == [[255, 244, 200]] * 3
+    palette = Image.new("P", (2, 1))
+    palette.putpalette([200, 0, 0, 0, 0, 200])
+    palette.putpixel((1, 0), 1)
+    palette.save(tmp_path / "p.png", transparency=0)
+    assert read_rgb(tmp_path / "p.png")[:, 0].T.tolist() == [[255, 255, 255], [0, 0, 200]]
+
+
+@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
+@pytest.mark.parametrize(("orientation", "turns"), [(1, 0), (3, 2), (6, 3), (8, 1)])
+def test_exif_orientation_is_applied(tmp_path, suffix, orientation, turns):
+    # dark on top and bright below, left half less so: survives JPEG
+    pixels = np.full((16, 32, 3), 20, np.uint8)
+    pixels[8:] = 220
+    pixels[8:, :16] = 120
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    options = {"lossless": True} if suffix == "webp" else {}
+    Image.fromarray(pixels).save(tmp_path / f"a.{suffix}", exif=exif, **options)
+    read = read_rgb(tmp_path / f"a.{suffix}").permute(1, 2, 0).numpy()
+    expected = np.rot90(pixels, turns)  # counter-clockwise
+    assert read.shape == expected.shape
+    assert np.abs(read.astype(int) - expected).max() < 30
+
+
+def test_a_damaged_exif_block_is_ignored(tmp_path):
+    Image.fromarray(picture(0)).save(tmp_path / "a.png", exif=b"Exif\0\0" + bytes(range(60)))
+    assert np.array_equal(read_rgb(tmp_path / "a.png").permute(1, 2, 0), picture(0))
+
+
+@pytest.mark.parametrize("dtype", [">f4", "<f8", "<f2", "<u2", ">i4", "<u8"])
+def test_arrays_of_any_number_type_and_byte_order(tmp_path, dtype):
+    np.save(tmp_path / "a.npy", np.array([[1, 2, 3], [0, 40, 500]], dtype))
+    assert read_depth(tmp_path / "a.npy", 1).tolist() == [[1, 2, 3], [0, 40, 500]]
+    np.save(tmp_path / "b.npy", np.asfortranarray(np.arange(6, dtype=dtype).reshape(2, 3)))
+    assert read_depth(tmp_path / "b.npy", 1).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_16_bit_png_and_pgm_give_the_same_metres(tmp_path):
@@ -151,13 +240,13 @@ def test_what_was_looked_for_is_listed(tmp_path):
 
 
 def test_a_partial_copy_is_refused_or_reported():
-    check_count("it", 654, 654, False)
+    check_complete("it", 654, 654, False)
     with pytest.raises(DataError, match="653 images of the official 654"):
-        check_count("it", 653, 654, False)
+        check_complete("it", 653, 654, False)
     with pytest.warns(UserWarning, match="653 images of the official 654"):
-        check_count("it", 653, 654, True)
+        check_complete("it", 653, 654, True)
     with pytest.raises(DataError, match="0 images"):
-        check_count("it", 0, 654, True)
+        check_complete("it", 0, 654, True)
 
 
 def test_whole_recordings_are_held_out():

@@ -1,14 +1,24 @@
 """Prompts, bins and the depth head against few-line formulas."""
 
+import itertools
 import math
+import warnings
 
 import numpy as np
 import pytest
 import torch
 
-from depthclip.encoder import ImageFeatures
+from depthclip.encoder import FrozenCLIP, ImageFeatures
 from depthclip.head import Bins, DepthHead, LinearBins, LogBins, Prompts
 from depthclip.head.depth_head import smooth
+from depthclip.head.prompts import WORDS
+from depthclip.head.word_order import better_order
+
+
+@pytest.fixture(scope="module")
+def rooms():
+    """The text tower of the CLIP that ships with the package."""
+    return FrozenCLIP("tiny-rooms", "bundled", "attention_pool").text
 
 
 class Text:
@@ -84,6 +94,55 @@ def test_bins_by_rule():
     np.testing.assert_allclose(LogBins(4, 1, 8).values, [1, 2, 4, 8], rtol=1e-6)
 
 
+def test_the_ends_of_the_ranges_of_the_head_give_a_mean_and_a_maximum():
+    """At the largest and smallest scales nothing overflows: the softmax is the nearest bin's, or uniform."""
+    features = {"near": (1, 0), "middle": (0.6, 0.8), "far": (0, 1)}
+    for temperature, logit_scale, expected in ((1e-6, 1e6, 1.0), (1e6, 1e-6, 7 / 3)):
+        prompts = Prompts(list(features), ["{distance}"])
+        head = DepthHead(prompts, Bins([1, 2, 4]), temperature, logit_scale, smoothing=1000)
+        depth = head(ImageFeatures(torch.tensor([1.0, 0]).view(1, 2, 1, 1).expand(1, 2, 3, 4)), Text(features)).depth
+        torch.testing.assert_close(depth, torch.full((1, 1, 3, 4), expected))
+
+
+def test_words_on_a_line_fit_their_order_and_others_do_not():
+    """Unit vectors on an arc: the angle between two grows with the places between them, whatever they mean."""
+    angles = torch.linspace(0, 1.5, 7)
+    arc = torch.stack([angles.cos(), angles.sin()], dim=1)
+    assert better_order(arc) is None
+    assert better_order(arc.flip(0)) is None  # a reversed order has the same similarities
+    mixed = [3, 6, 0, 5, 1, 4, 2]
+    found = better_order(arc[mixed])
+    assert [mixed[k] for k in found] in ([*range(7)], [*range(6, -1, -1)])
+    assert better_order(arc[[2, 0, 1]]) is None  # too few
+    assert better_order(torch.eye(7)) is None  # all alike: no order at all
+    generator = torch.Generator().manual_seed(0)
+    random = torch.nn.functional.normalize(torch.randn(200, 5, 512, generator=generator), dim=-1)
+    assert all(better_order(features) is None for features in random)
+
+
+@pytest.mark.parametrize("words", WORDS)
+@pytest.mark.parametrize("template", ["This {object} is {distance}", "The room is {distance}."])
+def test_the_bundled_clip_knows_the_order_of_the_named_sets(rooms, words, template):
+    features = Prompts(words, [template])(rooms)
+    assert better_order(features) is None
+
+
+def test_words_in_a_mixed_order_warn_once(rooms):
+    five = WORDS["five"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Prompts(five).prepare(rooms)
+        Prompts(five[::-1]).prepare(rooms)  # cannot be seen from similarities
+    mixed = Prompts(["medium", "very far", "very close", "far", "close"])
+    with pytest.warns(UserWarning, match="'medium', 'very far'.*near to far"):
+        mixed.prepare(rooms)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        mixed.prepare(rooms)
+    warned = [better_order(Prompts(list(order))(rooms)) is not None for order in itertools.permutations(five)]
+    assert 0.3 < sum(warned) / len(warned) < 0.7
+
+
 @pytest.mark.parametrize(
     ("make", "says"),
     [
@@ -91,7 +150,7 @@ def test_bins_by_rule():
         (lambda: Bins([0, 1, 2]), "positive"),
         (lambda: Bins([1, math.nan]), "positive"),
         (lambda: Bins("cd9"), "cd1"),
-        (lambda: LogBins(5, 0, 10), "positive"),
+        (lambda: LogBins(5, 0, 10), "min_depth 0 must be"),
         (lambda: Prompts("six"), "five"),
         (lambda: Prompts(["near"]), "at least two"),
         (lambda: Prompts("five", ["This is far"]), "must have {distance}"),

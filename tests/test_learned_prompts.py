@@ -65,7 +65,7 @@ def tower(make, request):
 
 def without_start(tokenizer):
     """Sentences without a start token, padded to the full length, as SigLIP's tokenizers give them."""
-    return lambda texts: F.pad(tokenizer(texts)[:, 1:], (0, 1))
+    return lambda texts, context_length=None: F.pad(tokenizer(texts, context_length)[:, 1:], (0, 1))
 
 
 def by_open_clip(tower, sentences):
@@ -239,7 +239,7 @@ def test_other_towers_are_refused_by_name(make, kind):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda text: LearnedWords(1), "count 1 must be at least two words"),
+        (lambda text: LearnedWords(1), "count 1 must be a whole number of words from 2"),
         (lambda text: LearnedWords(3, "no blank"), "must have {distance}"),
         (lambda text: LearnedWords(3, "{distance:two}"), "must say how many vectors"),
         (lambda text: LearnedContext(WORDS, "It is {distance}"), "has nothing to learn"),
@@ -247,7 +247,7 @@ def test_other_towers_are_refused_by_name(make, kind):
         (lambda text: LearnedContext(WORDS, "{object} {context:2} {distance}"), "no field in braces other than"),
         (lambda text: LearnedContext(WORDS, CONTEXT, phrase="a photo").prepare(text), "must have 4 tokens"),
         (lambda text: LearnedWords(3, "{context:30} {distance}").prepare(text), "too long for the text tower"),
-        (lambda text: Adapter(0), "rank 0 must be at least 1"),
+        (lambda text: Adapter(0), "rank 0 must be a whole number from 1"),
     ],
 )
 def test_errors_name_the_argument(make, wrong, message):

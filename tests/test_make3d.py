@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 import torch
+import yaml
 from scipy.io import savemat
 
 from depthclip.data import DataError, Make3D
@@ -13,6 +14,7 @@ from depthclip.data.make3d import read_laser_grid
 from depthclip.evaluation.metrics import ERRORS, depth_errors
 from depthclip.evaluation.protocol import Scoring, View
 from tests.layouts import SAMPLES, link, picture, write_image, write_laser_grid
+from tests.test_cli import CONFIGS
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*of the official")
 
@@ -61,7 +63,8 @@ def test_complete_copies_count_134_and_400(tmp_path):
     assert len(data.samples("test")) == 134
     assert (len(data.samples("train")), len(data.samples("val"))) == (360, 40)
     (tmp_path / "Train400Depth" / "depth_sph_corr-Train400Img-p-007.mat").unlink()
-    with pytest.raises(DataError, match=r"399 images of the official 400, the depth of .*img-Train400Img-p-007\.jpg"):
+    told = r"399 images of the official 400 \(the depth of .*img-Train400Img-p-007\.jpg does not exist"
+    with pytest.raises(DataError, match=told):
         data.samples("train")
 
 
@@ -71,7 +74,7 @@ def test_nothing_there_lists_what_was_looked_for(tmp_path):
     ):
         Make3D(str(tmp_path)).setup("test")
     write_image(tmp_path / "Test134" / "img-a.jpg", picture(0))
-    with pytest.raises(DataError, match=r"no depth .*Test134Depth/Gridlaserdata.*Gridlaserdata"):
+    with pytest.raises(DataError, match=r"no depths .*Test134Depth/Gridlaserdata.*Gridlaserdata"):
         Make3D(str(tmp_path)).setup("test")
 
 
@@ -129,11 +132,18 @@ def test_c1_on_the_centre_is_monodepth2s(tmp_path, scaled):
     assert len(true) == ((grid[17:38] > 0) & (grid[17:38] < 70)).sum()
     figures = dict(zip(ERRORS, depth_errors(ours, true)[0].tolist(), strict=True))
     expected = monodepth2(prediction, grid, scaled)
-    # the median of an even number is the middle of two in NumPy and the lower in torch
-    loose = 1e-3 if scaled else 1e-6
     for name in ("abs_rel", "sq_rel", "rmse", "log10"):
-        assert figures[name] == pytest.approx(expected[name], rel=loose), name
-    assert figures["rmse_log"] / math.log(10) == pytest.approx(expected["rmse of log10"], rel=loose)
+        assert figures[name] == pytest.approx(expected[name], rel=1e-6), name
+    assert figures["rmse_log"] / math.log(10) == pytest.approx(expected["rmse of log10"], rel=1e-6)
+
+
+def test_the_two_recipes_differ_in_the_median_alone():
+    metric, scaled = (
+        yaml.safe_load((CONFIGS / f"data/{name}.yaml").read_text())["init_args"] for name in ("make3d", "make3d_median")
+    )
+    assert not metric["scoring"].pop("median_scaling")
+    assert scaled["scoring"].pop("median_scaling")
+    assert metric == scaled
 
 
 def test_c2_scores_the_whole_image(tmp_path):

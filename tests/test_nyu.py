@@ -263,15 +263,16 @@ def test_lists_need_no_official_count_but_all_their_files(tmp_path):
 
 
 def test_8_bit_depth_and_other_sizes_are_refused(tmp_path):
-    write_image(tmp_path / "rgb.png", picture(0))
+    for name in ("rgb.png", "other.png"):
+        write_image(tmp_path / name, picture(0))
     write_image(tmp_path / "eight.png", picture(0)[..., 0])
     write_image(tmp_path / "small.png", values(0, 12, 16))
     listed = tmp_path / "list.txt"
-    listed.write_text("rgb.png eight.png\nrgb.png small.png\n")
+    listed.write_text("rgb.png eight.png\nother.png small.png\n")
     samples = NYU(str(tmp_path), test_list=str(listed)).samples("test")
     with pytest.raises(DataError, match=r"eight\.png.*16 bits"):
         samples[0]
-    with pytest.raises(DataError, match=r"rgb\.png is 24 x 32 and .*small\.png is 12 x 16"):
+    with pytest.raises(DataError, match=r"other\.png is 24 x 32 and .*small\.png is 12 x 16"):
         samples[1]
 
 

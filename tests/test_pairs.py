@@ -1,10 +1,14 @@
 """Images and depth maps of one's own: patterns, tables and splits; and photographs without truth."""
 
+import os
+import signal
+import warnings
+
 import numpy as np
 import pytest
 import torch
 
-from depthclip.data import DataError, Pairs, Photos
+from depthclip.data import DataError, DepthDataset, Pairs, Photos
 from depthclip.data.base import Unreadable
 from tests.layouts import SAMPLES, picture, values, write_image, write_pair
 
@@ -22,6 +26,11 @@ def folder(tmp_path):
 
 def pairs(root, **arguments) -> Pairs:
     return Pairs(str(root), "*.color.png", "*.depth.png", **arguments)
+
+
+def read_all(data: Pairs) -> list:
+    data.setup("test")
+    return list(data.test_dataloader())
 
 
 def names(samples) -> list[str]:
@@ -80,20 +89,123 @@ def test_tables(folder):
     assert names(data.samples("train")) == ["0", "2"]
     assert data.samples("test")[0].scene == "room"
     assert [data.has(split) for split in ("train", "val", "test")] == [True, False, True]
-    with pytest.raises(DataError, match=r"val split in .*all\.csv"):
+    with pytest.raises(DataError, match=r"val split is in .*all\.csv"):
         data.samples("val")
     table.write_text("image,depth\nframe-0.color.png,frame-0.depth.png\n")
     assert names(Pairs(str(folder), table=str(table)).samples("test")) == ["0"]
     for text, told in {
-        "": "header",
+        "": "all.csv cannot be read .it is empty",
         "rgb,depth\na,b\n": "header",
         "image,depth\nframe-0.color.png,gone.png\n": r"line 2: .*gone\.png does not exist",
-        "image,depth\nframe-0.color.png,\n": "line 2 lacks",
-        "image,depth,split\nframe-0.color.png,frame-0.depth.png,dev\n": "'dev' is none of",
+        "image,depth\n,frame-0.depth.png\n": "line 2 lacks",
+        "image,depth,split\nframe-0.color.png,frame-0.depth.png,dev\n": "'dev' is unknown",
     }.items():
         table.write_text(text)
         with pytest.raises(DataError, match=told):
             Pairs(str(folder), table=str(table)).samples("test")
+
+
+def test_an_empty_depth_in_a_table_has_no_truth(folder):
+    table = folder / "all.csv"
+    table.write_text("image,depth\nframe-0.color.png,\nframe-1.color.png,frame-1.depth.png\n")
+    data = Pairs(str(folder), table=str(table), batch_size=2)
+    samples = data.samples("test")
+    assert samples[0].depth is None
+    assert samples[1].depth is not None
+    data.setup("predict")
+    assert [item.name for batch in data.predict_dataloader() for item in batch.items] == [
+        "frame-0.color.png",
+        "frame-1.color.png",
+    ]
+    with pytest.warns(UserWarning, match="1 of 2 images of the test split have no depth map"):
+        data.setup("test")
+    assert [item.name for batch in data.test_dataloader() for item in batch.items] == ["frame-1.color.png"]
+    table.write_text("image,depth\nframe-0.color.png,\n")
+    with pytest.raises(DataError, match=r"none of the 1 images of the test split has a depth map.*predict"):
+        Pairs(str(folder), table=str(table)).setup("test")
+
+
+def test_tables_of_spreadsheets(folder):
+    table = folder / "all.csv"
+    table.write_bytes("image,depth\r\nframe-0.color.png,frame-0.depth.png\r\n".encode("utf-8-sig"))
+    assert names(Pairs(str(folder), table=str(table)).samples("test")) == ["0"]
+
+
+def test_incomplete_pairs_are_refused_or_skipped_by_name(folder):
+    (folder / "frame-1.color.png").unlink()
+    (folder / "frame-2.depth.png").unlink()
+    (folder / "frame-3.color.png").unlink()
+    (folder / "frame-3.color.png").symlink_to(".git/annex/objects/a")
+    with pytest.raises(DataError, match=r"frame-1\.depth\.png has no image .*frame-1\.color\.png"):
+        pairs(folder).setup("test")
+    data = pairs(folder, on_error="skip", batch_size=6)
+    data.setup("test")
+    with pytest.warns(UserWarning, match="skipped") as caught:
+        (batch,) = list(data.test_dataloader())
+    told = [str(one.message) for one in caught]
+    for text in ("frame-1.color.png does not exist", "frame-2.depth.png does not exist", "is a link to .git/annex"):
+        assert sum(text in one for one in told) == 1
+    assert "3 of 6 images were skipped, since they cannot be read" in told
+    assert [item.name[6] for item in batch.items] == list("045")
+
+
+@pytest.mark.parametrize(("scale", "warned"), [(1.0, True), (100.0, True), (1000.0, False), (1e5, True), (1e6, True)])
+def test_a_wrong_unit_is_warned_of_once(folder, scale, warned):
+    data = pairs(folder, scale=scale, batch_size=4)
+    data.setup("test")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            list(data.test_dataloader())
+    told = [str(one.message) for one in caught if "median depth" in str(one.message)]
+    valid = np.concatenate([values(index)[values(index) > 0] for index in range(6)])
+    assert len(told) == warned
+    assert not warned or f"is {np.percentile(valid, 50, method='lower') / scale:.3g} m" in told[0]
+    assert not warned or f"scale {scale:g}" in told[0]
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_workers_report_through_the_main_process(folder):
+    (folder / "frame-2.depth.png").write_bytes(b"no image")
+    data = pairs(folder, on_error="skip", num_workers=2, batch_size=2, scale=1.0)
+    data.setup("test")
+    with pytest.warns(UserWarning, match="skipped") as caught:
+        batches = list(data.test_dataloader())
+    told = [str(one.message) for one in caught]
+    assert sum(len(batch.items) for batch in batches) == 5
+    assert sum("skipped: depth map" in one and "frame-2.depth.png" in one for one in told) == 1
+    assert sum("median depth" in one for one in told) == 1
+
+
+class Killed(DepthDataset):
+    """Samples whose reading ends the process, as the kernel does where memory runs out."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*")
+def test_a_killed_worker_is_one_sentence(folder):
+    data = pairs(folder, num_workers=1)
+    data.sets["test"] = Killed()
+    with pytest.raises(DataError, match=r"was killed, probably for lack of memory.*set num_workers"):
+        list(data.test_dataloader())
+
+
+def test_a_sample_beyond_the_memory_is_one_sentence(folder, monkeypatch):
+    data = pairs(folder)
+    data.setup("test")
+
+    def full(self, index):
+        raise MemoryError
+
+    monkeypatch.setattr(type(data.sets["test"].samples), "__getitem__", full)
+    monkeypatch.setattr(type(data.sets["test"]), "name", lambda self, index: "frame-0")
+    with pytest.raises(DataError, match="frame-0 needs more memory than there is"):
+        list(data.test_dataloader())
 
 
 def test_a_pair_that_is_not_whole_is_named(folder):
@@ -131,12 +243,14 @@ def test_an_unreadable_file_is_raised_or_skipped_by_name(folder, harm):
     else:
         write_image(path, picture(0)[..., 0] if harm == "8 bits" else values(0, 12, 16))
     data = pairs(folder, batch_size=4)
-    data.setup("test")
     with pytest.raises(DataError, match=r"frame-2\.depth\.png"):
-        list(data.test_dataloader())
+        read_all(data)
     data = pairs(folder, batch_size=4, on_error="skip")
     data.setup("test")
-    with pytest.warns(UserWarning, match=r"skipped: .*frame-2\.depth\.png"):
+    with (
+        pytest.warns(UserWarning, match=r"skipped: .*frame-2\.depth\.png"),
+        pytest.warns(UserWarning, match="1 of 6 images were skipped"),
+    ):
         batches = list(data.test_dataloader())
     assert [item.index for batch in batches for item in batch.items] == [0, 1, 3, 4, 5]
     (one,) = [one for batch in batches for one in batch.unreadable]

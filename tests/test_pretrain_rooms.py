@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -11,12 +12,12 @@ from safetensors.torch import load_file
 
 from depthclip.data.raycast import Surface
 from depthclip.encoder import FrozenCLIP
+from depthclip.errors import InputError
 from depthclip.evaluation.metrics import ERRORS
 from depthclip.head.prompts import WORDS
-from experiments.choose_rooms import Choice, Report, ask, encode, read, score, score_baselines
-from experiments.pretrain_rooms import Pretraining, pretrain, schedule
-from experiments.room_batches import CONFIG, Batches, Recipe, draw_rooms, look_up, stream
-from experiments.room_captions import (
+from experiments.prompt_words import QUICK_BINS
+from experiments.tiny_rooms.batches import CONFIG, Batches, Recipe, draw_rooms, look_up, stream
+from experiments.tiny_rooms.captions import (
     DISTANCES,
     HELD_OUT_DISTANCES,
     HELD_OUT_TEMPLATES,
@@ -24,7 +25,9 @@ from experiments.room_captions import (
     CaptionWriter,
     agreement,
 )
-from experiments.room_card import write_card
+from experiments.tiny_rooms.card import write_card
+from experiments.tiny_rooms.choose import Choice, Report, ask, encode, read, score, score_baselines
+from experiments.tiny_rooms.pretrain import Pretraining, main, pretrain, schedule
 
 QUICK = Recipe(steps=20, rooms=16, crop_every=2, crop_images=4, crops=4, dense_images=2, captions=12)
 BOX = Surface("box", "red", "striped")
@@ -104,8 +107,59 @@ def test_same_seed_same_losses_and_resuming_goes_on_exactly(run: tuple[list[floa
 
 def test_resuming_with_another_recipe_says_so(run: tuple[list[float], Path]) -> None:
     other = Pretraining(QUICK._replace(crops=3))
-    with pytest.raises(ValueError, match="resume with the same arguments"):
+    with pytest.raises(ValueError, match="use the same arguments, or start without --resume"):
         other.load(run[1] / "pretraining.pt")
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.99])
+def test_a_broken_checkpoint_is_one_sentence(run: tuple[list[float], Path], tmp_path: Path, share: float) -> None:
+    whole = (run[1] / "pretraining.pt").read_bytes()
+    broken = tmp_path / "pretraining.pt"
+    broken.write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(InputError, match=r"pretraining.pt is no checkpoint of this script; remove it"):
+        Pretraining(QUICK).load(broken)
+
+
+def test_checkpoints_of_something_else_are_one_sentence(tmp_path: Path) -> None:
+    for number, state in enumerate(({}, [1], {"recipe": QUICK._asdict()}, {"recipe": 3})):
+        path = tmp_path / f"{number}.pt"
+        torch.save(state, path)
+        with pytest.raises(InputError, match=rf"{path}.* without --resume"):
+            Pretraining(QUICK).load(path)
+
+
+def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
+    run: tuple[list[float], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "pretraining.pt"
+    training = Pretraining(QUICK)
+    training.load(run[1] / "pretraining.pt")
+    training.save(path)
+    before = path.read_bytes()
+
+    def fail(state: object, file: BinaryIO) -> None:
+        file.write(b"half")
+        raise OSError("no space left")
+
+    monkeypatch.setattr("torch.save", fail)
+    with pytest.raises(OSError, match="no space"):
+        training.save(path)
+    assert path.read_bytes() == before
+    assert [file.name for file in tmp_path.iterdir()] == ["pretraining.pt"]
+
+
+def test_the_command_line_refuses_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "pretraining.pt").write_bytes(b"")
+    assert main(["--out", str(tmp_path), "--resume"]) == 2
+    assert "pretraining.pt is no checkpoint" in capsys.readouterr().err
+    assert main(["--steps", "0"]) == 2
+    assert capsys.readouterr().err.startswith("error: --steps 0 must be")
+
+
+def test_the_bins_of_the_quick_study_are_what_the_captions_mean() -> None:
+    meanings = DISTANCES | HELD_OUT_DISTANCES
+    for words, bins in QUICK_BINS.items():
+        assert [meanings[word] for word in WORDS[words]] == bins
 
 
 def test_batches_speak_of_the_points_they_hold() -> None:
@@ -163,7 +217,7 @@ def test_card_says_what_was_measured_and_held_out(tmp_path: Path) -> None:
     write_card(Recipe(steps=7), 1_500_000, 600.0, figures, tmp_path / "card.md")
     card = (tmp_path / "card.md").read_text()
     assert rows_of(card)["crops"] == {name: pytest.approx(errors[name]) for name in rows_of(card)["crops"]}
-    for said in ("1.5 million", "7 steps in 10\nminutes", "`crops` the true order", "ranks 3 among", "bins x 0.92"):
+    for said in ("1.5 million", "7 steps in\n10 minutes", "`crops` the true order", "ranks 3 among", "bins x 0.92"):
         assert said in card
     assert all(words in card for words in (*HELD_OUT_TEMPLATES, *HELD_OUT_DISTANCES))
 

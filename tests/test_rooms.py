@@ -159,6 +159,8 @@ def test_data_module_gives_batches() -> None:
 
 
 def test_errors_name_the_argument() -> None:
+    with pytest.raises(ValueError, match="train_size 1000000000000"):
+        Rooms(train_size=10**12)
     with pytest.raises(ValueError, match="test_size 0"):
         Rooms(test_size=0)
     with pytest.raises(ValueError, match="'dev'"):

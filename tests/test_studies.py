@@ -1,24 +1,37 @@
-"""Studies: intervals against formulas, what shares an image pass, results that survive kill -9, the paper's table."""
+"""Studies: statistics against formulas, passes that share images, results that survive kills, the paper's table."""
 
+import ast
 import csv
+import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 from dataclasses import replace
+from math import erf
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
+from rich.console import Console
 
+from depthclip.__main__ import main as depthclip_main
+from depthclip.cli import resolve
+from depthclip.evaluation.bootstrap import Scored, draw_means, holm, p_values, units_of
 from depthclip.evaluation.metrics import ERRORS
-from experiments import few_shot, prompt_words, reproduce, temperature
-from experiments.plan import StudyError, Variant, plan
-from experiments.results import Scored, compare, distinct, draw_means, unit_of
-from experiments.study import arguments_of, main, parse
+from depthclip.study.collect import collect, distinct_baselines, make_row
+from depthclip.study.command import main, parse
+from depthclip.study.pictures import draw_rows
+from depthclip.study.plan import Pass, StudyError, Variant, plan
+from depthclip.study.run import run_passes
+from depthclip.study.study import arguments_of
+from experiments import few_shot, prompt_learning, prompt_words, reproduce, temperature
+from experiments.__main__ import main as list_studies
+from tests.fake_runs import errors_like, write_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -30,13 +43,18 @@ def root(monkeypatch):
 
 
 def scored(errors, scenes=None):
-    errors = np.repeat(np.asarray(errors, dtype=float)[:, None], len(ERRORS), 1)
-    return Scored(errors, tuple(map(str, range(len(errors)))), tuple(scenes or [""] * len(errors)))
+    count = len(errors)
+    images = tuple(map(str, range(count)))
+    return Scored(errors_like(errors), images, tuple(scenes or [""] * count), (100,) * count)
+
+
+def row_of(name, *seeds, reference=None):
+    return make_row(name, False, [scored(errors) for errors in seeds], reference, {})
 
 
 def test_interval_is_that_of_the_normal_distribution():
     errors = np.random.default_rng(1).normal(0.3, 0.1, 400)
-    row = compare("a", False, [scored(errors)], None, {})
+    row = row_of("a", errors)
     reach = 1.96 * errors.std() / np.sqrt(400)
     assert row.figures["abs_rel"].low == pytest.approx(errors.mean() - reach, abs=0.1 * reach)
     assert row.figures["abs_rel"].high == pytest.approx(errors.mean() + reach, abs=0.1 * reach)
@@ -45,31 +63,114 @@ def test_interval_is_that_of_the_normal_distribution():
 def test_scenes_are_drawn_whole_where_there_are_ten():
     means = np.random.default_rng(1).normal(0.3, 0.1, 40)
     errors, scenes = np.repeat(means, 25), [f"drive {k // 25}" for k in range(1000)]
-    assert unit_of(scored(errors, scenes))[0] == "scenes"
+    assert units_of(scored(errors, scenes))[0] == "scenes"
     drawn = draw_means([scored(errors, scenes)])[:, 0]
     assert drawn.std() == pytest.approx(means.std() / np.sqrt(40), rel=0.1)
-    assert unit_of(scored(errors, [name[-1] for name in scenes][:9] * 111 + ["0"]))[0] == "images"
+    assert units_of(scored(errors, [name[-1] for name in scenes][:9] * 111 + ["0"]))[0] == "images"
 
 
 def test_differences_are_paired():
     errors = np.random.default_rng(1).normal(0.3, 0.1, 50)
-    first = compare("a", False, [scored(errors)], None, {})
-    worse = compare("b", False, [scored(errors + 0.01)], first, {}).difference["abs_rel"]
-    assert (worse.low, worse.value, worse.high) == pytest.approx((0.01, 0.01, 0.01))
-    assert compare("b", False, [scored(errors + 0.01)], first, {}).verdict == "worse"
-    assert compare("b", False, [scored(errors)], first, {}).verdict == "no clear difference"
+    first = row_of("a", errors)
+    worse = row_of("b", errors + 0.01, reference=first)
+    change = worse.difference["abs_rel"]
+    assert (change.low, change.value, change.high) == pytest.approx((0.01, 0.01, 0.01))
+    assert worse.verdict == "worse"
+    assert worse.verdict_of("delta1") == "better"
+    assert row_of("b", errors, reference=first).verdict == "no clear difference"
+
+
+def test_p_values_count_the_draws_beyond_zero():
+    rng = np.random.default_rng(2)
+    errors = rng.normal(0.3, 0.1, 200)
+    first = row_of("a", errors)
+    noise = rng.normal(0, 0.02, 200)
+    noise += 2 * noise.std() / np.sqrt(200) - noise.mean()  # two standard errors from 0
+    p = row_of("b", errors + noise, reference=first).p["abs_rel"]
+    assert p == pytest.approx(1 - erf(2 / np.sqrt(2)), abs=0.015)  # of the normal distribution
+    assert row_of("b", errors, reference=first).p["abs_rel"] == 1
+    drawn = np.full((1999, len(ERRORS)), -1.0)
+    drawn[:9] = 1
+    assert p_values(drawn)["abs_rel"] == pytest.approx(2 * 10 / 2000)
+
+
+def test_holm_by_hand():
+    # .005 x 4, .01 x 3, .03 x 2, .04 x 1, each at least the one before
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.5, 0.6]) == [1, 1]
+    assert holm([]) == []
 
 
 def test_skipped_images_do_not_count():
-    row = compare("a", False, [scored([0.1, np.nan, 0.3])], None, {})
+    row = row_of("a", [0.1, np.nan, 0.3])
     assert row.figures["rmse"].value == pytest.approx(0.2)
     assert row.figures["rmse"].low >= 0.1
 
 
+def test_seeds_are_averaged_by_value():
+    first, second = [0.1, 0.2, np.nan, 0.6], [0.3, 0.5, np.nan, 0.4]
+    row = row_of("few", first, second)
+    assert row.figures["abs_rel"].value == pytest.approx((0.1 + 0.2 + 0.6 + 0.3 + 0.5 + 0.4) / 6)
+    reference = row_of("zero", [0.2, 0.2, np.nan, 0.2])
+    change = row_of("few", first, second, reference=reference).difference["abs_rel"]
+    assert change.value == pytest.approx(2.1 / 6 - 0.2)
+    # a seed is drawn whole: with one image, the draws are the means of two seeds drawn with replacement
+    drawn = draw_means([scored([0.0]), scored([1.0])])[:, 0]
+    assert np.unique(drawn).tolist() == [0, 0.5, 1]
+    assert (drawn == 0.5).mean() == pytest.approx(0.5, abs=0.05)
+
+
 def test_baselines_that_differ_are_told_apart():
+    def names(*members):
+        return [name for name, _ in distinct_baselines({"map": list(members)})]
+
     one, other = scored([0.1, 0.2]), scored([0.3, 0.4])
-    assert list(distinct("map", [("a", one), ("b", one)])) == ["map"]
-    assert list(distinct("map", [("a", one), ("b", other), ("c", one)])) == ["map, a", "map, b"]
+    assert names(("a", one), ("b", one)) == ["map"]
+    assert names(("a", one), ("b", other), ("c", one)) == ["map, a", "map, b"]
+
+
+def finished(folder, *variants, **content):
+    """A pass whose run wrote some errors."""
+    write_run(folder, **content)
+    (folder / "finished.json").write_text('{"seconds": 1}')
+    return Pass(tuple(variants), {"seed_everything": 0}, folder, False)
+
+
+def test_a_study_reads_the_files_of_its_runs(tmp_path):
+    few = [Variant(f"few, seed {seed}", row="few") for seed in range(2)]
+    passes = [
+        finished(tmp_path / "a", Variant("zero"), rows={"head": [0.2, 0.4]}, baselines={"random": [2.0, 3.0]}),
+        finished(tmp_path / "b", few[0], rows={"head": [0.1, 0.3]}, baselines={"random": [2.0, 3.0]}),
+        finished(tmp_path / "c", few[1], rows={"head": [0.1, 0.1]}, baselines={"random": [2.0, 3.0]}),
+        finished(tmp_path / "d", Variant("elsewhere"), rows={"head": [0.5, 0.5]}, images=["x", "y"]),
+    ]
+    found = collect("Why?", passes, {})
+    assert [row.name for row in found.rows] == ["zero", "few", "elsewhere", "random"]
+    assert found.find("few").figures["abs_rel"].value == pytest.approx(0.15)
+    assert found.find("few").difference["abs_rel"].value == pytest.approx(0.15 - 0.3)
+    assert found.find("elsewhere").difference == {}
+    assert found.find("nothing") is None
+    assert [[row.name for row in rows] for rows in found.test_sets()] == [["zero", "few", "random"], ["elsewhere"]]
+
+
+def test_a_figure_has_axes_for_each_test_set(tmp_path, monkeypatch):
+    passes = [
+        finished(tmp_path / name, Variant(name), rows={"head": [0.2, 0.4]}, pixels=pixels)
+        for name, pixels in (("a", [5, 5]), ("b", [5, 5]), ("c", [5, 6]))
+    ]
+    drawn = []
+    monkeypatch.setattr("depthclip.study.pictures.save_figure", lambda figure, path: drawn.append(figure))
+    draw_rows(collect("Costs $5 or $6?", passes, {}), tmp_path / "figure.png")
+    rows = [[label.get_text() for label in axis.get_yticklabels()] for axis in drawn[0].axes]
+    assert rows == [["a", "b"], [], ["c"], []]  # the axes of a row share their labels
+
+
+def test_studies_draw_and_note_what_is_left_when_variants_failed(tmp_path):
+    only = [finished(tmp_path / "a", Variant("zero-shot"), rows={"head": [0.2, 0.4]})]
+    found = collect("Why?", only, {"words and bins learned": "the run was ended by SIGTERM"})
+    few_shot.draw(found, tmp_path / "figure.png")
+    assert Image.open(tmp_path / "figure.png").size > (600, 300)
+    assert "words and bins learned has" not in prompt_learning.verdicts(found)
 
 
 def passes_of(study, args=()):
@@ -88,7 +189,8 @@ def test_variants_share_an_image_pass_unless_they_differ_in_more_than_the_head()
     assert [[variant.name for variant in one.variants] for one in passes] == [["a", "b, 0.5"], ["c"], ["d"]]
     assert all(one.recipe["name"].startswith("run-") for one in passes)  # 465e95993509 is a number to YAML
     assert passes[0].recipe["model"]["variants"]["b, 0.5"]["init_args"]["temperature"] == 0.5
-    assert "experiments.learn" in passes[2].command(None)
+    assert passes[2].command(None)[:4] == ["python", "-m", "depthclip", "learn"]
+    assert passes[0].command("2")[-2:] == ["--trainer.devices", "2"]
 
 
 def test_settings_that_are_refused_name_themselves():
@@ -104,10 +206,10 @@ def test_dry_run_prints_commands_that_can_be_run_and_runs_nothing(tmp_path, caps
     assert not (tmp_path / "runs").exists()
 
 
-def test_another_folder_is_refused(tmp_path, monkeypatch, capsys):
+def test_recipes_are_found_from_any_folder(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert main(temperature.STUDY, ["--quick"]) == 2
-    assert "run studies in the root of the repository" in capsys.readouterr().out
+    assert main(temperature.STUDY, ["--quick", "--dry-run"]) == 0
+    assert "temperature" in capsys.readouterr().out
 
 
 def test_few_shot_averages_over_seeds():
@@ -124,35 +226,182 @@ def command(out, *more):
     return [sys.executable, "-m", "experiments.prompt_words", "--quick", *small, "--out", str(out), *more]
 
 
-@pytest.mark.slow
-def test_a_study_that_was_killed_goes_on(tmp_path):
-    whole, broken = tmp_path / "whole", tmp_path / "broken"
-    subprocess.run(command(whole), check=True, capture_output=True)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A study that was not disturbed."""
+    out = tmp_path_factory.mktemp("whole")
+    subprocess.run(command(out), check=True, capture_output=True, cwd=ROOT)
+    return out
 
-    process = subprocess.Popen(command(broken), stdout=subprocess.DEVNULL)
-    while not (finished := list(broken.glob("runs/*/finished.json"))):
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=lambda number: number.name)
+def test_a_study_that_was_killed_goes_on(tmp_path, whole, number):
+    process = subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    while not (finished := list(tmp_path.glob("runs/*/finished.json"))):
         assert process.poll() is None
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    assert not (broken / "table.md").exists()
+    os.kill(process.pid, number)
+    _, said = process.communicate()
+    assert process.returncode == (143 if number == signal.SIGTERM else -9)
+    assert number == signal.SIGKILL or said == (
+        "error: ended by SIGTERM; use --resume to go on with the passes that are left\n"
+    )
+    assert not (tmp_path / "table.md").exists()
     before = finished[0].stat().st_mtime_ns
 
-    done = subprocess.run(command(broken, "--resume"), check=True, capture_output=True, text=True)
+    done = subprocess.run(command(tmp_path, "--resume"), check=True, capture_output=True, text=True)
     assert "1 of 2 image passes finished before" in done.stdout
     assert finished[0].stat().st_mtime_ns == before
     for name in ("table.md", "table.csv"):
-        assert (broken / name).read_text() == (whole / name).read_text()
+        assert (tmp_path / name).read_text() == (whole / name).read_text()
 
-    # against the errors themselves
+
+@pytest.mark.slow
+def test_results_are_those_of_the_errors_themselves(whole):
     with (whole / "table.csv").open(newline="") as file:
         rows = {(row["row"], row["error"]): float(row["value"]) for row in csv.DictReader(file)}
-    errors = np.load(whole / "errors.npz")
-    assert rows["crops: five", "rmse"] == pytest.approx(errors["crops: five"][0, :, ERRORS.index("rmse")].mean())
+    with np.load(whole / "errors.npz") as file:
+        names, errors = file["rows"].tolist(), file["errors"]
+    mean = errors[names.index("crops: five"), :, ERRORS.index("rmse")].mean()
+    assert rows["crops: five", "rmse"] == pytest.approx(mean)
     found = json.loads((whole / "results.json").read_text())
     assert len(found["runs"]) == 2
     assert len(found["rows"]) == 2 * 9 + 3
     assert Image.open(whole / "figure.png").size > (600, 300)
+
+
+@pytest.mark.slow
+def test_a_pass_that_was_ended_by_sigterm_failed_and_is_repeated(tmp_path, whole):
+    process = subprocess.Popen(command(tmp_path), stdout=subprocess.PIPE, text=True)
+    while not (pids := children(process.pid)):
+        time.sleep(0.05)
+    os.kill(pids[0], signal.SIGTERM)
+    said, _ = process.communicate()
+    assert process.returncode == 1
+    assert "failed: the run was ended by SIGTERM" in said
+    assert "Not scored: " in (tmp_path / "table.md").read_text()
+    subprocess.run(command(tmp_path, "--resume"), check=True, capture_output=True)
+    assert (tmp_path / "table.md").read_text() == (whole / "table.md").read_text()
+
+
+def children(pid):
+    """The processes that a process started."""
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+@pytest.fixture
+def runs_as(tmp_path, monkeypatch):
+    """Let passes run a script instead of their command; {folder} stands for the folder of the run."""
+    source = write_run(tmp_path / "source", {"head": [0.1, 0.2]})
+
+    def runs_as(script):
+        def command(one, devices):
+            return ["python", "-c", script.format(folder=str(one.folder), source=str(source))]
+
+        monkeypatch.setattr(Pass, "command", command)
+
+    return runs_as
+
+
+WHOLE = "import os, shutil, sys; shutil.copytree({source!r}, {folder!r}, dirs_exist_ok=True)"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("print('looks well')", "ended early.*metrics.json does not exist"),
+        (
+            f"{WHOLE}; open({{folder!r}} + '/metrics.json', 'r+').truncate(40)",
+            "ended early.*metrics.json cannot be read",
+        ),
+        (f"{WHOLE}; open({{folder!r}} + '/errors.npz', 'r+').truncate(40)", "ended early.*errors.npz cannot be read"),
+        (f"{WHOLE}; os.kill(os.getpid(), 15)", "ended by SIGTERM"),
+        (f"{WHOLE}; sys.exit(143)", "ended by SIGTERM"),
+        (f"{WHOLE}; sys.exit('disk full')", r"disk full \(exit code 1"),
+        ("import sys; sys.exit(3)", r"printed nothing \(exit code 3"),
+    ],
+)
+def test_a_pass_without_whole_results_failed(tmp_path, runs_as, script, reason):
+    console = Console(file=io.StringIO(), width=400)
+    one = Pass((Variant("a"),), {}, tmp_path / "runs" / "run-1", False)
+    runs_as(script)
+    failed = run_passes([one], None, False, console)
+    assert re.search(reason, failed["a"])
+    assert not one.finished
+    runs_as(WHOLE)
+    assert run_passes([one], None, True, console) == {}
+    assert one.finished
+    runs_as("raise SystemExit(1)")
+    assert run_passes([one], None, True, console) == {}  # it is not repeated
+
+
+def test_a_finished_pass_whose_files_broke_is_repeated(tmp_path):
+    one = finished(tmp_path / "a", Variant("x"), rows={"head": [0.1, 0.2]})
+    assert one.finished
+    content = (one.folder / "metrics.json").read_bytes()
+    (one.folder / "metrics.json").write_bytes(content[:-20])
+    assert not one.finished
+    (one.folder / "metrics.json").write_bytes(content)
+    (one.folder / "errors.npz").write_bytes(b"")
+    assert not one.finished
+
+
+def test_the_table_is_printed_before_it_is_written(tmp_path, runs_as, capsys):
+    runs_as(WHOLE)
+    one = replace(temperature.STUDY, variants=lambda options, head: [Variant("the recipe")])
+    (tmp_path / "table.md").mkdir()  # which makes writing fail
+    assert main(one, ["--quick", "--out", str(tmp_path)]) == 2
+    said = capsys.readouterr()
+    assert "0.150 [0.100, 0.200]" in said.out
+    assert "table.md cannot be written" in said.err
+
+
+def test_resolve_is_the_recipe_that_the_command_line_prints(capsys):
+    given = ["test", "-c", "configs/rooms.yaml", "--model.head.temperature", "0.5"]
+    recipe = resolve(given)
+    assert capsys.readouterr().out == ""
+    assert recipe["model"]["head"]["init_args"]["temperature"] == 0.5
+    assert recipe["model"]["head"]["init_args"]["logit_scale"] is None  # a default
+    assert recipe["data"]["init_args"]["train_size"] == 400
+    assert recipe["trainer"]["max_epochs"] is None
+
+
+def test_learning_is_followed_by_a_test_with_what_was_learned(tmp_path):
+    logger = {"class_path": "pytorch_lightning.loggers.CSVLogger"}
+    logger["init_args"] = {"save_dir": str(tmp_path), "name": "run", "version": ""}
+    small = [f"--data.init_args.{split}_size=4" for split in ("train", "val", "test")]
+    more = [f"--trainer.logger={json.dumps(logger)}", "--trainer.max_epochs=2", "--trainer.enable_progress_bar=false"]
+    assert depthclip_main(["learn", "-c", "configs/learn/rooms.yaml", *small, *more]) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert metrics["images"] == 4
+    assert "train/loss" in (tmp_path / "run" / "metrics.csv").read_text()
+
+
+def test_experiments_lists_the_studies(capsys):
+    list_studies()
+    said = capsys.readouterr().out
+    for study in (temperature.STUDY, few_shot.STUDY):
+        assert f"python -m experiments.{study.name}\n  {study.question}" in said
+
+
+def test_experiments_are_short_and_ask_one_question_of_public_names():
+    for path in (ROOT / "experiments").glob("*.py"):
+        text = path.read_text()
+        assert len(text.splitlines()) < 120, path
+        assert "tiny_rooms.captions" not in text
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("depthclip"):
+                names = [*(node.module or "").split("."), *(alias.name for alias in node.names)]
+                assert not [name for name in names if name.startswith("_")], path
+
+
+def test_the_engine_knows_only_the_command_line_and_files():
+    allowed = {"atomic", "cli", "errors", "signals", "evaluation", "study"}
+    for path in (ROOT / "depthclip" / "study").glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("depthclip."):
+                assert (node.module or "").split(".")[1] in allowed, (path, node.module)
 
 
 @pytest.fixture
@@ -179,7 +428,7 @@ def test_reproduce_goes_the_same_way_with_golden_weights(tmp_path, golden_weight
 def test_reproduce_says_what_to_fetch_and_where(tmp_path, golden_weights, capsys):
     given = [f"--set=model.encoder.pretrained={golden_weights}", f"--set=data.root={tmp_path / 'none'}"]
     assert main(reproduce.STUDY, [*given, "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().out
+    said = capsys.readouterr().err
     assert "nyu_depth_v2_labeled.mat" in said
     assert "data/nyu" in said
 

@@ -1,28 +1,17 @@
-"""Weights & Biases, offline, through the files that wandb itself writes."""
+"""Weights & Biases, offline."""
 
 import json
 import os
-import time
 from pathlib import Path
-from types import SimpleNamespace
 
-import numpy as np
 import pytest
 import wandb
 import yaml
-from PIL import Image
-from rich.console import Console
-from wandb.proto.wandb_internal_pb2 import Record
 
 from depthclip.__main__ import main
-from depthclip.evaluation.metrics import ERRORS
-from experiments import prompt_learning, temperature
-from experiments.plan import Pass, Variant
-from experiments.study import arguments_of, parse
-from experiments.tracking import track
+from tests.tracked import remember_runs
 
 ROOT = Path(__file__).parent.parent
-BLOCK, HEAD = 32768, 7
 
 
 @pytest.fixture(autouse=True)
@@ -37,70 +26,10 @@ def root(monkeypatch):
     assert wandb.run is None
 
 
-def records(path):
-    """The records of a .wandb file: LevelDB's log format after seven bytes, protobuf inside."""
-    content, at, whole = path.read_bytes(), HEAD, b""
-    while at + HEAD <= len(content):
-        if BLOCK - at % BLOCK < HEAD:
-            at += BLOCK - at % BLOCK
-            continue
-        length, kind = int.from_bytes(content[at + 4 : at + 6], "little"), content[at + 6]
-        whole += content[at + HEAD : at + HEAD + length]
-        at += HEAD + length
-        if kind in (1, 4):  # whole, or the last part
-            record = Record()
-            record.ParseFromString(whole)
-            yield record
-            whole = b""
-
-
-def read_run(folder):
-    """Group, name, config and summary of an offline run."""
-    run, config, summary = None, {}, {}
-    (path,) = folder.glob("run-*.wandb")
-    # wandb writes in a process of its own, which may lag behind on a busy machine
-    patience = time.monotonic() + 30
-    while not any(record.HasField("exit") for record in records(path)) and time.monotonic() < patience:
-        time.sleep(0.2)
-    for record in records(path):
-        if record.HasField("run"):
-            run = record.run
-        changes = [run.config] if record.HasField("run") else [record.config] if record.HasField("config") else []
-        config.update({item.key: json.loads(item.value_json) for change in changes for item in change.update})
-        if record.HasField("summary"):
-            for item in record.summary.update:
-                value, key = json.loads(item.value_json), item.key or "/".join(item.nested_key)
-                summary.update({f"{key}/{k}": v for k, v in value.items()} if isinstance(value, dict) else {key: value})
-    return SimpleNamespace(group=run.run_group, name=run.display_name, id=run.run_id, config=config, summary=summary)
-
-
-def finished(folder, names):
-    """A pass as a study leaves it."""
-    folder.mkdir(parents=True)
-    rows = {name: dict.fromkeys(ERRORS, 0.1 * k + 0.1) for k, name in enumerate(["head", *names[1:]])}
-    metrics = {"figures": rows, "baselines": {"random": dict.fromkeys(ERRORS, 2.0)}, "published": {}}
-    (folder / "metrics.json").write_text(json.dumps(metrics))
-    (folder / "variants").mkdir()
-    for picture in ("panel.png", "variants/001.png"):
-        Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(folder / picture)
-    variants = tuple(Variant(name, {"model.head.temperature": k}) for k, name in enumerate(names))
-    heads = {name: {"temperature": k} for k, name in enumerate(names)}
-    model = {"head": heads[names[0]], "variants": {name: heads[name] for name in names[1:]}}
-    return Pass(variants, {"model": model}, folder, False)
-
-
-def test_each_variant_is_a_run_and_each_study_a_group(tmp_path, capsys):
-    console = Console(width=400)
-    first = track("one", [finished(tmp_path / "one/runs/a", ["x", "y"])], tmp_path / "one", "offline", console)
-    second = track("two", [finished(tmp_path / "two/runs/b", ["z"])], tmp_path / "two", "offline", console)
-    runs = [read_run(folder) for folder in (*first, *second)]
-    assert [(run.group, run.name) for run in runs] == [("one", "x"), ("one", "y"), ("two", "z")]
-    assert len({run.id for run in runs}) == 3
-    assert [run.config["model"]["head"]["temperature"] for run in runs] == [0, 1, 0]
-    assert [run.summary["abs_rel"] for run in runs] == pytest.approx([0.1, 0.2, 0.1])
-    assert all(run.summary["figures/_type"] == "table-file" for run in runs)
-    assert [run.summary["panel/_type"] for run in runs] == ["image-file"] * 3
-    assert f"wandb sync {first[0]} {first[1]}" in capsys.readouterr().out
+@pytest.fixture
+def runs(monkeypatch):
+    """The runs that finished, in order."""
+    return remember_runs(monkeypatch)
 
 
 @pytest.fixture
@@ -114,10 +43,10 @@ def small(tmp_path):
     return ["-c", str(tmp_path / "more.yaml")]
 
 
-def test_test_and_fit_are_tracked_by_a_recipe(tmp_path, small):
+def test_test_and_fit_are_tracked_by_a_recipe(tmp_path, small, runs):
     assert main(["test", "-c", "configs/rooms.yaml", *small, "--model.head.temperature", "0.7"]) == 0
     assert main(["fit", "-c", "configs/learn/rooms.yaml", *small, "--trainer.max_epochs", "1"]) == 0
-    tested, fitted = (read_run(folder) for folder in sorted((tmp_path / "wandb").glob("offline-run-*")))
+    tested, fitted = runs
     assert tested.id != fitted.id
     assert tested.config["model"]["head"]["init_args"]["temperature"] == 0.7
     metrics = json.loads((tmp_path / "depthclip" / tested.id / "metrics.json").read_text())
@@ -126,10 +55,20 @@ def test_test_and_fit_are_tracked_by_a_recipe(tmp_path, small):
     assert tested.summary["panel/_type"] == "images/separated"
     assert fitted.config["model"]["cache"] == "memory"
     assert "train/loss" in fitted.summary
+    # recipe, figures and checkpoints are in the folder of each run, and nothing in the folder of all runs
+    assert not (tmp_path / "config.yaml").exists()
+    recipes = [
+        yaml.safe_load((tmp_path / "depthclip" / run.id / "config.yaml").read_text()) for run in (tested, fitted)
+    ]
+    assert recipes[0]["model"]["head"]["init_args"]["temperature"] == 0.7
+    assert recipes[1]["trainer"]["max_epochs"] == 1
+    kept = (tmp_path / "depthclip" / fitted.id / "checkpoints").iterdir()
+    assert {path.name for path in kept} == {"best.ckpt", "last.ckpt"}
 
 
 def test_a_run_that_fails_is_ended_too(tmp_path, small):
     assert main(["test", "-c", "configs/rooms.yaml", *small, "--ckpt_path", str(tmp_path / "none.ckpt")]) != 0
+    assert not list((tmp_path / "depthclip").glob("*"))
 
 
 @pytest.mark.parametrize("sweep", sorted((ROOT / "configs/sweeps").glob("*.yaml")), ids=lambda path: path.stem)
@@ -143,11 +82,3 @@ def test_sweeps_run_commands_that_are_accepted(sweep, capsys):
         main([*settings["command"][place + 1 : -1], *chosen, "--print_config"])
     assert not end.value.code
     assert yaml.safe_load(capsys.readouterr().out)["trainer"]["logger"]["init_args"]["mode"] == "online"
-
-
-def test_flags_reach_the_study():
-    options = parse(temperature.STUDY, ["--wandb", "--set", "model.mirror=false", "--devices", "2"])
-    assert (options.wandb, options.devices) == ("offline", "2")
-    words = arguments_of(temperature.STUDY, options, Variant("a", {"model.head.smoothing": 1.0}))
-    assert words[words.index("--model.mirror") + 1] == "false"
-    assert parse(prompt_learning.STUDY, []).wandb is None

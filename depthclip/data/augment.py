@@ -5,16 +5,24 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from depthclip.checks import check_count, check_number
+from depthclip.errors import InputError
+
+LARGEST_SIDE = 100_000  # pixels
+
 
 class Augment:
     """Random rotation, crop, mirror and colour, as BTS and its followers train.
 
     Args:
         crop: (height, width) of the random crop in pixels; null keeps the size.
-        mirror: probability of mirroring.
-        rotation: largest angle in degrees either way; what turns in from outside has no depth.
+        mirror: probability of mirroring, 0 to 1.
+        rotation: largest angle in degrees either way, 0 to 180; what turns in from outside has no depth.
         colour: strength of the change of brightness, contrast and saturation, each a factor from 1 - colour to
-            1 + colour.
+            1 + colour; 0 to 1.
+
+    Raises:
+        InputError: if an argument is not in its range.
     """
 
     def __init__(
@@ -24,6 +32,15 @@ class Augment:
         rotation: float = 2.5,
         colour: float = 0.1,
     ) -> None:
+        if crop is not None:
+            if len(crop) != 2:
+                raise InputError(f"augment.crop {list(crop)} must be height and width in pixels, or null")
+            for side in crop:
+                check_count("augment.crop", side, at_most=LARGEST_SIDE, unit="pixels", hint="use null for no crop")
+        check_number("augment.mirror", mirror, at_least=0, at_most=1)
+        check_number("augment.rotation", rotation, at_least=0, at_most=180, unit="degrees")
+        check_number("augment.colour", colour, at_least=0, at_most=1)
+        self.crop = crop
         steps: list[v2.Transform] = []
         if rotation:
             steps.append(v2.RandomRotation(rotation, interpolation=v2.InterpolationMode.BILINEAR))
@@ -36,9 +53,18 @@ class Augment:
         self.transform = v2.Compose(steps or [v2.Identity()])
 
     def __call__(self, image: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """Changes an image (3, H, W) uint8 and its depth (H, W) in metres alike.
+        """Change an image (3, H, W) uint8 and its depth (H, W) in metres alike.
 
         Depth is handled as a mask: nearest neighbour, never blended, 0 where nothing was seen.
+
+        Raises:
+            InputError: if the crop is larger than the image.
         """
+        height, width = image.shape[-2:]
+        if self.crop is not None and (self.crop[0] > height or self.crop[1] > width):
+            raise InputError(
+                f"augment.crop {list(self.crop)} is larger than an image of {height} x {width} pixels; set it smaller, "
+                "or to null for no crop"
+            )
         seen, truth = self.transform(tv_tensors.Image(image), tv_tensors.Mask(depth[None]))
         return seen.as_subclass(torch.Tensor), truth.as_subclass(torch.Tensor)[0]

@@ -12,7 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
+from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
+from depthclip.data.plausible import DepthCheck
+from depthclip.errors import InputError
 from depthclip.evaluation.protocol import Box, Scoring, View, scoring_of, seen_in_truth, view_of
 
 
@@ -55,12 +58,24 @@ class DepthDataset(Dataset[Sample]):
         """The files that image `index` is read from; none where it is made up."""
         return ()
 
+    def has_truth(self, index: int) -> bool:
+        """Return whether image `index` has a depth map, without reading it."""
+        return True
+
+    def truth(self, index: int) -> tuple[Tensor | None, tuple[int, int]]:
+        """Return the depth of image `index` as in its sample, and the (height, width) of the image.
+
+        A data set that can read them without decoding the image overrides this.
+        """
+        sample = self[index]
+        return sample.depth, (sample.image.shape[-2], sample.image.shape[-1])
+
     def __getitem__(self, index: int) -> Sample:
         raise NotImplementedError
 
 
-class DataError(ValueError):
-    """A file of a data set is missing or not what it should be; one sentence says which and what to do."""
+class DataError(InputError):
+    """A file of a data set is missing or not what it should be; its text names the file and the way out."""
 
 
 @dataclass(frozen=True)
@@ -154,15 +169,42 @@ class Chosen(DepthDataset):
         """The files that image `index` is read from."""
         return self.samples.files(self.indices[index])
 
+    def has_truth(self, index: int) -> bool:
+        """Return whether image `index` has a depth map."""
+        return self.samples.has_truth(self.indices[index])
+
+    def truth(self, index: int) -> tuple[Tensor | None, tuple[int, int]]:
+        """Return the depth of image `index`, and the (height, width) of the image."""
+        return self.samples.truth(self.indices[index])
+
     def __getitem__(self, index: int) -> Sample:
         return self.samples[self.indices[index]]
 
 
-def choose_shots(samples: DepthDataset, shots: int, per_scene: bool, seed: int) -> DepthDataset:
-    """A few training images: `shots` of each scene, or in all, drawn by seed and kept in their order.
+def with_truth(samples: DepthDataset, split: str) -> DepthDataset:
+    """Return those samples that have a depth map, with a warning if others are left out.
 
     Raises:
-        ValueError: if there are not as many.
+        DataError: if there are none.
+    """
+    indices = [index for index in range(len(samples)) if samples.has_truth(index)]
+    if len(indices) == len(samples):
+        return samples
+    if not indices:
+        raise DataError(
+            f"none of the {len(samples)} images of the {split} split has a depth map, which is needed here; give their "
+            "depth, or use predict"
+        )
+    left_out = len(samples) - len(indices)
+    warnings.warn(f"{left_out} of {len(samples)} images of the {split} split have no depth map: left out", stacklevel=2)
+    return Chosen(samples, indices)
+
+
+def choose_shots(samples: DepthDataset, shots: int, per_scene: bool, seed: int) -> DepthDataset:
+    """Select a few training images: `shots` of each scene, or in all, drawn by seed and kept in their order.
+
+    Raises:
+        InputError: if there are fewer.
     """
     order = torch.randperm(len(samples), generator=torch.Generator().manual_seed(seed)).tolist()
     groups: dict[str, list[int]] = {}
@@ -170,8 +212,9 @@ def choose_shots(samples: DepthDataset, shots: int, per_scene: bool, seed: int) 
         groups.setdefault(samples.scene(index) if per_scene else "", []).append(index)
     for scene, members in groups.items():
         if len(members) < shots:
-            raise ValueError(
-                f"shots {shots}: there are only {len(members)} images{f' of scene {scene}' if scene else ''}"
+            raise InputError(
+                f"shots {shots} is more than the {len(members)} training images"
+                f"{f' of scene {scene}' if scene else ''}; set shots to at most {len(members)}, or null for all"
             )
     return Chosen(samples, sorted(index for members in groups.values() for index in members[:shots]))
 
@@ -184,6 +227,7 @@ class Viewed(Dataset[Item | Unreadable]):
         view: what the model sees.
         augment: changes image and depth together before the view's size is taken; None leaves them.
         on_error: `raise` an unreadable sample's error, or `skip` it.
+        check: looks at the first depth maps that are loaded; None for no check.
     """
 
     def __init__(
@@ -192,11 +236,13 @@ class Viewed(Dataset[Item | Unreadable]):
         view: View,
         augment: Augment | None = None,
         on_error: Literal["raise", "skip"] = "raise",
+        check: DepthCheck | None = None,
     ) -> None:
         self.samples = samples
         self.view = view
         self.augment = augment
         self.on_error = on_error
+        self.check = check
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -209,6 +255,10 @@ class Viewed(Dataset[Item | Unreadable]):
             if self.on_error == "raise":
                 raise
             return Unreadable(index, str(error))
+        except MemoryError as error:
+            raise DataError(
+                f"image {self.samples.name(index)} needs more memory than there is; reduce it, or set num_workers lower"
+            ) from error
         image, depth = sample.image, sample.depth
         size = (image.shape[-2], image.shape[-1])
         box = self.view.box(*size)
@@ -267,7 +317,45 @@ class TrainingSampler(DistributedSampler):
         return ((index, self.epoch) for index in super().__iter__())
 
 
+class BatchLoader(DataLoader[Item | Unreadable]):
+    """A DataLoader that reports unreadable files and suspicious depth from the main process, whatever the workers."""
+
+    dataset: Viewed
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        """Return the batches.
+
+        Raises:
+            DataError: if a worker was killed.
+        """
+        seen, skipped = 0, 0
+        try:
+            for number, batch in enumerate(super().__iter__(), 1):
+                last = number == len(self)  # reported before it is yielded: a Trainer stops after it
+                self._report(batch, last)
+                seen, skipped = seen + len(batch), skipped + len(batch.unreadable)
+                if last and skipped:
+                    warnings.warn(f"{skipped} of {seen} images were skipped, since they cannot be read", stacklevel=2)
+                yield batch
+        except RuntimeError as error:
+            if not str(error).startswith("DataLoader worker"):
+                raise
+            told = f"a process that reads images was killed, probably for lack of memory ({self.num_workers} of them)"
+            raise DataError(f"{told}; set num_workers or batch_size lower") from error
+
+    def _report(self, batch: Batch, last: bool) -> None:
+        for one in batch.unreadable:
+            warnings.warn(f"skipped: {one.reason}", stacklevel=3)
+        if self.dataset.check is not None:
+            self.dataset.check.see(item.depth for item in batch.items if item.depth is not None)
+            if last:
+                self.dataset.check.conclude()
+
+
 Split = Literal["train", "val", "test"]
+MOST_WORKERS = 256
+MOST_AT_ONCE = 100_000  # images a batch
+LARGEST_SEED = 2**32 - 1
 
 
 class DepthDataModule(LightningDataModule):
@@ -283,6 +371,10 @@ class DepthDataModule(LightningDataModule):
         shots: how many training images are used, of each scene or in all; null for all there are.
         shots_per_scene: whether `shots` counts for each scene.
         seed: of the choice of shots.
+        unit: argument that sets the unit of the depth files, with its value; for warnings.
+
+    Raises:
+        InputError: if an argument is not in its range.
     """
 
     def __init__(
@@ -296,12 +388,15 @@ class DepthDataModule(LightningDataModule):
         shots: int | None = None,
         shots_per_scene: bool = False,
         seed: int = 0,
+        unit: str = "the unit of the depth files",
     ) -> None:
         super().__init__()
-        if batch_size < 1:
-            raise ValueError(f"batch_size {batch_size} must be at least 1")
-        if shots is not None and shots < 1:
-            raise ValueError(f"shots {shots} must be at least 1, or null for all training images")
+        check_count("batch_size", batch_size, at_most=MOST_AT_ONCE, unit="images")
+        check_count("num_workers", num_workers, at_least=0, at_most=MOST_WORKERS, unit="processes")
+        check_choice("on_error", on_error, ("raise", "skip"))
+        if shots is not None:
+            check_count("shots", shots, unit="images", hint="use null for all training images")
+        check_count("seed", seed, at_least=0, at_most=LARGEST_SEED)
         self.view = view_of(view)
         self.scoring = scoring_of(scoring)
         self.batch_size = batch_size
@@ -312,6 +407,7 @@ class DepthDataModule(LightningDataModule):
         self.shots_per_scene = shots_per_scene
         self.seed = seed
         self.sets: dict[str, DepthDataset] = {}
+        self.depth_check = DepthCheck(self.scoring, unit)
 
     def samples(self, split: Split) -> DepthDataset:
         """Builds the data set of a split; subclasses define it.
@@ -330,39 +426,48 @@ class DepthDataModule(LightningDataModule):
         return {"data": type(self).__name__, "images": {split: len(samples) for split, samples in self.sets.items()}}
 
     def training_samples(self) -> DepthDataset:
-        """The training images: all, or the few that `shots` asks for."""
-        samples = self.samples("train")
+        """Return the training images with truth: all, or as many as `shots`."""
+        samples = with_truth(self.samples("train"), "train")
         return samples if self.shots is None else choose_shots(samples, self.shots, self.shots_per_scene, self.seed)
 
     def training_depths(self, count: int) -> Iterator[tuple[Tensor, str]]:
-        """Depth maps (H, W) in metres, 0 where the protocol would not score, and scenes, of training images.
+        """Yield depth maps (H, W) in metres of training images, 0 where a pixel would not be scored, and their scenes.
 
         Args:
-            count: how many, evenly spread over the training images; all where there are fewer.
+            count: number of images, evenly spread over the training images; all where there are fewer.
         """
         samples = self.training_samples()
         for index in torch.linspace(0, len(samples) - 1, min(count, len(samples))).round().int().tolist():
             try:
-                depth = samples[index].depth
+                depth, size = samples.truth(index)
             except DataError:
                 if self.on_error == "raise":
                     raise
                 continue
             if depth is not None:
-                scored = (depth > self.scoring.min_depth) & (depth < self.scoring.max_depth)
-                yield depth * scored, samples.scene(index)
+                seen = seen_in_truth(self.view.box(*size), size, (depth.shape[0], depth.shape[1]))
+                scored = torch.zeros_like(depth)
+                seen.cut(scored).copy_(seen.cut(depth) * self.scoring.mask(depth, seen))
+                yield scored, samples.scene(index)
 
     def setup(self, stage: str) -> None:
-        """Builds the data sets that a stage needs and checks that no device is left without an image.
+        """Build the data sets that a stage needs and check that no device is left without an image.
+
+        Only `predict` takes images without truth.
 
         Raises:
-            DataError: if files are missing, or there are fewer images than devices.
+            DataError: if files are missing, no image has the truth that a stage needs, or there are fewer images than
+                devices.
         """
         splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",)}
         for split in splits.get(stage, ("test",)):
             if stage == "fit" and split == "val" and not self.has(split):
                 continue
-            self.sets[split] = self.training_samples() if split == "train" else self.samples(split)
+            if split == "train":
+                self.sets[split] = self.training_samples()
+            else:
+                samples = self.samples(split)
+                self.sets[split] = samples if stage == "predict" else with_truth(samples, split)
             images, devices = len(self.sets[split]), self.trainer.world_size if self.trainer else 1
             if images < devices:
                 raise DataError(
@@ -372,7 +477,7 @@ class DepthDataModule(LightningDataModule):
 
     def train_dataloader(self) -> DataLoader[Item | Unreadable]:
         """Training batches in an order of their own each epoch, dealt to the devices."""
-        viewed = Viewed(self.sets["train"], self.view, self.augment, self.on_error)
+        viewed = Viewed(self.sets["train"], self.view, self.augment, self.on_error, self.depth_check)
         devices, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
         return self._loader(viewed, TrainingSampler(viewed, devices, rank, self.seed))
 
@@ -389,24 +494,27 @@ class DepthDataModule(LightningDataModule):
         return self._exact_loader("test")
 
     def _exact_loader(self, split: str) -> DataLoader[Item | Unreadable]:
-        viewed = Viewed(self.sets[split], self.view, on_error=self.on_error)
+        viewed = Viewed(self.sets[split], self.view, on_error=self.on_error, check=self.depth_check)
         if self.trainer is None or self.trainer.world_size == 1:
             return self._loader(viewed)
         return self._loader(viewed, UnrepeatedSampler(viewed, self.trainer.world_size, self.trainer.global_rank))
 
     def _loader(self, viewed: Viewed, sampler: DistributedSampler | None = None) -> DataLoader[Item | Unreadable]:
-        return DataLoader(
+        return BatchLoader(
             viewed,
             batch_size=self.batch_size,
             sampler=sampler,
             num_workers=self.num_workers,
-            collate_fn=self.collate,
+            collate_fn=self.collate if viewed.augment is None else self.collate_augmented,
             persistent_workers=self.num_workers > 0,
         )
 
     def collate(self, read: Sequence[Item | Unreadable]) -> Batch:
-        """Items to a batch; what could not be read is named."""
+        """Return the items and the unreadable samples as a batch."""
+        items = [one for one in read if isinstance(one, Item)]
         unreadable = [one for one in read if isinstance(one, Unreadable)]
-        for one in unreadable:
-            warnings.warn(f"skipped: {one.reason}", stacklevel=2)
-        return Batch([one for one in read if isinstance(one, Item)], unreadable, self.view, self.scoring)
+        return Batch(items, unreadable, self.view, self.scoring)
+
+    def collate_augmented(self, read: Sequence[Item | Unreadable]) -> Batch:
+        """Return a batch of augmented items, scored without the crop, since augmentation moves the pixels."""
+        return replace(self.collate(read), scoring=replace(self.scoring, crop=None))

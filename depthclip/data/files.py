@@ -6,10 +6,15 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 from torch import Tensor
 
+from depthclip.checks import check_number
 from depthclip.data.base import DataError, DepthDataset, Sample
+from depthclip.data.images import AGAIN, read_colours, read_values
+from depthclip.data.paths import regular_file
+
+SCALES = (1e-6, 1e9)  # depth in megametres and in nanometres
 
 
 class Entry(NamedTuple):
@@ -20,12 +25,14 @@ class Entry(NamedTuple):
         depth: path of its depth; None where there is no truth.
         name: what to call it: its path within the data set.
         scene: the type of scene, or the recording.
+        origin: list and line that name the files, for messages; "" where no list does.
     """
 
     image: Path
     depth: Path | None
     name: str
     scene: str = ""
+    origin: str = ""
 
 
 class FileSamples(DepthDataset):
@@ -56,11 +63,34 @@ class FileSamples(DepthDataset):
         image, depth = self.entries[index][:2]
         return (image,) if depth is None else (image, depth)
 
+    def has_truth(self, index: int) -> bool:
+        """Return whether image `index` has a depth map."""
+        return self.entries[index].depth is not None
+
     def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
         """The truth of image `index` of that (height, width), (H, W) float32 metres; None where there is none."""
         return None
 
+    def truth(self, index: int) -> tuple[Tensor | None, tuple[int, int]]:
+        """Return the depth of image `index` and the image's (height, width), without decoding the image."""
+        size = header_size(self.entries[index].image)
+        try:
+            depth = None if size is None else self.depth(index, size)
+        except DataError:
+            size = None
+        if size is None or not (depth is None or self.grid or tuple(depth.shape) == size):
+            return super().truth(index)  # reading the sample tells what is wrong
+        return depth, size
+
     def __getitem__(self, index: int) -> Sample:
+        try:
+            return self._read(index)
+        except DataError as error:
+            if origin := self.entries[index].origin:
+                raise DataError(f"{origin}: {error}") from error
+            raise
+
+    def _read(self, index: int) -> Sample:
         entry = self.entries[index]
         image = read_rgb(entry.image)
         depth = self.depth(index, (image.shape[-2], image.shape[-1]))
@@ -89,13 +119,27 @@ class PairSamples(FileSamples):
         return None if path is None else self.read(path)
 
 
+def header_size(path: Path) -> tuple[int, int] | None:
+    """Return the (height, width) in the header of an image file, or None if it takes more than the header to know."""
+    if not path.is_file():
+        return None
+    try:
+        with Image.open(path) as image:
+            turned = "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+            return None if turned else (image.height, image.width)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None
+
+
 def read_rgb(path: Path) -> Tensor:
-    """An image file as (3, H, W) uint8 RGB.
+    """Return an image file as (3, H, W) uint8 RGB, as image viewers show it.
+
+    The EXIF orientation is applied, 16-bit grey is reduced to 8 bits, and transparent images are laid over white.
 
     Raises:
         DataError: if it is missing, truncated or no image.
     """
-    return torch.from_numpy(np.ascontiguousarray(_pixels(path, "image", "RGB").transpose(2, 0, 1)))
+    return torch.from_numpy(np.ascontiguousarray(read_colours(path).transpose(2, 0, 1)))
 
 
 def read_depth(
@@ -104,7 +148,7 @@ def read_depth(
     invalid: Sequence[float] = (),
     decode: Literal["plain", "rotated", "kinect"] = "plain",
 ) -> Tensor:
-    """A depth image or array as (H, W) float32 metres, 0 = invalid.
+    """Return a depth image or array as (H, W) float32 metres, 0 = invalid.
 
     Args:
         path: PNG, PGM or TIFF with unsigned 16-bit (PIL opens them as `I;16` or `I`) or floating-point values; or an
@@ -117,12 +161,10 @@ def read_depth(
     Raises:
         DataError: if it is missing, truncated, or has 8 bits, which cannot hold metric depth.
     """
-    values = _array(path) if path.suffix == ".npy" else _pixels(path, "depth map")
-    if values.ndim != 2 or values.dtype == np.uint8 or values.dtype == bool:
-        raise DataError(
-            f"depth map {path} has {values.dtype} values in {values.ndim} dimensions, but metric depth needs one "
-            "channel of 16 bits; it was probably made for display, use the original"
-        )
+    values = _array(path) if path.suffix.lower() == ".npy" else read_values(path)
+    check_depth_values(values, f"depth map {path}")
+    if decode != "plain" and values.dtype.kind == "f":
+        raise DataError(f"depth map {path} has {values.dtype} values, but decode {decode} needs integers; set it plain")
     unseen = np.isin(values, invalid) if len(invalid) else None
     if decode == "rotated":
         bits = values.astype(np.uint16)
@@ -131,43 +173,63 @@ def read_depth(
         disparity = values.astype(np.uint16).byteswap().astype(np.float32)
         # beyond 1091 lies what the sensor cannot measure; 2047 is its own sign for it
         values = np.where(disparity < 1092, 351.3e3 / np.maximum(1092.5 - disparity, 0.5), 0)
-    depth = values.astype(np.float32) / np.float32(scale)
+    with np.errstate(over="ignore"):  # values beyond float32 become infinite, which means no depth
+        depth = values.astype(np.float32) / np.float32(scale)
     if unseen is not None:
         depth[unseen] = 0
     return metres(depth)
 
 
+def check_scale(name: str, value: float) -> None:
+    """Raise unless a number can be depth values per metre.
+
+    Raises:
+        InputError: naming the argument and its value.
+    """
+    check_number(name, value, at_least=SCALES[0], at_most=SCALES[1], unit="values per metre")
+
+
+def check_depth_values(values: np.ndarray, what: str) -> None:
+    """Raise unless an array can hold metric depth: one channel of numbers of at least 16 bits.
+
+    Args:
+        values: the array.
+        what: the file, for the message.
+
+    Raises:
+        DataError: naming type and shape.
+    """
+    if values.ndim != 2 or not values.size or values.dtype.kind not in "iuf" or values.dtype.itemsize < 2:
+        raise DataError(
+            f"{what} has {values.dtype} values of shape {values.shape}, but metric depth needs one channel of at least "
+            "16 bits; it was probably made for display, use the original"
+        )
+
+
 def metres(depth: np.ndarray) -> Tensor:
     """An array of metres as float32 with 0 where it is negative or not finite."""
     # NumPy, since torch divides such small work among threads and then waits for them
-    return torch.from_numpy(
-        np.where((depth > 0) & (depth < np.inf), depth, 0).astype(np.float32, order="C", copy=False)
-    )
+    with np.errstate(over="ignore"):
+        depth = depth.astype(np.float32, order="C", copy=False)
+    return torch.from_numpy(np.where((depth > 0) & (depth < np.inf), depth, np.float32(0)))
 
 
 def _array(path: Path) -> np.ndarray:
+    regular_file(path, "depth map", "check the data set's root and list, or set on_error: skip")
     try:
+        # mapped, so that a header that promises more than the file holds takes no memory
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except Exception as error:  # a damaged header raises whatever its bytes lead to
         # a pickled array could run code, and is none that a depth map needs
-        values = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise DataError(f"depth map {path} does not exist; check the data set's root and list") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise DataError(f"depth map {path} cannot be read ({error}); fetch it again, or set on_error: skip") from error
+        told = "it holds pickled objects or no array" if "object" in str(error) else error
+        raise DataError(f"depth map {path} cannot be read ({told}); {AGAIN}") from error
+    if not isinstance(values, np.ndarray):
+        raise DataError(f"depth map {path} cannot be read (it is an .npz archive); store one array with numpy.save")
     return values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values
 
 
-def _pixels(path: Path, kind: str, mode: str | None = None) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.array(image if mode is None else image.convert(mode))
-    except FileNotFoundError as error:
-        raise DataError(f"{kind} {path} does not exist; check the data set's root and list") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{kind} {path} cannot be read ({error}); fetch it again, or set on_error: skip") from error
-
-
 def same_size(image: Tensor, depth: Tensor, image_path: Path, depth_path: Path) -> None:
-    """Refuses an image and a depth map of different size.
+    """Raise if an image and a depth map differ in size.
 
     Raises:
         DataError: naming both files and sizes.
@@ -175,4 +237,7 @@ def same_size(image: Tensor, depth: Tensor, image_path: Path, depth_path: Path) 
     if image.shape[-2:] != depth.shape[-2:]:
         both = ((image_path, image), (depth_path, depth))
         sizes = " and ".join(f"{path} is {x.shape[-2]} x {x.shape[-1]}" for path, x in both)
-        raise DataError(f"image and depth map differ in size: {sizes}; pair each image with its own map")
+        raise DataError(
+            f"image and depth map differ in size: {sizes}; give each image its own map, turned as the EXIF orientation "
+            "of the image says"
+        )

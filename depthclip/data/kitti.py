@@ -2,8 +2,6 @@
 
 import os
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -12,12 +10,15 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Split
-from depthclip.data.files import Entry, FileSamples, PairSamples, metres, read_depth
-from depthclip.data.layouts import check_count, hold_out, recognise
+from depthclip.data.files import Entry, FileSamples, PairSamples, check_depth_values, metres, read_depth
+from depthclip.data.layouts import Repeated, check_complete, hold_out, recognise
+from depthclip.data.paths import argument_path, fault, folder, read_text, regular_file, shown
 from depthclip.data.splits import DriveFrame, kitti_eigen
 from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
+from depthclip.errors import InputError
 from depthclip.evaluation.protocol import Scoring, View
 
 RAW = ("raw", "raw_data", "kitti_raw", "kitti_raw_data", "input")
@@ -91,7 +92,7 @@ class KITTI(DepthDataModule):
         seed: of the choice of shots.
 
     Raises:
-        ValueError: if an argument is not in its range.
+        InputError: if an argument is not in its range.
         DataError: at setup, if files are missing or not as many as there should be.
     """
 
@@ -108,7 +109,7 @@ class KITTI(DepthDataModule):
         allow_partial: bool = False,
         val_every: int = 10,
         view: View | str = "kitti",
-        scoring: Scoring | str = "garg_kitti",
+        scoring: Scoring | str = "garg_kitti_seen",
         batch_size: int = 4,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",
@@ -119,15 +120,19 @@ class KITTI(DepthDataModule):
     ) -> None:
         super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed)
         if truth not in ("annotated", "velodyne") and not truth.endswith(".npz"):
-            raise ValueError(f"truth {truth!r} is not known; choose annotated, velodyne, or the path of an .npz")
-        if val_every < 2:
-            raise ValueError(f"val_every {val_every} must be at least 2, or nothing is left to train on")
-        self.root = Path(root).expanduser()
+            raise InputError(f"truth {truth!r} is not known; choose annotated, velodyne, or the path of an .npz")
+        check_choice("layout", layout, ("auto", *LAYOUTS))
+        check_choice("velodyne_depth", velodyne_depth, ("z", "x"))
+        check_count("val_every", val_every, at_least=2, unit="images")
+        self.root = argument_path("root", root)
         self.layout = layout
-        self.truth = truth
-        self.annotated = None if annotated is None else Path(annotated).expanduser()
+        self.truth = str(argument_path("truth", truth))
+        self.annotated = None if annotated is None else argument_path("annotated", annotated)
         self.velodyne_depth = velodyne_depth
-        self.lists = {"train": train_list, "val": val_list, "test": test_list}
+        lists = {"train": train_list, "val": val_list, "test": test_list}
+        self.lists = {
+            split: None if path is None else argument_path(f"{split}_list", path) for split, path in lists.items()
+        }
         self.allow_partial = allow_partial
         self.val_every = val_every
         self.layouts: dict[str, str] = {}
@@ -168,12 +173,15 @@ class KITTI(DepthDataModule):
     def _listed(self, split: Split) -> list[DriveFrame]:
         path = self.lists[split]
         if path is not None:
-            return read_drive_list(Path(path).expanduser())
+            return read_drive_list(path, f"{split}_list")
         return kitti_eigen("test" if split == "test" else "train")
 
     def _frames(self, frames: list[DriveFrame], raw: Path, split: Split) -> DepthDataset:
         if self.truth == "annotated":
             frames = [frame for frame in frames if frame.annotated]
+            if not frames:
+                told = f"{split}_list {self.lists[split]} names no depth map"
+                raise DataError(f"{told}; list some, or set truth: velodyne")
             depth_of: Callable[[DriveFrame], Path] = AnnotatedFiles(self._annotated_places()).path
         elif self.truth == "velodyne":
             depth_of = partial(sweep_of, raw=raw)
@@ -190,21 +198,25 @@ class KITTI(DepthDataModule):
         return SweepSamples(entries, projections, self.velodyne_depth)
 
     def _there(self, pairs: list[tuple[DriveFrame, Entry]], raw: Path, split: Split) -> list[tuple[DriveFrame, Entry]]:
-        """Those of a list whose files are there: all of a list of one's own, enough of the official one."""
-        there, missing = [], ""
+        """Return the frames of a list whose files exist: all of a list of the user, enough of the official one."""
+        there, missing = [], []
         for frame, entry in pairs:
-            absent = [str(path) for path in (entry.image, entry.depth) if path is not None and not path.is_file()]
+            files = [path for path in (entry.image, entry.depth) if path is not None]
+            absent = [f"{path} {reason}" for path in files if (reason := fault(path))]
             if absent and self.lists[split] is not None:
-                raise DataError(f"list {self.lists[split]}: {absent[0]} does not exist; fetch it, or take its line out")
-            missing = missing or "".join(absent[:1])
+                told = f"{split}_list {self.lists[split]}: {absent[0]}"
+                raise DataError(f"{told}; fetch it, or remove its line")
+            missing += absent[:1]
             if not absent:
                 there.append((frame, entry))
         if self.lists[split] is None:
-            check_count(f"the {split} split in {raw}", len(there), len(pairs), self.allow_partial, missing)
+            check_complete(f"the {split} split in {raw}", len(there), len(pairs), self.allow_partial, missing)
         return there
 
     def _annotated_places(self) -> list[Path]:
-        roots = [self.root / name for name in (".", *ANNOTATED)] if self.annotated is None else [self.annotated]
+        roots = [self.root / name for name in (".", *ANNOTATED)]
+        if self.annotated is not None:
+            roots = [folder(self.annotated, "annotated", "the folder of the depth maps, or null to look below root")]
         return [root / part for root in roots for part in ("train", "val", ".") if (root / part).is_dir()]
 
     def _exported(self, frames: list[DriveFrame], raw: Path, split: Split) -> DepthDataset:
@@ -212,34 +224,45 @@ class KITTI(DepthDataModule):
             raise DataError(
                 f"truth {self.truth} is for testing; set truth to annotated or velodyne for the {split} split"
             )
-        maps = ExportedMaps(Path(self.truth).expanduser())
+        maps = ExportedMaps(Path(self.truth))
         if len(maps) == sum(frame.annotated for frame in frames):
             frames = [frame for frame in frames if frame.annotated]
         if len(maps) != len(frames):
-            raise DataError(
-                f"{maps.path} has {len(maps)} maps, but the list {len(frames)} images; take those of one list"
-            )
+            told = f"truth {maps.path} has {len(maps)} maps, but the list {len(frames)} images"
+            raise DataError(f"{told}; set truth and test_list to those of one split")
         pairs = self._there([(frame, entry_of(frame, raw, maps.path)) for frame in frames], raw, split)
         order = {frame: index for index, frame in enumerate(frames)}
         return ExportedSamples([entry for _, entry in pairs], maps, [order[frame] for frame, _ in pairs])
 
-    def _selection(self, folder: Path) -> DepthDataset:
+    def _selection(self, place: Path) -> DepthDataset:
         entries = []
-        for image in sorted((folder / "image").glob("*_sync_image_*.png")):
-            depth = folder / "groundtruth_depth" / image.name.replace("_sync_image_", "_sync_groundtruth_depth_")
-            if not depth.is_file():
-                raise DataError(f"image {image} has no depth map {depth}; complete the copy")
+        images = sorted((place / "image").glob("*_sync_image_*.png"))
+        for image in images:
+            depth = place / "groundtruth_depth" / image.name.replace("_sync_image_", "_sync_groundtruth_depth_")
+            for path in (image, depth):
+                if reason := fault(path):
+                    raise DataError(f"image {image} and its depth are incomplete: {path} {reason}; complete the copy")
             entries.append(Entry(image, depth, image.name, image.name.partition("_sync_")[0] + "_sync"))
-        check_count(f"{folder}", len(entries), SELECTION, self.allow_partial)
+        known = {entry.depth for entry in entries}
+        missing = [
+            f"the image of {depth} does not exist"
+            for depth in sorted((place / "groundtruth_depth").glob("*.png"))
+            if depth not in known
+        ]
+        check_complete(f"{place}", len(entries), SELECTION, self.allow_partial, missing)
         return PairSamples(entries, partial(read_depth, scale=VALUES_A_METRE))
 
-    def _object(self, folder: Path) -> DepthDataset:
+    def _object(self, place: Path) -> DepthDataset:
         entries, calibrations = [], []
-        for sweep in sorted((folder / "velodyne").glob("*.bin")):
-            image, calibration = folder / "image_2" / f"{sweep.stem}.png", folder / "calib" / f"{sweep.stem}.txt"
-            for path in (image, calibration):
-                if not path.is_file():
-                    raise DataError(f"sweep {sweep} has no {path}; complete the copy")
+        names = {path.stem for path in (place / "velodyne").glob("*.bin")}
+        names |= {path.stem for path in (place / "image_2").glob("*.png")}
+        for name in sorted(names):
+            image, sweep = place / "image_2" / f"{name}.png", place / "velodyne" / f"{name}.bin"
+            calibration = place / "calib" / f"{name}.txt"
+            for path in (image, sweep, calibration):
+                if reason := fault(path):
+                    raise DataError(f"frame {name} is incomplete: {path} {reason}; complete the copy")
+            object_projection(calibration)
             entries.append(Entry(image, sweep, f"image_2/{image.name}"))
             calibrations.append(partial(object_projection, calibration))
         return SweepSamples(entries, calibrations, self.velodyne_depth)
@@ -339,34 +362,45 @@ class ExportedMaps:
         """
         maps = self._maps()
         try:
-            return metres(maps[index] if isinstance(maps, np.ndarray) else maps[f"arr_{index}"])
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            values = maps[index] if isinstance(maps, np.ndarray) else maps[f"arr_{index}"]
+        except Exception as error:  # a damaged file raises whatever its bytes lead to
             raise DataError(f"truth {self.path} map {index} cannot be read ({error}); export it again") from error
+        check_depth_values(values, f"truth {self.path} map {index}")
+        return metres(values)
 
     def _maps(self) -> Any:
         if self.opened is None or self.opened[0] != os.getpid():
+            regular_file(self.path, "truth", "export it, or set truth: velodyne")
             try:
                 file = np.load(self.path, allow_pickle=False)
-                self.opened = (os.getpid(), file.get("data", file))
-            except FileNotFoundError as error:
-                raise DataError(f"truth {self.path} does not exist; export it, or set truth: velodyne") from error
-            except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                maps = file["data"] if "data" in file.files else file
+            except Exception as error:  # a damaged file raises whatever its bytes lead to
                 if "Object arrays" in str(error):
                     raise DataError(PICKLED.format(path=self.path)) from error
                 raise DataError(f"truth {self.path} cannot be read ({error}); export it again") from error
+            names = {f"arr_{index}" for index in range(len(file.files))}
+            if isinstance(maps, np.ndarray) and maps.ndim != 3:
+                told = f"truth {self.path} has data of shape {maps.shape}"
+                raise DataError(f"{told}; it must be (images, height, width), export it again")
+            if not isinstance(maps, np.ndarray) and (not names or names != set(file.files)):
+                told = f"truth {self.path} holds {', '.join(file.files[:3]) or 'nothing'}"
+                raise DataError(f"{told}; it must hold data, or arr_0, arr_1 and so on, export it with numpy.savez")
+            self.opened = (os.getpid(), maps)
         return self.opened[1]
 
 
-def read_drive_list(path: Path) -> list[DriveFrame]:
-    """The frames of a list file as BTS (`image depth focal`) or Monodepth2 (`folder frame side`) write it.
+def read_drive_list(path: Path, name: str = "list") -> list[DriveFrame]:
+    """Return the frames of a list file as BTS (`image depth focal`) or Monodepth2 (`folder frame side`) write it.
+
+    Args:
+        path: the list.
+        name: name of the argument that names the list.
 
     Raises:
-        DataError: if the list is missing, empty, or has a line that is neither.
+        DataError: if the list is missing, empty, names a frame twice, or has a line that is neither.
     """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(f"list {path} cannot be read ({error}); check its path") from error
+    lines = read_text(path, name, f"set {name} to a text file with a line for each image").splitlines()
+    repeated = Repeated()
     bare = {frame[:4] for frame in kitti_eigen("test") if not frame.annotated}
     frames = []
     for number, line in enumerate(lines, 1):
@@ -375,24 +409,25 @@ def read_drive_list(path: Path) -> list[DriveFrame]:
         image, side = IMAGE_LINE.match(line), SIDE_LINE.match(line)
         if image:
             date, drive, camera, frame, depth = image.groups()
-            frames.append(DriveFrame(date, drive, int(camera), int(frame), depth != "None"))
+            one, annotated = (date, drive, int(camera), int(frame)), depth != "None"
         elif side:
             date, drive, frame, letter = side.groups()
             one = (date, drive, {"l": 2, "r": 3}[letter], int(frame))
-            frames.append(DriveFrame(*one, one not in bare))
+            annotated = one not in bare
         else:
-            raise DataError(
-                f"list {path} line {number} is neither `image depth focal` nor `folder frame side`: {line!r}"
-            )
+            told = f"{name} {path} line {number} {shown(line)!r}"
+            raise DataError(f"{told} must be `image depth focal`, as BTS writes it, or `folder frame side`")
+        repeated.check(one, number, f"{name} {path}")
+        frames.append(DriveFrame(*one, annotated))
     if not frames:
-        raise DataError(f"list {path} is empty; it needs a line for each image")
+        raise DataError(f"{name} {path} is empty; it must have a line for each image")
     return frames
 
 
 def entry_of(frame: DriveFrame, raw: Path, depth: Path) -> Entry:
     """A frame's image in the raw recordings, .png as KITTI has it or .jpg as Monodepth2 converts it, with its depth."""
     image = raw / frame.date / frame.recording / f"image_{frame.camera:02d}" / "data" / f"{frame.frame:010d}.png"
-    if not image.is_file() and image.with_suffix(".jpg").is_file():
+    if fault(image) and not fault(image.with_suffix(".jpg")):
         image = image.with_suffix(".jpg")
     return Entry(image, depth, str(image.relative_to(raw)), frame.recording)
 

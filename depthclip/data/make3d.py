@@ -6,10 +6,13 @@ from typing import Any, Literal
 import numpy as np
 from torch import Tensor
 
+from depthclip.checks import check_count
 from depthclip.data.augment import Augment
 from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Split
-from depthclip.data.files import Entry, PairSamples, metres
-from depthclip.data.layouts import check_count, hold_out
+from depthclip.data.files import Entry, PairSamples, check_depth_values, metres
+from depthclip.data.images import AGAIN
+from depthclip.data.layouts import check_complete, hold_out
+from depthclip.data.paths import argument_path, fault, folder, regular_file
 from depthclip.evaluation.protocol import Scoring, View
 
 COUNTS = {"train": 400, "test": 134}
@@ -72,7 +75,7 @@ class Make3D(DepthDataModule):
         seed: of the choice of shots.
 
     Raises:
-        ValueError: if an argument is not in its range.
+        InputError: if an argument is not in its range.
         DataError: at setup, if files are missing or not as many as there should be.
     """
 
@@ -102,11 +105,10 @@ class Make3D(DepthDataModule):
             shots,
             seed=seed,
         )
-        if val_every < 2:
-            raise ValueError(f"val_every {val_every} must be at least 2, or nothing is left to train on")
-        self.root = Path(root).expanduser()
-        self.images = images
-        self.depths = depths
+        check_count("val_every", val_every, at_least=2, unit="images")
+        self.root = argument_path("root", root)
+        self.images = None if images is None else argument_path("images", images)
+        self.depths = None if depths is None else argument_path("depths", depths)
         self.allow_partial = allow_partial
         self.val_every = val_every
         self.folders: dict[str, list[str]] = {}
@@ -128,31 +130,41 @@ class Make3D(DepthDataModule):
         return {**super().found(), "root": str(self.root), "folders": self.folders}
 
     def _whole(self, split: Literal["train", "test"]) -> DepthDataset:
-        own = (self.images, self.depths) if split == "test" else (None, None)
-        images = self._folder("images", split, (own[0],) if own[0] else IMAGES, "img-*.jpg")
-        depths = self._folder("depth", split, (own[1],) if own[1] else DEPTHS, "depth_sph_corr-*.mat")
-        self.folders[split] = [str(images.relative_to(self.root)), str(depths.relative_to(self.root))]
+        folder(self.root, "root", "where the data set is")
+        given = (self.images, self.depths) if split == "test" else (None, None)
+        images = self._folder("images", split, given[0], IMAGES, "img-*.jpg")
+        depths = self._folder("depths", split, given[1], DEPTHS, "depth_sph_corr-*.mat")
+        self.folders[split] = [self._inside(images), self._inside(depths)]
         truths = {tail(path): path for path in depths.glob("depth_sph_corr-*.mat")}
-        entries, missing = [], ""
+        entries, missing = [], []
         for image in sorted(images.glob("img-*.jpg")):
-            depth = truths.get(tail(image))
+            depth = truths.pop(tail(image), None)
             if depth is None:
-                missing = missing or f"the depth of {image}"
+                missing.append(f"the depth of {image} does not exist")
+            elif absent := [f"{path} {reason}" for path in (image, depth) if (reason := fault(path))]:
+                missing += absent[:1]
             else:
                 entries.append(Entry(image, depth, image.name))
-        check_count(f"the {split} split in {images}", len(entries), COUNTS[split], self.allow_partial, missing)
+        missing += [f"the image of {depth} does not exist" for depth in truths.values()]
+        what = f"the {split} split in {images}"
+        check_complete(what, len(entries), COUNTS[split], self.allow_partial, missing)
         return PairSamples(entries, read_laser_grid, grid=True)
 
-    def _folder(self, kind: str, split: str, candidates: tuple[str, ...], pattern: str) -> Path:
+    def _folder(self, name: str, split: str, given: Path | None, candidates: tuple[str, ...], pattern: str) -> Path:
+        if given is not None:
+            if not any((self.root / given).glob(pattern)):
+                raise DataError(f"{name} {given} has no {pattern}; set {name} to their folder, below root or absolute")
+            return self.root / given
         names = {"name": split, "Name": {"train": "Train400", "test": "Test134"}[split]}
-        folders = [self.root / candidate.format(**names) for candidate in candidates]
-        for folder in folders:
-            if any(folder.glob(pattern)):
-                return folder
-        if not self.root.is_dir():
-            raise DataError(f"root {self.root} is not a folder; set root to where the data set is")
-        looked = " or ".join(str(folder.relative_to(self.root)) for folder in folders)
-        raise DataError(f"no {kind} {pattern} of the {split} split in root {self.root}, looked in {looked}; set root")
+        places = [candidate.format(**names) for candidate in candidates]
+        for place in places:
+            if any((self.root / place).glob(pattern)):
+                return self.root / place
+        told = f"no {name} {pattern} of the {split} split in root {self.root}, looked in {' or '.join(places)}"
+        raise DataError(f"{told}; set root, or {name}")
+
+    def _inside(self, path: Path) -> str:
+        return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
 def tail(path: Path) -> str:
@@ -161,21 +173,21 @@ def tail(path: Path) -> str:
 
 
 def read_laser_grid(path: Path) -> Tensor:
-    """Distances of a Make3D .mat file, (55, 305) float32 metres, 0 = invalid.
+    """Return the distances of a Make3D .mat file, (55, 305) float32 metres, 0 = invalid.
 
     Raises:
         DataError: if it is missing, truncated, or something else.
     """
     from scipy.io import loadmat
 
+    regular_file(path, "depth", f"complete the copy, or {AGAIN}")
     try:
         # some of the official files have bytes after what they hold, and are whole all the same
         grid = loadmat(path, variable_names=[GRID], verify_compressed_data_integrity=False)[GRID]
-    except FileNotFoundError as error:
-        raise DataError(f"depth {path} does not exist; complete the copy") from error
     except Exception as error:  # a broken .mat raises whatever its bytes lead to
-        raise DataError(f"depth {path} cannot be read ({error!r}); fetch it again, or set on_error: skip") from error
+        raise DataError(f"depth {path} cannot be read ({error!r}); {AGAIN}") from error
     if not isinstance(grid, np.ndarray) or grid.ndim != 3 or grid.shape[-1] != 4:
         shape = getattr(grid, "shape", None)
-        raise DataError(f"depth {path} has a {GRID} of shape {shape}, not (rows, columns, 4); fetch it again")
+        raise DataError(f"depth {path} has a {GRID} of shape {shape}, not (rows, columns, 4); {AGAIN}")
+    check_depth_values(grid[..., 3], f"depth {path} {GRID}")
     return metres(grid[..., 3])

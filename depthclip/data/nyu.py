@@ -11,15 +11,19 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
+from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Sample, Split
-from depthclip.data.files import Entry, PairSamples, metres, read_depth
-from depthclip.data.layouts import check_count, hold_out, read_list, recognise
+from depthclip.data.files import Entry, PairSamples, check_depth_values, check_scale, metres, read_depth
+from depthclip.data.images import AGAIN
+from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
+from depthclip.data.paths import argument_path, fault, regular_file
 from depthclip.data.splits import nyu_labelled
 from depthclip.evaluation.protocol import Scoring, View
 
 COUNTS = {"train": 795, "test": 654}
 BLOCK = 20
+MOST_COLUMNS = 1000
 LAYOUTS = {
     "labelled": ((".", "nyu_depth_v2_labeled.mat"),),
     "official_splits": (("official_splits", "t*/*/rgb_*.jpg"), (".", "t*/*/rgb_*.jpg")),
@@ -75,7 +79,7 @@ class NYU(DepthDataModule):
         seed: of the choice of shots.
 
     Raises:
-        ValueError: if an argument is not in its range.
+        InputError: if an argument is not in its range.
         DataError: at setup, if files are missing or not as many as there should be.
     """
 
@@ -101,17 +105,20 @@ class NYU(DepthDataModule):
         shots_per_scene: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed)
-        if depth_column < 1:
-            raise ValueError(f"depth_column {depth_column} must be at least 1: column 0 names the image")
-        if depth_scale <= 0:
-            raise ValueError(f"depth_scale {depth_scale} must be positive: PNG values a metre")
-        if val_every < 2:
-            raise ValueError(f"val_every {val_every} must be at least 2, or nothing is left to train on")
-        self.root = Path(root).expanduser()
+        check_scale("depth_scale", depth_scale)
+        check_count("depth_column", depth_column, at_most=MOST_COLUMNS, hint="column 0 names the image")
+        check_count("val_every", val_every, at_least=2, unit="images")
+        check_choice("layout", layout, ("auto", *LAYOUTS))
+        check_choice("depth", depth, ("raw", "filled"))
+        unit = f"depth_scale {depth_scale:g}"
+        super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed, unit)
+        self.root = argument_path("root", root)
         self.layout = layout
         self.depth = depth
-        self.lists = {"train": train_list, "val": val_list, "test": test_list}
+        lists = {"train": train_list, "val": val_list, "test": test_list}
+        self.lists = {
+            split: None if path is None else argument_path(f"{split}_list", path) for split, path in lists.items()
+        }
         self.depth_column = depth_column
         self.depth_scale = depth_scale
         self.allow_partial = allow_partial
@@ -142,12 +149,11 @@ class NYU(DepthDataModule):
         path = self.lists[split]
         return self._official(split) if path is None else self._listed(path, split)
 
-    def _listed(self, path: str, split: Split) -> DepthDataset:
+    def _listed(self, path: Path, split: Split) -> DepthDataset:
         self.layouts[split] = f"list {path}"
         bases = [self.root, self.root / "official_splits" / split, self.root / split, self.root / "sync"]
-        entries = read_list(Path(path).expanduser(), bases, self.depth_column)
-        entries = [entry._replace(scene=scene_type(entry.scene)) for entry in entries]
-        return PairSamples([entry for entry in entries if entry.depth is not None], self._read)
+        entries = read_list(path, bases, self.depth_column, f"{split}_list")
+        return PairSamples([entry._replace(scene=scene_type(entry.scene)) for entry in entries], self._read)
 
     def _official(self, split: Literal["train", "test"]) -> DepthDataset:
         layout, folder = recognise(self.root, LAYOUTS, self.layout)
@@ -163,35 +169,38 @@ class NYU(DepthDataModule):
         return self._hdf5(folder, split)
 
     def _labelled(self, path: Path, split: Literal["train", "test"]) -> DepthDataset:
-        scenes = scene_types(path)
-        indices = [index for index in splits_of(path.with_name("splits.mat"))[split] if index < len(scenes)]
-        check_count(f"the {split} split of {path}", len(indices), COUNTS[split], self.allow_partial)
         key: Literal["rawDepths", "depths"] = "rawDepths" if self.depth == "raw" else "depths"
+        scenes = scene_types(path, key)
+        indices = [index for index in splits_of(path.with_name("splits.mat"))[split] if index < len(scenes)]
+        check_complete(f"the {split} split of {path}", len(indices), COUNTS[split], self.allow_partial)
         return LabelledSamples(path, indices, key, scenes)
 
     def _official_splits(self, folder: Path, split: str) -> DepthDataset:
-        entries, missing = [], ""
+        entries, missing = [], []
         for index, frame_split, scene in nyu_labelled():
             if frame_split != split:
                 continue
             name = f"{split}/{scene}/rgb_{index:05d}.jpg"
-            depth = f"sync_depth_{index:05d}.png" if self.depth == "raw" else f"dense/sync_depth_dense_{index:05d}.png"
-            entry = Entry(folder / name, (folder / name).parent / depth, name, scene)
-            absent = [str(path) for path in (entry.image, entry.depth) if path is not None and not path.is_file()]
-            missing = missing or "".join(absent[:1])
+            inside = f"sync_depth_{index:05d}.png" if self.depth == "raw" else f"dense/sync_depth_dense_{index:05d}.png"
+            image, depth = folder / name, (folder / name).parent / inside
+            absent = [f"{path} {reason}" for path in (image, depth) if (reason := fault(path))]
+            missing += absent[:1]
             if not absent:
-                entries.append(entry)
-        check_count(f"the {split} split in {folder}", len(entries), COUNTS[split], self.allow_partial, missing)
+                entries.append(Entry(image, depth, name, scene))
+        what = f"the {split} split in {folder}"
+        check_complete(what, len(entries), COUNTS[split], self.allow_partial, missing)
         return PairSamples(entries, self._read)
 
     def _sync(self, folder: Path) -> DepthDataset:
         if self.depth == "filled":
-            raise DataError(f"the sync folders in {folder} have raw depth only; set depth: raw")
+            raise DataError(f"depth filled: the sync folders in {folder} have raw depth only; set depth: raw")
         entries = []
         for image in sorted(folder.glob("*/rgb_*.jpg")):
             depth = image.with_name(image.name.replace("rgb_", "sync_depth_")).with_suffix(".png")
-            if not depth.is_file():
-                raise DataError(f"image {image} has no {depth.name} beside it; complete the copy, or give train_list")
+            if reason := fault(image):
+                raise DataError(f"image {image} {reason}; complete the copy, or give train_list")
+            if reason := fault(depth):
+                raise DataError(f"image {image} has no {depth.name}: it {reason}; complete the copy, or set train_list")
             entries.append(Entry(image, depth, str(image.relative_to(folder)), scene_type(image.parent.name)))
         return PairSamples(entries, self._read)
 
@@ -199,7 +208,9 @@ class NYU(DepthDataModule):
         files = sorted(folder.glob("train/*/*.h5" if split == "train" else "val/*/*.h5"))
         if split == "test":
             files = files or sorted(folder.glob("*.h5"))
-            check_count(f"val/ in {folder}", len(files), COUNTS["test"], self.allow_partial)
+            missing = [f"{path} {reason}" for path in files if (reason := fault(path))]
+            files = [path for path in files if not fault(path)]
+            check_complete(f"val/ in {folder}", len(files), COUNTS["test"], self.allow_partial, missing)
         if not files:
             raise DataError(f"{folder} has no train/SCENE/*.h5; unpack the archives of the training split there")
         return FrameSamples(files, folder)
@@ -252,7 +263,9 @@ class LabelledSamples(DepthDataset):
         try:
             file = self._file()
             image, depth = file["images"][frame], file[self.key][frame]
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # a damaged file raises whatever its bytes lead to
             raise DataError(f"{self.path} frame {frame}: cannot be read ({error}); fetch the file again") from error
         return Sample(
             torch.from_numpy(np.ascontiguousarray(image.transpose(0, 2, 1))),
@@ -300,59 +313,104 @@ class FrameSamples(DepthDataset):
         path = self.paths[index]
         try:
             with open_hdf5(path) as file:
-                image, depth = np.asarray(file["rgb"]), np.asarray(file["depth"], np.float32)
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise DataError(f"{path} cannot be read ({error}); fetch it again, or set on_error: skip") from error
-        if image.shape != (3, *depth.shape) or image.dtype != np.uint8:
-            told = f"{path} has rgb {image.dtype} {image.shape} and depth {depth.shape}"
-            raise DataError(f"{told}; it needs uint8 (3, H, W) and (H, W)")
+                rgb, distance = file["rgb"], file["depth"]
+                # before they are read: shapes may promise more than the memory holds
+                if rgb.shape != (3, *distance.shape) or rgb.dtype != np.uint8 or distance.dtype.kind != "f":
+                    told = f"{path} has rgb {rgb.dtype} {rgb.shape} and depth {distance.dtype} {distance.shape}"
+                    raise DataError(f"{told}, but they must be uint8 (3, H, W) and float (H, W); {AGAIN}")
+                image, depth = rgb[()], distance[()]
+            check_depth_values(depth, f"{path} depth")
+        except DataError:
+            raise
+        except Exception as error:  # a damaged file raises whatever its bytes lead to
+            raise DataError(f"{path} cannot be read ({error}); {AGAIN}") from error
         return Sample(torch.from_numpy(image), metres(depth), self.name(index), self.scene(index))
 
 
 def open_hdf5(path: Path) -> Any:
-    """Opens an HDF5 file for reading.
+    """Open an HDF5 file for reading.
 
     Raises:
         DataError: if it is missing, truncated or something else.
     """
     import h5py
 
+    regular_file(path, "file", AGAIN)
     try:
         return h5py.File(path, "r")
     except OSError as error:
-        raise DataError(f"{path} is no complete HDF5 file ({error}); fetch it again, or set on_error: skip") from error
+        raise DataError(f"file {path} is no complete HDF5 file ({error}); {AGAIN}") from error
 
 
-def scene_types(path: Path) -> list[str]:
-    """The type of scene of every frame of the labelled .mat file, which keeps each as a reference to its characters.
+def scene_types(path: Path, key: Literal["rawDepths", "depths"]) -> list[str]:
+    """Return the type of scene of every frame of the labelled .mat file, which keeps each as a reference to characters.
+
+    Args:
+        path: `nyu_depth_v2_labeled.mat`.
+        key: the depth that will be read.
 
     Raises:
-        DataError: if the file has none.
+        DataError: if the file has none, or its images and depth have other types or shapes than the labelled set.
     """
     with open_hdf5(path) as file:
         try:
-            return ["".join(map(chr, np.asarray(file[reference]).ravel())) for reference in file["sceneTypes"][0]]
-        except (OSError, KeyError, ValueError, RuntimeError) as error:
-            raise DataError(f"{path} has no readable sceneTypes ({error}); fetch the labelled set again") from error
+            check_labelled(file, key)
+            types = file["sceneTypes"]
+            if types.dtype.kind != "O":
+                raise ValueError(f"sceneTypes are {types.dtype}, but must be references to text")
+            references = types[()].ravel()
+            scenes = ["".join(map(chr, np.asarray(file[reference]).ravel())) for reference in references]
+            frames = len(file["images"])
+        except Exception as error:  # a damaged file raises whatever its bytes lead to
+            told = f"{path} is not the labelled set ({error})"
+            raise DataError(f"{told}; fetch nyu_depth_v2_labeled.mat again") from error
+    if len(scenes) != frames:
+        told = f"{path} has {frames} images, but {len(scenes)} sceneTypes"
+        raise DataError(f"{told}; fetch nyu_depth_v2_labeled.mat again")
+    return scenes
+
+
+def check_labelled(file: Any, key: str) -> None:
+    """Raise ValueError unless images and depth of the labelled set have MATLAB's reversed axes and the right types."""
+    images, depth = file["images"], file[key]
+    shape, kind = images.shape, images.dtype
+    if len(shape) != 4 or shape[1] != 3 or shape[2] < shape[3] or kind != np.uint8:
+        raise ValueError(f"images are {kind} {shape}, but must be uint8 (frames, 3, width, height)")
+    if depth.shape != (shape[0], *shape[2:]) or depth.dtype.kind != "f":
+        raise ValueError(f"{key} is {depth.dtype} {depth.shape}, but must be float {(shape[0], *shape[2:])}")
 
 
 def splits_of(path: Path) -> dict[str, list[int]]:
-    """The frames of each split, from 0: of `splits.mat`, which counts from 1, or the package's own where there is none.
+    """Return the frames of each split, from 0: of `splits.mat`, which counts from 1, or of the package's list.
+
+    Args:
+        path: `splits.mat`, which may be missing.
 
     Raises:
-        DataError: if the file is not readable.
+        DataError: if the file is not readable, or its splits are empty, overlap, or name other frames than 1 to 1449.
     """
-    if not path.is_file():
+    if not os.path.lexists(path):
         frames = nyu_labelled()
         return {split: [frame.number for frame in frames if frame.split == split] for split in COUNTS}
     from scipy.io import loadmat
 
+    way_out = "fetch it again, or remove it to use the package's list"
+    regular_file(path, "splits", way_out)
     try:
-        splits = loadmat(path)
-        return {split: [int(index) - 1 for index in splits[f"{split}Ndxs"].ravel()] for split in COUNTS}
+        content = loadmat(path)
+        splits = {split: np.asarray(content[f"{split}Ndxs"]).ravel() for split in COUNTS}
+        numbers = np.concatenate(list(splits.values())).astype(np.float64)
+        if any(not numbers_of.size for numbers_of in splits.values()):
+            raise ValueError("a split is empty")
+        if (numbers != numbers.round()).any() or numbers.min() < 1 or numbers.max() > sum(COUNTS.values()):
+            told = f"it names frames {numbers.min():g} to {numbers.max():g}"
+            raise ValueError(f"{told}, but they are counted from 1 to {sum(COUNTS.values())}")
+        if len(np.unique(numbers)) != len(numbers):
+            raise ValueError("it names a frame twice")
+        return {split: [int(number) - 1 for number in numbers_of] for split, numbers_of in splits.items()}
     except Exception as error:  # a broken .mat raises whatever its bytes lead to
-        told = f"{path} cannot be read ({error!r})"
-        raise DataError(f"{told}; fetch it again, or remove it to use the package's list") from error
+        reason = str(error) if isinstance(error, ValueError) else repr(error)
+        raise DataError(f"splits {path} cannot be used ({reason}); {way_out}") from error
 
 
 def scene_type(folder: str) -> str:

@@ -1,14 +1,19 @@
 """Images and depth maps of one's own."""
 
 import csv
+import io
 import re
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+from depthclip.checks import check_choice, check_count, check_number
 from depthclip.data.augment import Augment
 from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Split
-from depthclip.data.files import Entry, PairSamples, read_depth
+from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
+from depthclip.data.layouts import Repeated, listed_file
+from depthclip.data.paths import argument_path, fault, folder, read_text
+from depthclip.errors import InputError
 from depthclip.evaluation.protocol import Scoring, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
@@ -24,7 +29,7 @@ class Pairs(DepthDataModule):
       files are joined where the wildcards stand for the same text, as `*.color.jpg` and `*.depth.png`, or `rgb/*.jpg`
       and `gt/*.png`. `{split}` in both stands for train, val and test, for splits in folders of their own.
     - Table: a .csv with a header, columns `image` and `depth` (paths below root, or absolute; an empty depth has no
-      truth) and, where wanted, `split` and `scene`.
+      truth, so that only `predict` uses the image) and, where wanted, `split` and `scene`.
 
     Splits: without `{split}` or a split column, the first `train` images in the order of their names (or of the table)
         are for
@@ -47,7 +52,8 @@ class Pairs(DepthDataModule):
         scoring: which pixels count: a preset's name or a Scoring.
         batch_size: images a batch; they may differ in size.
         num_workers: processes that read; 0 reads in the main one.
-        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
+        on_error: what an unreadable file, or an image or depth map without its partner, does: `raise` its error, or
+            `skip` it, name it and count it.
         augment: what training changes in image and depth together; null for nothing.
         shots: how many training images are used, of each scene or in all; null for all there are.
         shots_per_scene: whether `shots` counts for each scene: the table's column, or what all but the last wildcard
@@ -55,7 +61,7 @@ class Pairs(DepthDataModule):
         seed: of the choice of shots.
 
     Raises:
-        ValueError: if an argument is not in its range, or arguments contradict each other.
+        InputError: if an argument is not in its range, or arguments contradict each other.
         DataError: at setup, if files are missing, do not join, or are too few for the splits.
     """
 
@@ -81,23 +87,28 @@ class Pairs(DepthDataModule):
         shots_per_scene: bool = False,
         seed: int = 0,
     ) -> None:
-        super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed)
+        check_scale("scale", scale)
+        for value in invalid:
+            check_number("invalid", value, hint="values that are not finite never count")
+        check_choice("decode", decode, ("plain", "rotated", "kinect"))
+        for name, value in {"train": train, "val": val, "test": 0 if test is None else test}.items():
+            check_count(name, value, at_least=0, unit="images")
+        unit = f"scale {scale:g}"
+        super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed, unit)
         if (table is None) == (image_pattern is None or depth_pattern is None):
-            raise ValueError("give either image_pattern and depth_pattern, or table")
-        if scale <= 0:
-            raise ValueError(f"scale {scale} must be positive: depth values a metre")
-        if min(train, val, 0 if test is None else test) < 0:
-            raise ValueError(f"train {train}, val {val} and test {test} must not be negative")
+            given = f"image_pattern {image_pattern!r}, depth_pattern {depth_pattern!r} and table {table!r}"
+            raise InputError(f"{given} do not fit together; give either both patterns, or the table")
         if image_pattern is not None and depth_pattern is not None:
             same_wildcards(image_pattern, depth_pattern)
         self.in_folders = image_pattern is not None and "{split}" in image_pattern
         if self.in_folders and (train or val or test is not None):
-            raise ValueError(
-                "train, val and test are counts of one folder; with {split} in the patterns leave them out"
+            raise InputError(
+                f"train {train}, val {val} and test {test} are counts of one folder; with {{split}} in the patterns "
+                "leave them out"
             )
-        self.root = Path(root).expanduser()
+        self.root = argument_path("root", root)
         self.patterns = (image_pattern or "", depth_pattern or "")
-        self.table = None if table is None else Path(table).expanduser()
+        self.table = None if table is None else argument_path("table", table)
         self.counts = {"train": train, "val": val, "test": test}
         self.read = partial(read_depth, scale=scale, invalid=tuple(invalid), decode=decode)
 
@@ -112,7 +123,8 @@ class Pairs(DepthDataModule):
             if splits is not None:
                 return self._some([entry for entry, own in zip(entries, splits, strict=True) if own == split], split)
         else:
-            entries = join(self.root, *(pattern.replace("{split}", split) for pattern in self.patterns))
+            patterns = [pattern.replace("{split}", split) for pattern in self.patterns]
+            entries = join(self.root, patterns[0], patterns[1], self.on_error == "raise")
             if self.in_folders:
                 return self._some(entries, split)
         return self._counted(entries, split)
@@ -124,7 +136,7 @@ class Pairs(DepthDataModule):
             if splits is not None:
                 return split in splits
         if self.in_folders:
-            return bool(matches(self.root, self.patterns[0].replace("{split}", split)))
+            return bool(matches(self.root, self.patterns[0].replace("{split}", split), "image_pattern"))
         return split == "test" or bool(self.counts[split])
 
     def found(self) -> dict[str, Any]:
@@ -134,16 +146,16 @@ class Pairs(DepthDataModule):
 
     def _some(self, entries: list[Entry], split: str) -> DepthDataset:
         if not entries:
-            raise DataError(f"there is no image of the {split} split in {self.table or self.root}; it is needed here")
+            told = f"no image of the {split} split is in {self.table or self.root}, but it is needed here"
+            raise DataError(f"{told}; set split to {split} in some lines, or set another table")
         return PairSamples(entries, self.read)
 
     def _counted(self, entries: list[Entry], split: Split) -> DepthDataset:
         train, val, test = self.counts["train"] or 0, self.counts["val"] or 0, self.counts["test"]
         left = len(entries) - train - val
         if left < (0 if test is None else test):
-            raise DataError(
-                f"{len(entries)} images in {self.root} are fewer than train {train}, val {val} and test {test}"
-            )
+            told = f"the {len(entries)} images in {self.table or self.root} are fewer than"
+            raise DataError(f"{told} train {train}, val {val} and test {test} together; set smaller counts")
         last = left if test is None else test
         places = {"train": (0, train), "val": (train, train + val), "test": (len(entries) - last, len(entries))}
         first, end = places[split]
@@ -154,35 +166,62 @@ class Pairs(DepthDataModule):
         return Chosen(PairSamples(entries, self.read), range(first, end))
 
 
-def join(root: Path, image_pattern: str, depth_pattern: str) -> list[Entry]:
-    """Joins images and depth maps whose wildcards stand for the same text, sorted by it.
+def join(root: Path, image_pattern: str, depth_pattern: str, strict: bool = True) -> list[Entry]:
+    """Join images and depth maps whose wildcards stand for the same text, sorted by it.
+
+    Args:
+        root: folder of the files.
+        image_pattern: glob of the images.
+        depth_pattern: glob of the depth maps.
+        strict: whether to raise if a file is not readable or has no partner; otherwise reading it raises.
 
     Raises:
-        DataError: if there are none, or one has no partner.
+        DataError: if there are none, or, where strict, a file is missing, a named pipe or the like.
     """
-    images, depths = matches(root, image_pattern), matches(root, depth_pattern)
-    if not images:
-        raise DataError(f"no file in {root} matches image_pattern {image_pattern}; set root or the pattern")
-    for key in images:
-        if key not in depths:
-            wanted = expected(depth_pattern, key)
-            raise DataError(
-                f"image {images[key]} has no depth map {root / wanted}; complete the pair, or set depth_pattern"
-            )
-    # all but the last wildcard tell the scene: `*/rgb/*.png`
-    return [
-        Entry(image, depths[key], str(image.relative_to(root)), "".join(key[:-1]).rstrip("/"))
-        for key, image in sorted(images.items())
-    ]
+    folder(root, "root", "the folder of the files")
+    images, depths = matches(root, image_pattern, "image_pattern"), matches(root, depth_pattern, "depth_pattern")
+    for name, pattern, found in (("image_pattern", image_pattern, images), ("depth_pattern", depth_pattern, depths)):
+        if not found:
+            raise DataError(f"no file in {root} matches {name} {pattern}; set root or the pattern")
+    entries = []
+    for key in sorted(images.keys() | depths.keys()):
+        image = images.get(key, root / expected(image_pattern, key))
+        depth = depths.get(key, root / expected(depth_pattern, key))
+        if strict:
+            _complete(image, key in images, depth, key in depths)
+        # all but the last wildcard tell the scene: `*/rgb/*.png`
+        entries.append(Entry(image, depth, str(image.relative_to(root)), "".join(key[:-1]).rstrip("/")))
+    return entries
 
 
-def matches(root: Path, pattern: str) -> dict[tuple[str, ...], Path]:
-    """The files below root that match a glob, by what its wildcards stand for."""
+def _complete(image: Path, has_image: bool, depth: Path, has_depth: bool) -> None:
+    go_on = "or set on_error: skip to go on without it"
+    if not has_depth:
+        raise DataError(f"image {image} has no depth map {depth}; complete the pair, set depth_pattern, {go_on}")
+    if not has_image:
+        raise DataError(f"depth map {depth} has no image {image}; complete the pair, set image_pattern, {go_on}")
+    for what, path in (("image", image), ("depth map", depth)):
+        if reason := fault(path):
+            raise DataError(f"{what} {path} {reason}; fetch it, {go_on}")
+
+
+def matches(root: Path, pattern: str, name: str) -> dict[tuple[str, ...], Path]:
+    """Return what lies below root and matches a glob, by what its wildcards stand for.
+
+    Links that lead nowhere are among it, folders are not, except where the pattern has a file's suffix.
+
+    Raises:
+        InputError: if the pattern is not a glob.
+    """
     form = re.compile(WILDCARD.sub(lambda wild: FORMS[wild[0]], re.sub(r"[.+^$()|{}\[\]]", r"\\\g<0>", pattern)))
+    try:
+        paths = list(root.glob(pattern))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{name} {pattern!r} cannot be looked up ({error}); use wildcards * and **/ only") from error
     found = {}
-    for path in root.glob(pattern):
+    for path in paths:
         match = form.fullmatch(path.relative_to(root).as_posix())
-        if match and path.is_file():
+        if match and (Path(pattern).suffix or not path.is_dir()):
             found[match.groups()] = path
     return found
 
@@ -198,47 +237,50 @@ def expected(pattern: str, key: tuple[str, ...]) -> str:
 
 
 def same_wildcards(image_pattern: str, depth_pattern: str) -> None:
-    """Refuses patterns that cannot be joined.
+    """Raise if two patterns cannot be joined.
 
     Raises:
-        ValueError: if they have other wildcards, or none.
+        InputError: if they have different wildcards, or none.
     """
-    for pattern in (image_pattern, depth_pattern):
-        if "?" in pattern or "[" in pattern or Path(pattern).is_absolute():
-            raise ValueError(f"pattern {pattern!r} must lie below root and have no wildcards but * and **/")
+    for name, pattern in (("image_pattern", image_pattern), ("depth_pattern", depth_pattern)):
+        path = Path(pattern)
+        if "?" in pattern or "[" in pattern or path.is_absolute() or ".." in path.parts or "\0" in pattern:
+            raise InputError(f"{name} {pattern!r} must lie below root and have no wildcards but * and **/")
     wild = [WILDCARD.findall(pattern) for pattern in (image_pattern, depth_pattern)]
+    both = f"image_pattern {image_pattern!r} and depth_pattern {depth_pattern!r}"
     if wild[0] != wild[1] or not wild[0]:
-        both = f"image_pattern {image_pattern!r} and depth_pattern {depth_pattern!r}"
-        raise ValueError(f"{both} must have the same wildcards, at least one, to tell which belong together")
+        raise InputError(f"{both} must have the same wildcards, at least one, to show which files belong together")
     if ("{split}" in image_pattern) != ("{split}" in depth_pattern):
-        raise ValueError("{split} must be in both patterns or in none")
+        raise InputError(f"{both} must both have {{split}}, or none of them: in both or in none")
 
 
 def read_table(path: Path, root: Path) -> tuple[list[Entry], list[str] | None]:
-    """The files of a table, each of which must exist, and their splits where it says so.
+    """Return the files of a table, each of which must exist, and their splits if it has such a column.
 
     Raises:
-        DataError: if the table is missing, lacks a column, names another split, or a file does not exist.
+        DataError: if the table is missing, lacks a column, names another split or an image twice, or a file does not
+            exist or lies outside of root.
     """
+    folder(root, "root", "the folder of the files")
+    text = read_text(path, "table", "set table to a .csv file with the columns image and depth")
     try:
-        with path.open(newline="") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"table {path} cannot be read ({error}); check its path") from error
+        rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    except csv.Error as error:
+        raise DataError(f"table {path} cannot be read ({error}); it must be a .csv file of text") from error
     if not rows or not {"image", "depth"} <= rows[0].keys():
-        raise DataError(f"table {path} needs a header with the columns image and depth, and rows")
+        raise DataError(f"table {path} must have a header with the columns image and depth, and rows")
     entries = []
+    repeated = Repeated()
     for number, row in enumerate(rows, 2):
         where = f"table {path} line {number}"
-        if not row["image"] or not row["depth"]:
-            raise DataError(
-                f"{where} lacks an image or a depth map; use the data module Photos for images without truth"
-            )
-        image, depth = root / row["image"], root / row["depth"]
-        for file_path in (image, depth):
-            if not file_path.is_file():
-                raise DataError(f"{where}: {file_path} does not exist; set root, or take the line out")
+        if not row["image"]:
+            raise DataError(f"{where} lacks an image; give its path, or remove the line")
+        if None in row:
+            raise DataError(f"{where} has more columns than the header; remove them, or quote paths with commas")
+        repeated.check(row["image"], number, f"table {path}")
+        image = listed_file(root, row["image"], where)
+        depth = listed_file(root, row["depth"], where) if row["depth"] else None
         if "split" in row and row["split"] not in SPLITS:
-            raise DataError(f"{where}: split {row['split']!r} is none of {', '.join(SPLITS)}")
-        entries.append(Entry(image, depth, row["image"], row.get("scene") or ""))
+            raise DataError(f"{where}: split {row['split']!r} is unknown; use one of {', '.join(SPLITS)}")
+        entries.append(Entry(image, depth, row["image"], row.get("scene") or "", where))
     return entries, [row["split"] for row in rows] if "split" in rows[0] else None

@@ -1,10 +1,14 @@
 """Photographs without truth, for `predict`."""
 
+import glob
+import os
 from pathlib import Path
 from typing import Any, Literal
 
 from depthclip.data.base import DataError, DepthDataModule, DepthDataset, Split
 from depthclip.data.files import Entry, FileSamples
+from depthclip.data.paths import argument_path, fault, regular_file, shown
+from depthclip.errors import InputError
 from depthclip.evaluation.protocol import View
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -13,7 +17,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 class Photos(DepthDataModule):
     """Photographs without truth, for `predict`: files, folders and globs.
 
-    Dataset Format: images that PIL reads, of any size. Folders give the images in them, not those in folders below.
+    Dataset Format: images that PIL reads, of any size; they are turned as their EXIF orientation says. Folders give the
+    images in them, not those in folders below.
 
     Args:
         images: paths of images or of folders, or globs such as `holiday/*.jpg`.
@@ -23,7 +28,7 @@ class Photos(DepthDataModule):
         on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
 
     Raises:
-        ValueError: if no images are named.
+        InputError: if no images are named, or an argument is not in its range.
         DataError: at setup, if a path, folder or glob has no image, or another stage than `predict` is asked for.
     """
 
@@ -36,12 +41,14 @@ class Photos(DepthDataModule):
         on_error: Literal["raise", "skip"] = "raise",
     ) -> None:
         super().__init__(view, "whole", batch_size, num_workers, on_error)
-        if not images:
-            raise ValueError("images is empty; name files, folders or globs")
+        if isinstance(images, str) or not images:
+            raise InputError(f"images {images!r} must be a list of files, folders or globs; images is empty otherwise")
+        for image in images:
+            argument_path("images", image)
         self.images = list(images)
 
     def setup(self, stage: str) -> None:
-        """Finds the photographs.
+        """Find the photographs.
 
         Raises:
             DataError: if there are none, or truth would be needed.
@@ -51,9 +58,16 @@ class Photos(DepthDataModule):
         super().setup(stage)
 
     def samples(self, split: Split) -> DepthDataset:
-        """All photographs, in the order in which they were named."""
-        paths = [path for image in self.images for path in photographs(image)]
-        return FileSamples([Entry(path, None, str(path)) for path in dict.fromkeys(paths)])
+        """Return all photographs, in the order in which they were named.
+
+        Raises:
+            DataError: if there are none, or, unless unreadable files are skipped, a path is not a regular file.
+        """
+        paths = dict.fromkeys(path for image in self.images for path in photographs(image))
+        if self.on_error == "raise":
+            for path in paths:
+                regular_file(path, "images", "check the path, or set on_error: skip")
+        return FileSamples([Entry(path, None, str(path)) for path in paths])
 
     def found(self) -> dict[str, Any]:
         """What was asked for, and how many photographs that is."""
@@ -61,22 +75,25 @@ class Photos(DepthDataModule):
 
 
 def photographs(named: str) -> list[Path]:
-    """The images that a path, a folder or a glob names, sorted.
+    """Return the images that a path, a folder or a glob names, sorted.
 
     Raises:
         DataError: if there are none.
     """
-    path = Path(named).expanduser()
-    if path.is_file():
+    path = argument_path("images", named)
+    if os.path.isdir(path):
+        try:
+            found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not os.path.isdir(file)]
+        except OSError as error:
+            raise DataError(f"images {named} cannot be listed ({error.strerror}); check the folder") from error
+        if not found:
+            raise DataError(f"images {named} is a folder without images ({', '.join(SUFFIXES)}); give their folder")
+        return sorted(found)
+    if os.path.lexists(path):
         return [path]
-    if path.is_dir():
-        found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
-    elif path.is_absolute():
-        found = list(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
-    else:
-        found = list(Path().glob(named))
+    if not glob.has_magic(named):
+        raise DataError(f"images {shown(named)} {fault(path)}; check the path")
+    found = [Path(match) for match in glob.glob(str(path), recursive=True) if not os.path.isdir(match)]
     if not found:
-        raise DataError(
-            f"images {named} is no image, no folder with images and no glob that matches one; check the path"
-        )
+        raise DataError(f"images {shown(named)} matches no file; check the pattern")
     return sorted(found)

@@ -7,15 +7,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.base import DepthDataModule, DepthDataset, Sample, Split
 from depthclip.data.raycast import SCENES, Picture, draw_room, random_type
+from depthclip.errors import InputError
 from depthclip.evaluation.protocol import Scoring, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 # Twice the size at which rooms are drawn, in whole strides of a ResNet: what tiny-rooms was trained on.
 HEIGHT, WIDTH = 256, 320
 VIEW = View(size=(HEIGHT, WIDTH))
+MOST_ROOMS = 1_000_000
+LARGEST_SEED = 2**63 - 1
 KEPT = 500  # rooms of a split that stay in memory once they are drawn, 68 MB
 
 
@@ -25,13 +29,12 @@ def room(split: Split, index: int, seed: int = 0) -> Picture:
 
 
 def generator(split: Split, index: int, seed: int) -> np.random.Generator:
-    """Returns the random generator of a room; no two splits, and no two rooms of a split, share one.
+    """Return the random generator of a room; no two splits, and no two rooms of a split, share one.
 
     Raises:
-        ValueError: if there is no such split.
+        InputError: if there is no such split.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split {split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    check_choice("split", split, SPLITS)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), index)))
 
 
@@ -45,17 +48,17 @@ class RoomsDataset(DepthDataset):
         types: which types of scene; None for all. The first rooms of these types are taken.
 
     Raises:
-        ValueError: if there is no room, or no such type.
+        InputError: if there is no room, or no such type.
     """
 
     def __init__(self, split: Split, size: int, seed: int = 0, types: Sequence[str] | None = None) -> None:
-        if size < 1:
-            raise ValueError(f"{split}_size {size} must be at least 1 room")
-        if types is not None and (not types or set(types) - SCENES.keys()):
-            raise ValueError(f"{split}_types {list(types)} must be some of {', '.join(SCENES)}, or null for all")
+        check_count(f"{split}_size", size, at_most=MOST_ROOMS, unit="rooms")
+        check_count("rooms_seed", seed, at_least=0, at_most=LARGEST_SEED)
+        if types is not None and (isinstance(types, str) or not types or set(types) - SCENES.keys()):
+            raise InputError(f"{split}_types {types!r} must be a list of {', '.join(SCENES)}, or null for all")
         self.split, self.size, self.seed = split, size, seed
-        wanted = (k for k in count() if types is None or random_type(generator(split, k, seed)) in types)
-        self.rooms = list(islice(wanted, size))
+        wanted = (k for k in count() if types is not None and random_type(generator(split, k, seed)) in types)
+        self.rooms: Sequence[int] = range(size) if types is None else list(islice(wanted, size))
         self.drawn: dict[int, Sample] = {}
 
     def __len__(self) -> int:
@@ -111,7 +114,7 @@ class Rooms(DepthDataModule):
         seed: of the choice of shots.
 
     Raises:
-        ValueError: if a size is not positive or a type unknown.
+        InputError: if a size or seed is not in its range or a type unknown.
     """
 
     def __init__(

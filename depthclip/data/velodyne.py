@@ -8,42 +8,48 @@ import torch
 from torch import Tensor
 
 from depthclip.data.base import DataError
+from depthclip.data.paths import read_text, regular_file
+
+MOST_POINTS = 10_000_000  # a sweep of the Velodyne HDL-64E has about 120,000
+FARTHEST = 500.0  # metres; the laser reaches 120
+ROUNDING = 0.05  # of the entries of a rotation times its transpose
+NEAREST = 0.5  # metres, median of a sweep
 
 
 def read_sweep(path: Path) -> np.ndarray:
-    """The points of a sweep, (N, 3) float32: x forward, y left, z up, in metres from the laser.
+    """Return the points of a sweep, (N, 3) float32: x forward, y left, z up, in metres from the laser.
 
     Args:
         path: little-endian float32, four values a point, of which the last, the reflectance, is dropped.
 
     Raises:
-        DataError: if the file is missing, empty, or does not hold whole points.
+        DataError: if the file is missing, empty, does not hold whole points, or holds values that no laser measures,
+            as big-endian or double-precision ones look.
     """
+    regular_file(path, "sweep", "complete the copy of velodyne_points, or set on_error: skip")
+    size = path.stat().st_size
+    if size % 16 or size > 16 * MOST_POINTS:
+        raise DataError(f"sweep {path} has {size} bytes, not 16 for each point; fetch it again, or set on_error: skip")
     try:
-        values = np.fromfile(path, "<f4")
+        points = np.fromfile(path, "<f4").reshape(-1, 4)[:, :3]
     except OSError as error:
-        raise DataError(
-            f"sweep {path} cannot be read ({error.strerror}); complete the copy of velodyne_points"
-        ) from error
-    if not values.size or values.size % 4 or path.stat().st_size % 16:
-        raise DataError(f"sweep {path} has {path.stat().st_size} bytes, not 16 for each point; fetch it again")
-    return values.reshape(-1, 4)[:, :3]
+        raise DataError(f"sweep {path} cannot be read ({error.strerror}); fetch it again") from error
+    with np.errstate(over="ignore", invalid="ignore"):
+        distance = np.abs(points).max(axis=1)
+    if not distance.max() <= FARTHEST or np.median(distance) < NEAREST:
+        told = f"sweep {path} has points {distance.max():.3g} m away, median {np.median(distance):.3g} m"
+        raise DataError(f"{told}; it must hold little-endian float32 metres, fetch it again or convert it")
+    return points
 
 
 def read_calibration(path: Path) -> dict[str, np.ndarray]:
-    """The numbers of a calibration file, by name; lines that hold no numbers, such as the time, are left out.
+    """Return the numbers of a calibration file, by name; lines without numbers, such as the time, are left out.
 
     Raises:
         DataError: if the file is missing or no text.
     """
-    try:
-        lines = path.read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"calibration {path} cannot be read ({error}); it comes with the recordings of the day"
-        ) from error
     numbers = {}
-    for line in lines:
+    for line in read_text(path, "calibration", "fetch it again; it comes with the recordings of the day").splitlines():
         name, _, values = line.partition(":")
         try:
             numbers[name.strip()] = np.array([float(value) for value in values.split()])
@@ -53,7 +59,7 @@ def read_calibration(path: Path) -> dict[str, np.ndarray]:
 
 
 def raw_projection(folder: Path, camera: int) -> np.ndarray:
-    """From laser coordinates to the pixels of a camera, for raw recordings, (3, 4): P_rect · R_rect_00 · [R|T].
+    """Return P_rect · R_rect_00 · [R|T], (3, 4): from laser coordinates to pixels, for raw recordings.
 
     Args:
         folder: that of the day, with `calib_cam_to_cam.txt` and `calib_velo_to_cam.txt`.
@@ -63,19 +69,19 @@ def raw_projection(folder: Path, camera: int) -> np.ndarray:
         DataError: if a file is missing or lacks a matrix.
     """
     cameras, laser = folder / "calib_cam_to_cam.txt", folder / "calib_velo_to_cam.txt"
-    to_camera = np.hstack([_matrix(laser, "R", 3, 3), _matrix(laser, "T", 3, 1)])
-    rectify = _matrix(cameras, "R_rect_00", 3, 3)
-    return _matrix(cameras, f"P_rect_{camera:02d}", 3, 4) @ _square(rectify) @ _square(to_camera)
+    to_camera = np.hstack([_rotation(laser, "R"), _matrix(laser, "T", 3, 1)])
+    rectify = _rotation(cameras, "R_rect_00")
+    return _intrinsic(cameras, f"P_rect_{camera:02d}") @ _square(rectify) @ _square(to_camera)
 
 
 def object_projection(path: Path, camera: int = 2) -> np.ndarray:
-    """From laser coordinates to the pixels of a camera, for the object benchmark, (3, 4): P · R0_rect · Tr_velo_to_cam.
+    """Return P · R0_rect · Tr_velo_to_cam, (3, 4): from laser coordinates to pixels, for the object benchmark.
 
     Raises:
         DataError: if the file is missing or lacks a matrix.
     """
-    to_camera = _matrix(path, "Tr_velo_to_cam", 3, 4)
-    return _matrix(path, f"P{camera}", 3, 4) @ _square(_matrix(path, "R0_rect", 3, 3)) @ _square(to_camera)
+    to_camera = _rotation(path, "Tr_velo_to_cam", 4)
+    return _intrinsic(path, f"P{camera}") @ _square(_rotation(path, "R0_rect")) @ _square(to_camera)
 
 
 def project(
@@ -109,9 +115,26 @@ def project(
 
 def _matrix(path: Path, name: str, rows: int, columns: int) -> np.ndarray:
     values = read_calibration(path).get(name)
-    if values is None or values.size != rows * columns:
-        raise DataError(f"calibration {path} has no {name} of {rows} x {columns} numbers; fetch it again")
+    if values is None or values.size != rows * columns or not np.isfinite(values).all():
+        raise DataError(f"calibration {path} has no {name} of {rows} x {columns} finite numbers; fetch it again")
     return values.reshape(rows, columns)
+
+
+def _rotation(path: Path, name: str, columns: int = 3) -> np.ndarray:
+    """A matrix whose first three columns are a rotation."""
+    matrix = _matrix(path, name, 3, columns)
+    turn = matrix[:, :3]
+    if not np.allclose(turn @ turn.T, np.eye(3), atol=ROUNDING) or np.linalg.det(turn) < 0:
+        raise DataError(f"calibration {path} has a {name} that is not a rotation; fetch it again")
+    return matrix
+
+
+def _intrinsic(path: Path, name: str) -> np.ndarray:
+    """The projection of a camera, whose focal lengths are positive."""
+    matrix = _matrix(path, name, 3, 4)
+    if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not matrix[2].any():
+        raise DataError(f"calibration {path} has a {name} without focal lengths; fetch it again")
+    return matrix
 
 
 def _square(matrix: np.ndarray) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The frozen CLIP; the only folder that imports open_clip and timm."""
 
-from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder, TokenEmbeddings
 from depthclip.encoder.frozen import FrozenCLIP
+from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder, TokenEmbeddings
 from depthclip.encoder.readouts import AttentionPool, Crops, MaskCLIP, Readout, Released, Tokens
 
 __all__ = [

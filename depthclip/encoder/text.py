@@ -1,7 +1,7 @@
 """The frozen text tower: features of sentences, and of token embeddings with the gradients kept."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import torch
 from open_clip import CLIP, CustomTextCLIP
@@ -9,7 +9,18 @@ from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from depthclip.checks import brief
 from depthclip.encoder.interfaces import TokenEmbeddings
+from depthclip.errors import InputError
+
+LONGEST_SENTENCE = 4000  # characters; tokenizers take hours for longer words, and no context holds so many
+
+
+class Tokenizer(Protocol):
+    """The tokenizers of open_clip, which cut a sentence at the context's length without a warning."""
+
+    def __call__(self, texts: list[str], context_length: int | None = None) -> Tensor:
+        """Return the token ids of N sentences, (N, L), L the context of the model unless another is given."""
 
 
 class CLIPText:
@@ -20,10 +31,10 @@ class CLIPText:
 
     Args:
         model: open_clip's model.
-        tokenizer: the tokenizer that belongs to it, sentences -> (N, L) ids.
+        tokenizer: the tokenizer that belongs to it.
     """
 
-    def __init__(self, model: CLIP | CustomTextCLIP, tokenizer: Callable[[list[str]], Tensor]) -> None:
+    def __init__(self, model: CLIP | CustomTextCLIP, tokenizer: Tokenizer) -> None:
         self._model = model
         self._tokenizer = tokenizer
         self._known: dict[str, Tensor] = {}
@@ -42,12 +53,30 @@ class CLIPText:
         return float(self._model.logit_scale.detach().exp())
 
     @property
+    def dim(self) -> int:
+        """D, the size of the joint space of images and sentences."""
+        return self.encode([""]).shape[-1]
+
+    @property
+    def width(self) -> int:
+        """W, the size of a token embedding.
+
+        Raises:
+            InputError: if the text tower cannot be run from embeddings.
+        """
+        return self._native().token_embedding.embedding_dim
+
+    @property
     def device(self) -> torch.device:
         """Where the tower is."""
         return self._model.logit_scale.device
 
     def encode(self, texts: Sequence[str]) -> Tensor:
-        """Features of N sentences, (N, D), unit length, without gradients."""
+        """Return the features of N sentences, (N, D), unit length, without gradients.
+
+        Raises:
+            InputError: if a sentence is longer than the tower's context.
+        """
         new = [text for text in dict.fromkeys(texts) if text not in self._known]
         for start in range(0, len(new), 256):
             part = new[start : start + 256]
@@ -59,7 +88,24 @@ class CLIPText:
     def _encode(self, texts: list[str]) -> Tensor:
         if self._tower is not None and self._is_native(self._tower):
             return self.encode_embeddings(self.embed(texts))
-        return self._model.encode_text(self._tokenizer(texts).to(self.device), normalize=True)
+        return self._model.encode_text(self._tokens(texts), normalize=True)
+
+    def _tokens(self, texts: Sequence[str]) -> Tensor:
+        for text in texts:
+            if len(text) > LONGEST_SENTENCE:
+                raise InputError(f"the sentence {brief(text)} has {len(text)} characters; it must be shortened")
+        ids = self._tokenizer(list(texts))
+        length = ids.shape[1]
+        # with room for one more token, a sentence that fits has the same ids and a padding token at the end
+        longer = self._tokenizer([*texts, ""], context_length=length + 1)
+        cut = (longer[:-1, :length] != ids).any(1) | (longer[:-1, -1] != longer[-1, -1])
+        if cut.any():
+            text = texts[int(cut.int().argmax())]
+            raise InputError(
+                f"the sentence {brief(text)} is too long for the text tower, which takes {length} tokens; use a "
+                "shorter template, shorter words or fewer learned vectors"
+            )
+        return ids.to(self.device)
 
     def _is_native(self, tower: Any) -> bool:
         plain = getattr(tower, "cls_emb", None) is None and not getattr(tower, "use_pad_mask", False)
@@ -68,20 +114,20 @@ class CLIPText:
     def _native(self) -> Any:
         if self._tower is None or not self._is_native(self._tower):
             kind = type(getattr(self._model, "text", self._model)).__name__
-            raise ValueError(
+            raise InputError(
                 f"the text tower {kind} cannot be run from token embeddings; for learned prompts choose a model whose "
                 "text tower is open_clip's own (OpenAI, LAION, MetaCLIP, DFN, SigLIP)"
             )
         return self._tower
 
     def embed(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Token embeddings of N sentences, (N, L, W), and where each ends.
+        """Return the token embeddings of N sentences, (N, L, W), and where each ends.
 
         Raises:
-            ValueError: if the text tower cannot be run from embeddings.
+            InputError: if the text tower cannot be run from embeddings, or a sentence is longer than its context.
         """
         tower = self._native()
-        ids = self._tokenizer(list(texts)).to(self.device)
+        ids = self._tokens(texts)
         if self._pool_type == "argmax":
             ends = ids.argmax(-1)
         elif self._pool_type == "eos":
@@ -94,15 +140,15 @@ class CLIPText:
         return TokenEmbeddings(tower.token_embedding(ids), ends)
 
     def encode_embeddings(self, embeddings: TokenEmbeddings) -> Tensor:
-        """Features of N embedded sentences, (N, D), unit length; gradients flow to the embeddings.
+        """Return the features of N embedded sentences, (N, D), unit length; gradients flow to the embeddings.
 
         Raises:
-            ValueError: if a sequence is longer than the tower's context, or the tower cannot be run from embeddings.
+            InputError: if a sequence is longer than the tower's context, or the tower cannot be run from embeddings.
         """
         tower = self._native()
         length, context = embeddings.values.shape[1], len(tower.positional_embedding)
         if length > context:
-            raise ValueError(f"a prompt has {length} tokens, but the text tower takes {context}; shorten it")
+            raise InputError(f"a prompt has {length} tokens, but the text tower takes {context}; it must be shortened")
         dtype = tower.transformer.get_cast_dtype()
         x = embeddings.values.to(dtype) + tower.positional_embedding[:length].to(dtype)
         mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]

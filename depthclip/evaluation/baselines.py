@@ -1,15 +1,59 @@
 """What a method has to beat: random depth, one constant, and the median map of the training set."""
 
 import math
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import Metric
 
+from depthclip.errors import InputError
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
+from depthclip.evaluation.protocol import median
+
+if TYPE_CHECKING:
+    from depthclip.data.base import Item
+
+BUILT_IN = ("random", "training constant", "training median map", "best constant (oracle)")
+
+
+class Baseline:
+    """A baseline beside those of the package; a subclass defines `name` and `predict`."""
+
+    name: str
+
+    def predict(self, item: "Item") -> Tensor:
+        """Return the depth of the part of an image that the model sees, (h, w) in metres, at any size.
+
+        Args:
+            item: the image and its ground truth.
+        """
+        raise NotImplementedError
+
+
+def check_baselines(baselines: Sequence[Baseline], heads: Collection[str]) -> None:
+    """Raise if a baseline has no name, or the name of another row.
+
+    Args:
+        baselines: the user's baselines.
+        heads: names of the head and its variants.
+
+    Raises:
+        InputError: naming the baseline.
+    """
+    taken = {*BUILT_IN, *heads}
+    for baseline in baselines:
+        name = getattr(baseline, "name", None)
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise InputError(
+                f"baselines: {type(baseline).__name__} has the name {name!r}; set its attribute `name` to printable "
+                "text"
+            )
+        if name in taken:
+            raise InputError(f"baselines: the name {name!r} of {type(baseline).__name__} is taken; choose another name")
+        taken.add(name)
 
 
 def random_depth(size: tuple[int, int], max_depth: float, index: int) -> Tensor:
@@ -107,17 +151,17 @@ class Fitted(NamedTuple):
 
 
 def fit_baselines(depths: Iterable[Tensor], size: tuple[int, int] = (60, 80)) -> Fitted:
-    """Fits the constant and the per-pixel median map to training depths, each (H, W) in metres, 0 = invalid.
+    """Fit the constant and the per-pixel median map to training depths, each (H, W) in metres, 0 = invalid.
 
     The map is kept on a grid of `size`, whatever the sizes of the maps; a place that none measured takes the constant.
 
     Raises:
-        ValueError: if there is no valid depth.
+        InputError: if there is no valid depth.
     """
     grids = [F.interpolate(depth[None, None], size, mode="nearest-exact")[0, 0] for depth in depths]
     stack = torch.stack(grids) if grids else torch.zeros(1, *size)
     stack = torch.where(stack > 0, stack, math.nan)
-    constant = float(stack.nanmedian())
+    constant = float(median(stack.flatten(), 0))
     if math.isnan(constant):
-        raise ValueError("the training set has no valid depth to fit baselines to")
-    return Fitted(constant, stack.nanmedian(0).values.nan_to_num(constant))
+        raise InputError("the training set has no valid depth to fit baselines to; check the data and data.scoring")
+    return Fitted(constant, median(stack, 0).nan_to_num(constant))

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from depthclip.errors import InputError
+
 ERRORS = (
     "abs_rel",
     "sq_rel",
@@ -63,6 +65,61 @@ def _errors(p: Tensor, g: Tensor, log_g: Tensor) -> Tensor:
     )
 
 
+class ErrorMeasure:
+    """An error measure beside the nine; a subclass defines `name` and `__call__`.
+
+    The measure is computed for each image, and its figure is the mean over images. `higher_is_better` is true if the
+    larger figure is the better.
+    """
+
+    name: str
+    higher_is_better = False
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Return the error of each prediction for one image, (V,).
+
+        Args:
+            prediction: (V, N) metres, positive: V predictions at the N pixels that count.
+            target: (N,) metres, positive: the ground truth.
+        """
+        raise NotImplementedError
+
+
+def check_measures(measures: Sequence[ErrorMeasure]) -> None:
+    """Raise if a measure has no name, or the name of another.
+
+    Raises:
+        InputError: naming the measure.
+    """
+    taken = set(ERRORS)
+    for measure in measures:
+        name = getattr(measure, "name", None)
+        if not isinstance(name, str) or not name.strip() or not name.isprintable() or "/" in name:
+            raise InputError(
+                f"errors: {type(measure).__name__} has the name {name!r}; set its attribute `name` to printable text "
+                "without a slash"
+            )
+        if name in taken:
+            raise InputError(f"errors: the name {name!r} of {type(measure).__name__} is taken; choose another name")
+        taken.add(name)
+
+
+def measured(measures: Sequence[ErrorMeasure], prediction: Tensor, target: Tensor) -> Tensor:
+    """Return the errors of one image by M further measures, (V, M) float64.
+
+    Raises:
+        InputError: if a measure returns another shape than (V,).
+    """
+    columns = [torch.as_tensor(measure(prediction, target)) for measure in measures]
+    for measure, column in zip(measures, columns, strict=True):
+        if column.shape != prediction.shape[:1]:
+            raise InputError(
+                f"errors: {measure.name!r} returned the shape {tuple(column.shape)}; it must return "
+                f"({len(prediction)},), one error per prediction"
+            )
+    return torch.stack([column.to(target.device, torch.float64) for column in columns], 1)
+
+
 @dataclass(frozen=True)
 class Result:
     """The errors of a test run.
@@ -71,13 +128,17 @@ class Result:
         names: the V things that were scored.
         index: (N,) the images, in the order of the data set.
         pixels: (N,) how many pixels of each counted; 0 or `UNREADABLE` where the image is left out.
-        errors: (N, V, 9) in the order of `ERRORS`, NaN for skipped images.
+        errors: (N, V, 9 + M) in the order of `columns`, NaN for skipped images.
+        columns: names of the nine errors and of M further measures.
+        higher: names of the further measures of which the larger figure is the better.
     """
 
     names: tuple[str, ...]
     index: Tensor
     pixels: Tensor
     errors: Tensor
+    columns: tuple[str, ...] = ERRORS
+    higher: tuple[str, ...] = ()
 
     @property
     def images(self) -> int:
@@ -95,9 +156,10 @@ class Result:
         return self.index[self.pixels == UNREADABLE].tolist()
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """The mean over images, by name and error."""
+        """Return the mean over images, by name and error."""
         means = self.errors[self.pixels > 0].mean(0)
-        return {name: dict(zip(ERRORS, row.tolist(), strict=True)) for name, row in zip(self.names, means, strict=True)}
+        rows = zip(self.names, means.tolist(), strict=True)
+        return {name: dict(zip(self.columns, row, strict=True)) for name, row in rows}
 
 
 class DepthErrors(Metric):
@@ -108,13 +170,16 @@ class DepthErrors(Metric):
 
     Args:
         names: what the V predictions are called.
+        measures: M error measures beside the nine.
     """
 
     full_state_update = False
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], measures: Sequence[ErrorMeasure] = ()) -> None:
         super().__init__()
         self.names = tuple(names)
+        self.measures = tuple(measures)
+        self.columns = (*ERRORS, *(measure.name for measure in measures))
         self.rows: list[Tensor]
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
@@ -126,24 +191,33 @@ class DepthErrors(Metric):
             truth: (N,) metres, positive; an image without any pixel is skipped and counted.
             index: the image's place in the data set.
         """
-        missing = torch.full((len(self.names), len(ERRORS)), math.nan, dtype=torch.float64, device=truth.device)
-        self._add(index, len(truth), depth_errors(prediction, truth) if len(truth) else missing)
+        if not len(truth):
+            self._add(index, 0, self._missing())
+            return
+        errors = depth_errors(prediction, truth)
+        if self.measures:
+            errors = torch.cat([errors, measured(self.measures, prediction, truth)], 1)
+        self._add(index, len(truth), errors)
 
     def skip(self, index: int) -> None:
-        """Notes an image that could not be read."""
-        self._add(index, UNREADABLE, torch.full((len(self.names), len(ERRORS)), math.nan, dtype=torch.float64))
+        """Add an image that could not be read."""
+        self._add(index, UNREADABLE, self._missing())
+
+    def _missing(self) -> Tensor:
+        return torch.full((len(self.names), len(self.columns)), math.nan, dtype=torch.float64)
 
     def _add(self, index: int, pixels: int, errors: Tensor) -> None:
         head = torch.tensor([index, pixels], dtype=torch.float64)
         self.rows.append(torch.cat([head.to(self.device), errors.flatten().to(self.device)])[None])
 
     def compute(self) -> Tensor:
-        """The rows of all images on all devices, (n, 2 + V * 9): place, pixels and errors, sorted by place."""
+        """The rows of all images on all devices, (n, 2 + V * (9 + M)): place, pixels and errors, sorted by place."""
         rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)
         return rows[rows[:, 0].argsort()].cpu()
 
     def result(self) -> Result:
         """The errors of all images on all devices; every device must ask."""
         rows = self.compute()
-        errors = rows[:, 2:].unflatten(1, (len(self.names), len(ERRORS)))
-        return Result(self.names, rows[:, 0].long(), rows[:, 1].long(), errors)
+        errors = rows[:, 2:].unflatten(1, (len(self.names), len(self.columns)))
+        higher = tuple(measure.name for measure in self.measures if measure.higher_is_better)
+        return Result(self.names, rows[:, 0].long(), rows[:, 1].long(), errors, self.columns, higher)

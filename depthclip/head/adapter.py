@@ -3,7 +3,9 @@
 import torch
 from torch import Tensor, nn
 
+from depthclip.checks import check_count
 from depthclip.encoder.interfaces import TextEncoder
+from depthclip.errors import InputError
 
 
 class Adapter(nn.Module):
@@ -13,10 +15,10 @@ class Adapter(nn.Module):
     readout means by the length of its features stays as it was.
 
     Args:
-        rank: how many directions are changed, at least 1; it learns 2 * rank * D numbers.
+        rank: number of directions to change, from 1 to D; the adapter learns 2 * rank * D numbers.
 
     Raises:
-        ValueError: if the rank is smaller than 1.
+        InputError: if the rank is smaller than 1 or (from `prepare`) larger than D.
     """
 
     up: nn.Parameter | None
@@ -24,24 +26,29 @@ class Adapter(nn.Module):
 
     def __init__(self, rank: int = 4) -> None:
         super().__init__()
-        if rank < 1:
-            raise ValueError(f"rank {rank} must be at least 1; for no adapter give null instead")
+        check_count("rank", rank, at_most=65_536, hint="for no adapter give null instead")
         self.rank = rank
         self.register_parameter("up", None)
         self.register_parameter("down", None)
 
     def prepare(self, text: TextEncoder) -> None:
-        """Creates the parameters, once the D of the joint space is known."""
+        """Create the parameters, once the D of the joint space is known.
+
+        Raises:
+            InputError: if the rank is larger than D.
+        """
         if self.up is None:
             like = text.encode([""])
             size = like.shape[-1]
+            if self.rank > size:
+                raise InputError(f"rank {self.rank} must be at most {size}, the size of this CLIP's joint space")
             self.up = nn.Parameter(like.new_zeros(size, self.rank))
             self.down = nn.Parameter(torch.randn(self.rank, size).to(like) / size**0.5)
 
     def forward(self, dense: Tensor) -> Tensor:
-        """(B, D, h, w) to the same."""
+        """Return the changed features, (B, D, h, w)."""
         if self.up is None or self.down is None:
-            raise ValueError("the adapter has no parameters yet; call prepare(text) first")
+            raise RuntimeError("the adapter has no parameters yet; call prepare(text) first")
         return dense + torch.einsum("dr,re,behw->bdhw", self.up, self.down, dense)
 
 

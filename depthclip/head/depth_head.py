@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
-from depthclip.encoder.interfaces import ImageFeatures, TextEncoder
+from depthclip.checks import brief, check_choice, check_number
+from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder
+from depthclip.errors import InputError
 from depthclip.head.adapter import Adapter
 from depthclip.head.bins import Bins
 from depthclip.head.prompts import Prompts
@@ -39,16 +41,18 @@ class DepthHead(nn.Module):
     Args:
         prompts: the sentences, K of them.
         bins: the depths in metres, K of them.
-        temperature: divides the logits; the paper's is 0.1.
-        logit_scale: multiplies the similarities; null takes what CLIP learned, exp(logit_scale), 100 for OpenAI's
-            weights.
+        temperature: divides the logits, from 1e-6 to 1e6; the paper's is 0.1.
+        logit_scale: multiplies the similarities, from 1e-6 to 1e6; null uses the scale that CLIP learned,
+            exp(logit_scale), 100 for OpenAI's weights.
         assignment: `soft` for the expectation over bins, `hard` for the bin of the largest logit.
-        smoothing: standard deviation, in patches, of a Gaussian filter over the coarse depth; 0 for none.
+        smoothing: standard deviation, in patches, of a Gaussian filter over the coarse depth, from 0.01 to 1000; 0 for
+            none. The filter never reaches beyond the map.
         learn_temperature: whether `fit` learns the temperature, starting at the one given.
         adapter: changes the patch features before they are compared; null for none.
 
     Raises:
-        ValueError: if there are not as many words as bins, or temperature or logit_scale is not positive.
+        InputError: if there are not as many words as bins, a number is out of its range, or (from `forward`) the depth
+            is not finite.
     """
 
     def __init__(
@@ -64,16 +68,19 @@ class DepthHead(nn.Module):
     ) -> None:
         super().__init__()
         if len(prompts.labels) != bins.count:
-            raise ValueError(
-                f"there are {len(prompts.labels)} words {list(prompts.labels)} but {bins.count} bins; "
-                "give one bin a word"
+            raise InputError(
+                f"there are {len(prompts.labels)} words {brief(list(prompts.labels))} but {bins.count} bins; "
+                "give exactly one word per bin"
             )
-        if temperature <= 0:
-            raise ValueError(f"temperature {temperature} must be greater than 0")
-        if logit_scale is not None and logit_scale <= 0:
-            raise ValueError(f"logit_scale {logit_scale} must be greater than 0, or null for CLIP's own")
-        if smoothing < 0:
-            raise ValueError(f"smoothing {smoothing} must be 0 (none) or a standard deviation in patches")
+        # within these bounds no logit overflows float32, and a softmax at either end is a maximum or a mean
+        check_number(
+            "temperature", temperature, at_least=1e-6, at_most=1e6, hint="use assignment: hard for the maximum"
+        )
+        if logit_scale is not None:
+            check_number("logit_scale", logit_scale, at_least=1e-6, at_most=1e6, hint="use null for CLIP's scale")
+        check_choice("assignment", assignment, ("soft", "hard"))
+        if smoothing != 0:
+            check_number("smoothing", smoothing, at_least=0.01, at_most=1e3, unit="patches", hint="use 0 for none")
         self.prompts = prompts
         self.bins = bins
         self.temperature = temperature
@@ -85,9 +92,9 @@ class DepthHead(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learn_temperature else None
 
     @property
-    def needs_pooled(self) -> bool:
-        """Whether the head looks at the image's pooled feature."""
-        return self.prompts.needs_pooled or self.bins.needs_pooled
+    def needs(self) -> Needs:
+        """Features that the head reads beside the dense ones."""
+        return Needs(pooled=self.prompts.needs_pooled or self.bins.needs_pooled)
 
     def prepare(self, text: TextEncoder) -> None:
         """Encodes fixed sentences and creates learned parameters, before an optimizer asks for them.
@@ -112,6 +119,8 @@ class DepthHead(nn.Module):
             equation = "bdhw,kd->bkhw" if words.ndim == 2 else "bdhw,bkd->bkhw"
             logits = torch.einsum(equation, dense, words.float()) * (scale / temperature)
             depth = self.depth(logits, bins)
+        if not (depth.isfinite().all() and logits.isfinite().all()):
+            raise InputError(not_finite({"image features": dense, "words": words, "bins": bins}))
         return Coarse(depth, logits, bins)
 
     def depth(self, logits: Tensor, bins: Tensor) -> Tensor:
@@ -129,3 +138,12 @@ def smooth(depth: Tensor, deviation: float) -> Tensor:
     reach = max(1, round(3 * deviation))
     height, width = (2 * min(reach, side - 1) + 1 for side in depth.shape[-2:])
     return TF.gaussian_blur(depth, kernel_size=[width, height], sigma=[deviation, deviation])
+
+
+def not_finite(parts: dict[str, Tensor]) -> str:
+    """Return the sentence for a depth that is not finite, naming the parts of the equation that are to blame."""
+    causes = [name for name, part in parts.items() if not part.isfinite().all()] or ["temperature"]
+    return (
+        f"the depth is not finite because of NaN or infinity in the {' and the '.join(causes)}; check the images and "
+        "the weights, or set a lower learning_rate if this happens while training"
+    )

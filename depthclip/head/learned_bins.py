@@ -11,10 +11,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from depthclip.checks import brief, check_choice, check_count
 from depthclip.encoder.interfaces import TextEncoder
+from depthclip.errors import InputError
 from depthclip.head.adapter import zero_ended
 from depthclip.head.bins import Bins, LinearBins, check_range
-from depthclip.head.prompts import encode_groups
+from depthclip.head.prompts import check_text, encode_groups, texts_of
+from depthclip.head.word_order import check_distinct
 
 SCENE_TEMPLATE = "a photo of a {scene}."
 
@@ -28,15 +31,16 @@ class LearnedBins(Bins):
         max_depth: no bin goes farther, in metres.
 
     Raises:
-        ValueError: if the start is no set of bins, looks at the image, or does not lie in the range.
+        InputError: if the start is no set of bins, looks at the image, or does not lie in the range.
     """
 
     def __init__(
         self, start: Bins | Sequence[float] | str = "depthclip", min_depth: float = 1e-3, max_depth: float = 10.0
     ) -> None:
+        check_range(2, min_depth, max_depth)
         first = start if isinstance(start, Bins) else Bins(start)
         if first.needs_pooled:
-            raise ValueError(f"start {type(first).__name__} looks at the image; choose fixed or fitted bins")
+            raise InputError(f"start {type(first).__name__} looks at the image; choose fixed or fitted bins")
         super().__init__(first.values.tolist())
         self.start = first
         self.min_depth = min_depth
@@ -66,18 +70,24 @@ class LearnedBins(Bins):
 
 
 class ImageBins(LearnedBins):
-    """Bins that a small network places for each image from its pooled feature, as AdaBins does (arXiv 2011.14141).
+    """Bins that a small network places for each image from its pooled feature.
 
     gaps(image) = gaps + net(pooled), with net two layers whose output starts at zero: every image has the start's bins.
+
+    The idea is that of AdaBins (arXiv 2011.14141), with differences. AdaBins predicts widths from a transformer over a
+    trained feature map, normalises them after a ReLU, and takes the centres of the cells; here the feature is CLIP's
+    frozen pooled one, the widths come from a softmax and start at given bins, and the bins are the inner edges of
+    K + 1 cells. AdaBins also trains its centres with a chamfer loss to the depths of the image; here nothing but the
+    loss of the depth moves them.
 
     Args:
         start: K depths in metres, the name of one of the paper's sets, or bins such as `LinearBins` and `FittedBins`.
         min_depth: no bin comes nearer, in metres.
         max_depth: no bin goes farther, in metres.
-        hidden: the width between the two layers.
+        hidden: the width between the two layers, from 1 to 65,536.
 
     Raises:
-        ValueError: as `LearnedBins`, or if hidden is smaller than 1.
+        InputError: as `LearnedBins`, or if hidden is smaller than 1.
     """
 
     net: nn.Module | None
@@ -90,8 +100,7 @@ class ImageBins(LearnedBins):
         hidden: int = 64,
     ) -> None:
         super().__init__(start, min_depth, max_depth)
-        if hidden < 1:
-            raise ValueError(f"hidden {hidden} must be at least 1")
+        check_count("hidden", hidden, at_most=65_536)
         self.hidden = hidden
         self.register_module("net", None)
 
@@ -128,7 +137,7 @@ class FittedBins(Bins):
         max_depth: farther depths are not counted, in metres.
 
     Raises:
-        ValueError: if count or range gives no bins, or (from `forward`) the bins are not fitted yet.
+        InputError: if count or range gives no bins, or (from `forward`) the bins are not fitted yet.
     """
 
     fitted: Tensor  # () bool
@@ -141,6 +150,7 @@ class FittedBins(Bins):
         min_depth: float = 1e-3,
         max_depth: float = 10.0,
     ) -> None:
+        check_choice("how", how, ("quantiles", "kmeans", "log"))
         # until they are fitted the values only say how many there are
         super().__init__(LinearBins(count, min_depth, max_depth).values.tolist())
         self.how = how
@@ -163,10 +173,10 @@ class FittedBins(Bins):
         """Turns what was counted into bins.
 
         Raises:
-            ValueError: if fewer than K different depths were counted.
+            InputError: if fewer than K different depths were counted.
         """
         if (self.histogram > 0).sum() < self.count:
-            raise ValueError(
+            raise InputError(
                 f"the training depths have fewer than {self.count} different values between {self.min_depth} and "
                 f"{self.max_depth} m; check min_depth and max_depth of the bins, and the data"
             )
@@ -203,7 +213,7 @@ class SceneBins(Bins):
         choice: `soft` for the mean over scenes, weighted with their probability; `hard` for the most probable scene's.
 
     Raises:
-        ValueError: if there are fewer than two scenes, their numbers of bins differ or they look at the image, or a
+        InputError: if there are fewer than two scenes, their numbers of bins differ or they look at the image, or a
             template has no `{scene}`.
     """
 
@@ -215,13 +225,16 @@ class SceneBins(Bins):
         templates: Sequence[str] = (SCENE_TEMPLATE,),
         choice: Literal["soft", "hard"] = "soft",
     ) -> None:
+        check_choice("choice", choice, ("soft", "hard"))
         counts = {name: bins.count for name, bins in scenes.items()}
         if len(scenes) < 2 or len(set(counts.values())) > 1:
-            raise ValueError(f"scenes {counts} must be at least two, each with the same number of bins")
+            raise InputError(f"scenes {brief(counts)} must be at least two, each with the same number of bins")
         if looking := [name for name, bins in scenes.items() if bins.needs_pooled]:
-            raise ValueError(f"the bins of {', '.join(looking)} look at the image themselves; give them others")
-        if not templates or not all("{scene}" in template for template in templates):
-            raise ValueError(f"templates {list(templates)} must each have {{scene}}")
+            raise InputError(f"the bins of {', '.join(looking)} look at the image themselves; give them others")
+        for name in scenes:
+            check_text("scenes", name)
+        if not all("{scene}" in template for template in texts_of("templates", templates)):
+            raise InputError(f"templates {brief(list(templates))} must each have {{scene}}")
         super().__init__(next(iter(scenes.values())).values.tolist())
         self.names = tuple(scenes)
         self.scenes = nn.ModuleList(scenes.values())
@@ -246,12 +259,18 @@ class SceneBins(Bins):
         return any(bins.needs_depths for bins in self.each)
 
     def prepare(self, text: TextEncoder) -> None:
-        """Encodes the sentences of the scenes, and prepares their bins."""
+        """Encode the sentences of the scenes, and prepare their bins.
+
+        Raises:
+            InputError: if a sentence is longer than the tower's context, or two scenes have the same feature.
+        """
         for bins in self.each:
             bins.prepare(text)
         if self.features is None:
             names = [name.replace("_", " ") for name in self.names]
-            self.features = encode_groups(text, [[t.replace("{scene}", n) for t in self.templates] for n in names])
+            features = encode_groups(text, [[t.replace("{scene}", n) for t in self.templates] for n in names])
+            check_distinct("scenes", names, features, f"templates {brief(list(self.templates))}")
+            self.features = features
 
     def tally(self, depth: Tensor, scene: str) -> None:
         """Hands a depth map on to the bins of its scene."""
@@ -263,11 +282,11 @@ class SceneBins(Bins):
         """Fits the bins of each scene to the depth maps that show it.
 
         Raises:
-            ValueError: if no depth map shows a scene whose bins are to be fitted.
+            InputError: if no depth map shows a scene whose bins are to be fitted.
         """
         waiting = {name: bins for name, bins in zip(self.names, self.each, strict=True) if bins.needs_depths}
         if missing := [name for name in waiting if name not in self.shown]:
-            raise ValueError(
+            raise InputError(
                 f"no training image shows {', '.join(missing)}, whose bins are to be fitted; "
                 f"the scenes of the training set are: {', '.join(sorted(self.shown))}"
             )
@@ -286,13 +305,13 @@ class SceneBins(Bins):
 
 
 def check_fitted(bins: Bins) -> None:
-    """Refuses bins that still wait for training depths.
+    """Raise if bins still wait for training depths.
 
     Raises:
-        ValueError: saying how they come by them.
+        InputError: naming the way to fit them.
     """
     if bins.needs_depths:
-        raise ValueError("the bins are not fitted yet; run fit with training data, or load a checkpoint of fitted bins")
+        raise InputError("the bins are not fitted yet; run fit with training data, or load a checkpoint of fitted bins")
 
 
 def gaps_of(bins: Tensor, min_depth: float, max_depth: float) -> Tensor:
@@ -301,12 +320,12 @@ def gaps_of(bins: Tensor, min_depth: float, max_depth: float) -> Tensor:
     A bin at an end of the range is put a ten-thousandth of it inside: a gap of nothing could not be learned.
 
     Raises:
-        ValueError: if the bins do not lie in the range.
+        InputError: if the bins do not lie in the range.
     """
     check_range(len(bins), min_depth, max_depth)
     inside = (bins.double() - min_depth) / (max_depth - min_depth)
     if inside[0] < -1e-6 or inside[-1] > 1 + 1e-6:
-        raise ValueError(
+        raise InputError(
             f"the bins reach from {bins[0]:g} to {bins[-1]:g} m, beyond min_depth {min_depth:g} or max_depth "
             f"{max_depth:g} m; widen the range or choose other bins"
         )

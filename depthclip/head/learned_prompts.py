@@ -7,17 +7,23 @@ gradients on.
 
 import string
 from collections.abc import Sequence
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
+from depthclip.checks import brief, check_count
 from depthclip.encoder.interfaces import TextEncoder, TokenEmbeddings
+from depthclip.errors import InputError
 from depthclip.head.adapter import zero_ended
-from depthclip.head.prompts import Prompts, centre
+from depthclip.head.bins import MOST_BINS
+from depthclip.head.prompts import Prompts, centre, check_text
+from depthclip.head.word_order import check_distinct
 
 # Each is one token to any tokenizer. Where a sentence written with the one differs from it written with the other,
 # there is a blank.
 MARK, OTHER = "x", "y"
+MOST_VECTORS = 1000  # in a sentence: far beyond the context of any text tower
 
 
 class Blank:
@@ -41,10 +47,11 @@ class LearnedPrompts(Prompts):
         centred: whether the mean over words is taken away, as `Prompts` does.
 
     Raises:
-        ValueError: if the words or the template cannot be used.
+        InputError: if the words or the template cannot be used.
     """
 
     fields = ("distance", "context")
+    counted: ClassVar[tuple[str, ...]] = ("context",)
     frame: Tensor | None  # (K, L, W), the embedded sentences
     ends: Tensor  # (K,), where each is read out
     context_at: Tensor  # (K, L), the blanks for context
@@ -72,19 +79,28 @@ class LearnedPrompts(Prompts):
         raise NotImplementedError
 
     def prepare(self, text: TextEncoder) -> None:
-        """Embeds the sentences, finds their blanks and creates the parameters.
+        """Embed the sentences, find their blanks and create the parameters.
 
         Raises:
-            ValueError: if the text tower cannot be run from embeddings, or a sentence is too long for it.
+            InputError: if the text tower cannot be run from embeddings, a sentence is too long for it, or two words are
+                the same to it.
         """
         if self.frame is not None:
             return
-        frame, self.ends = text.embed(self.write(MARK, MARK))
-        self.context_at = differ(frame, text.embed(self.write(OTHER, MARK)).values)
-        self.word_at = differ(frame, text.embed(self.write(MARK, OTHER)).values)
+        try:
+            frame, self.ends = text.embed(self.write(MARK, MARK))
+            self.context_at = differ(frame, text.embed(self.write(OTHER, MARK)).values)
+            self.word_at = differ(frame, text.embed(self.write(MARK, OTHER)).values)
+        except InputError as error:
+            raise InputError(f"template {brief(self.template)}: {error}") from error
         for at, length in ((self.context_at, self.context_length), (self.word_at, self.word_length)):
             if (at.sum(1) != length).any():
-                raise ValueError(f"template {self.template!r} is too long for the text tower; give it fewer vectors")
+                raise InputError(
+                    f"template {brief(self.template)} does not leave {length} tokens free for learned vectors with "
+                    "this tokenizer; separate its fields from other letters by spaces"
+                )
+        if not self.word_length:
+            check_distinct("words", self.words, frame, f"template {brief(self.template)}")
         self.create(text, frame.shape[-1])
         self.frame = frame
 
@@ -125,7 +141,7 @@ class LearnedContext(LearnedPrompts):
         centred: whether the mean over words is taken away, as `Prompts` does.
 
     Raises:
-        ValueError: if the template has no `{context}` or cannot be filled, or (from `prepare`) the phrase does not fit
+        InputError: if the template has no `{context}` or cannot be filled, or (from `prepare`) the phrase does not fit
             it.
     """
 
@@ -141,7 +157,11 @@ class LearnedContext(LearnedPrompts):
     ) -> None:
         super().__init__(words, template, centred)
         if not self.context_length:
-            raise ValueError(f"template {template!r} has nothing to learn; add {{context:4}} for four learned vectors")
+            raise InputError(
+                f"template {brief(template)} has nothing to learn; use {{context:4}} in it for four learned vectors"
+            )
+        if phrase is not None:
+            check_text("phrase", phrase)
         self.phrase = phrase
         self.per_word = per_word
         self.register_parameter("context", None)
@@ -178,7 +198,7 @@ class ConditionalContext(LearnedContext):
         centred: whether the mean over words is taken away, as `Prompts` does.
 
     Raises:
-        ValueError: as `LearnedContext`.
+        InputError: as `LearnedContext`.
     """
 
     net: nn.Module | None
@@ -221,23 +241,23 @@ class LearnedWords(LearnedPrompts):
     learned context too, "1o1d" is `{context:1} object {context:1} {distance}` and "4o4d" has four where that has one.
 
     Args:
-        count: how many words, one for each bin.
+        count: number of words, one for each bin, from 2 to 10,000.
         template: a sentence with `{distance}`, or `{distance:T}` for T vectors a word, and `{context:M}` where M
             vectors that all sentences share are to be learned too.
         centred: whether the mean over words is taken away, as `Prompts` does.
 
     Raises:
-        ValueError: if there are fewer than two words or the template cannot be filled.
+        InputError: if the count is out of its range or the template cannot be filled.
     """
 
+    counted = ("context", "distance")
     tokens: nn.Parameter | None  # (K, T, W)
     context: nn.Parameter | None  # (M, W)
 
     def __init__(
         self, count: int = 7, template: str = "This object appears to be {distance}", centred: bool = False
     ) -> None:
-        if count < 2:
-            raise ValueError(f"count {count} must be at least two words, one for each bin")
+        check_count("count", count, at_least=2, at_most=MOST_BINS, unit="words", hint="give one for each bin")
         super().__init__([f"word {k + 1}" for k in range(count)], template, centred)
         self.word_length = count_blanks(template, "distance")
         self.register_parameter("tokens", None)
@@ -268,28 +288,33 @@ class Mirror(LearnedWords):
     each bin has its own, and DepthCLIP's equation turns their features into depth.
 
     Args:
-        count: how many, one for each bin.
-        tokens: how many token vectors each has; 64 of them cost the text tower eight times a short sentence.
+        count: number of matrices, one for each bin, from 2 to 10,000.
+        tokens: number of token vectors of each, from 1 to the context of the text tower; 64 of them cost the tower
+            eight times a short sentence.
         centred: whether the mean over the bins is taken away, as `Prompts` does.
 
     Raises:
-        ValueError: if count is less than two or tokens less than one, or (from `prepare`) the tower takes fewer tokens.
+        InputError: if count or tokens is out of its range, or (from `prepare`) the tower takes fewer tokens.
     """
 
     def __init__(self, count: int = 7, tokens: int = 64, centred: bool = False) -> None:
+        check_count("tokens", tokens, at_most=MOST_VECTORS, unit="vectors")
         super().__init__(count, f"{{distance:{tokens}}}", centred)
 
 
 def count_blanks(template: str, field: str) -> int:
-    """How many vectors a template has for a field.
+    """Return the number of vectors that a template has for a field.
 
     Raises:
-        ValueError: if it asks for a number of vectors that is not one.
+        InputError: if it names a number of vectors that is none, or too large.
     """
     wanted = [times or "1" for _, name, times, _ in string.Formatter().parse(template) if name == field]
-    if not all(times.isdecimal() and int(times) for times in wanted):
-        raise ValueError(f"template {template!r} must say how many vectors go there, as in {{{field}:4}}")
-    return sum(int(times) for times in wanted)
+    if not all(times.isdecimal() and len(times) < 10 and int(times) for times in wanted):
+        raise InputError(f"template {brief(template)} must say how many vectors go there, as in {{{field}:4}}")
+    count = sum(int(times) for times in wanted)
+    if count > MOST_VECTORS:
+        raise InputError(f"template {brief(template)} must have at most {MOST_VECTORS} vectors, not {count}")
+    return count
 
 
 def random_vectors(*shape: int) -> Tensor:
@@ -298,17 +323,19 @@ def random_vectors(*shape: int) -> Tensor:
 
 
 def embed_phrase(text: TextEncoder, phrase: str, length: int) -> Tensor:
-    """The token embeddings of a phrase, (length, W).
+    """Return the token embeddings of a phrase, (length, W).
 
     Raises:
-        ValueError: if it has more or fewer tokens.
+        InputError: if it has more or fewer tokens.
     """
     said, blank, other = (
         text.embed([words]).values for words in (phrase, f"{Blank(MARK):{length}}", f"{Blank(OTHER):{length}}")
     )
     there = differ(blank, other)
     if said.shape != blank.shape or not torch.equal(said[~there], blank[~there]):
-        raise ValueError(f"phrase {phrase!r} must have {length} tokens, as many as the template has learned vectors")
+        raise InputError(
+            f"phrase {brief(phrase)} must have {length} tokens, as many as the template has learned vectors"
+        )
     return said[there]
 
 

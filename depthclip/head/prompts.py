@@ -1,6 +1,7 @@
 """Prompts: the sentences whose similarity to a patch says how far it is."""
 
 import string
+import warnings
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -8,7 +9,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from depthclip.checks import brief, check_choice, check_count
 from depthclip.encoder.interfaces import TextEncoder
+from depthclip.errors import InputError
+from depthclip.head.bins import MOST_BINS
+from depthclip.head.word_order import better_order, check_distinct
 
 # Word sets, near to far. "depthclip" and the three after it are the paper's (arXiv 2207.01077, prompt study).
 WORDS: dict[str, tuple[str, ...]] = {
@@ -19,6 +24,8 @@ WORDS: dict[str, tuple[str, ...]] = {
     "five": ("very close", "close", "medium", "far", "very far"),
 }
 TEMPLATE = "This {object} is {distance}"
+MOST_SENTENCES = 100_000  # words x templates x objects
+LONGEST = 1000  # characters of a word, an object or a template: far beyond the context of any text tower
 
 
 class Prompts(nn.Module):
@@ -28,19 +35,25 @@ class Prompts(nn.Module):
     normalised: t_k = normalise(mean_s f(sentence_s(word_k))). The sentences are encoded once. Prompts that learn
     subclass this and create their parameters in `prepare`.
 
+    `prepare` refuses words that the text tower cannot tell apart, and warns of words whose order does not fit ascending
+    bins, see `better_order`; it never warns of the named sets.
+
     Args:
-        words: K distance words in the order of the bins, or the name of a set: `depthclip` (the paper's), `depthclip1`,
-            `depthclip2`, `depthclip3` (its study), `five` (very close / close / medium / far / very far).
-        templates: sentences with `{distance}`, and `{object}` where objects should be named.
+        words: K different distance words in the order of the bins, or the name of a set: `depthclip` (the paper's),
+            `depthclip1`, `depthclip2`, `depthclip3` (its study), `five` (very close / close / medium / far / very far).
+        templates: sentences with `{distance}`, and `{object}` where objects should be named, no longer than the context
+            of the text tower (77 tokens for most).
         objects: what `{object}` stands for.
         centred: whether the mean over words is taken away, t'_k = normalise(t_k - mean_k t_k), which leaves what sets
             the words apart.
 
     Raises:
-        ValueError: if a set is unknown, a list is empty, or a template has other fields or no `{distance}`.
+        InputError: if a set is unknown, a list is empty, words are equal, a template has other fields or no
+            `{distance}`, or (from `prepare`) a sentence is too long or two words have the same feature.
     """
 
-    fields: ClassVar[tuple[str, ...]] = ("distance", "object")  # what a template may hold
+    fields: ClassVar[tuple[str, ...]] = ("distance", "object")  # that a template may have
+    counted: ClassVar[tuple[str, ...]] = ()  # fields that may have a number, as in `{context:4}`
 
     def __init__(
         self,
@@ -51,10 +64,12 @@ class Prompts(nn.Module):
     ) -> None:
         super().__init__()
         self.words = words_of(words)
-        self.templates = tuple(templates)
-        self.objects = tuple(objects)
+        self.templates = texts_of("templates", templates)
+        self.objects = texts_of("objects", objects)
         self.centred = centred
-        check_templates(self.templates, self.objects, self.fields)
+        sentences = len(self.words) * len(self.templates) * len(self.objects)
+        check_count("words x templates x objects,", sentences, at_most=MOST_SENTENCES, unit="sentences")
+        check_templates(self.templates, self.fields, self.counted)
         self.features: Tensor | None
         self.register_buffer("features", None, persistent=False)
 
@@ -69,28 +84,45 @@ class Prompts(nn.Module):
         return self.words
 
     def sentences(self, word: str) -> list[str]:
-        """All sentences that speak of a word, templates x objects, each once."""
+        """Return all sentences with a word, templates x objects, each once."""
         filled = (t.format(object=o, distance=word) for t in self.templates for o in self.objects)
         return list(dict.fromkeys(filled))
 
     def prepare(self, text: TextEncoder) -> None:
-        """What can be done once the text tower is known: fixed sentences are encoded, learned parameters created.
+        """Encode fixed sentences, or create learned parameters, once the text tower is known.
 
         The head calls it before an optimizer sees the parameters; a second call changes nothing.
+
+        Raises:
+            InputError: if a sentence is longer than the tower's context, or two words have the same feature.
         """
         if self.features is None:
             features = encode_groups(text, [self.sentences(word) for word in self.words])
+            check_distinct("words", self.words, features, f"templates {brief(list(self.templates))}")
+            self.check_order(features)
             self.features = centre(features) if self.centred else features
 
+    def check_order(self, features: Tensor) -> None:
+        """Warn if the order of the words does not fit ascending bins."""
+        order = None if self.words in WORDS.values() else better_order(features)
+        if order is not None:
+            near_to_far = [self.words[k] for k in order]
+            warnings.warn(
+                f"the order of the words {brief(list(self.words))} does not fit ascending bins: neighbours are less "
+                f"similar than distant words; check that they go from near to far. By similarity, the order is "
+                f"{brief(near_to_far)} or its reverse",
+                stacklevel=3,
+            )
+
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
-        """Text features of the K words, (K, D), unit length; with the image's pooled (B, D) they may be (B, K, D)."""
+        """Return the features of the K words, (K, D), unit length; (B, K, D) if they depend on pooled (B, D)."""
         self.prepare(text)
         assert self.features is not None
         return self.features
 
 
 def encode_groups(text: TextEncoder, groups: Sequence[Sequence[str]]) -> Tensor:
-    """One unit-length feature for each group of sentences, the mean over the group normalised, (K, D)."""
+    """Return the normalised mean of the unit-length features of each group of sentences, (K, D)."""
     # one call for all groups: the tower encodes them in one batch
     encoded = text.encode([sentence for group in groups for sentence in group]).split([len(group) for group in groups])
     return F.normalize(torch.stack([group.mean(0) for group in encoded]), dim=-1)
@@ -102,33 +134,74 @@ def centre(features: Tensor) -> Tensor:
 
 
 def words_of(words: Sequence[str] | str) -> tuple[str, ...]:
-    """Distance words by the name of their set, or as given.
+    """Return distance words, given as a list or by the name of their set.
 
     Raises:
-        ValueError: if the set is unknown or fewer than two words are given.
+        InputError: if the set is unknown, fewer than two words are given, or two of them are equal.
     """
     if isinstance(words, str):
-        if words not in WORDS:
-            raise ValueError(f"words {words!r} is no word set; choose one of {', '.join(WORDS)}, or list the words")
+        check_choice("words", words, WORDS, "or list the words")
         return WORDS[words]
-    if len(words) < 2:
-        raise ValueError(f"words {list(words)} must be at least two, near to far")
-    return tuple(words)
+    listed = texts_of("words", words)
+    if not 2 <= len(listed) <= MOST_BINS:
+        raise InputError(f"words {brief(list(listed))} must be at least two and at most {MOST_BINS}, near to far")
+    first: dict[str, str] = {}
+    for word in listed:
+        spaced = " ".join(word.split())  # no tokenizer sees more of it
+        if spaced in first:
+            raise InputError(f"words {first[spaced]!r} and {word!r} are equal; each bin must have a different word")
+        first[spaced] = word
+    return listed
 
 
-def check_templates(templates: Sequence[str], objects: Sequence[str], allowed: Sequence[str]) -> None:
-    """Refuses templates that cannot be filled.
+def texts_of(name: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """Return a list of texts as a tuple.
 
     Raises:
-        ValueError: naming the template and what is wrong with it.
+        InputError: if it is no list, it is empty, or a text is none, blank or very long.
     """
-    if not templates or not objects:
-        raise ValueError(f"templates {list(templates)} and objects {list(objects)} must not be empty")
+    if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
+        raise InputError(f"{name} {brief(texts)} must be a list of texts that is not empty")
+    for text in texts:
+        check_text(name, text)
+    return tuple(texts)
+
+
+def check_text(name: str, text: object) -> None:
+    """Raise unless a value is a text that a tokenizer can read.
+
+    Raises:
+        InputError: naming the text.
+    """
+    if not isinstance(text, str) or not text.strip():
+        raise InputError(f"{name} has the entry {brief(text)}, which must be a text that is not blank")
+    if len(text) > LONGEST or any("\ud800" <= character <= "\udfff" for character in text):
+        raise InputError(f"{name} has the entry {brief(text)}, which must be Unicode of at most {LONGEST} characters")
+
+
+def check_templates(templates: Sequence[str], allowed: Sequence[str], counted: Sequence[str] = ()) -> None:
+    """Raise unless all templates can be filled.
+
+    Args:
+        templates: sentences with fields in braces.
+        allowed: names of the fields that a template may have; `distance` it must have.
+        counted: names of the fields that may have a number of vectors, as in `{context:4}`.
+
+    Raises:
+        InputError: naming the template and what is wrong with it.
+    """
     named = " and ".join(f"{{{field}}}" for field in allowed)
     for template in templates:
         try:
-            fields = {field for _, field, _, _ in string.Formatter().parse(template) if field is not None}
+            parsed = [part[1:] for part in string.Formatter().parse(template) if part[1] is not None]
         except ValueError as error:
-            raise ValueError(f"template {template!r} cannot be read ({error}); use {named}") from error
+            raise InputError(f"template {brief(template)} cannot be read ({error}); use {named}") from error
+        fields = {field for field, _, _ in parsed}
         if "distance" not in fields or fields - set(allowed):
-            raise ValueError(f"template {template!r} must have {{distance}} and no field in braces other than {named}")
+            raise InputError(
+                f"template {brief(template)} must have {{distance}} and no field in braces other than {named}"
+            )
+        if plain := [field for field, spec, how in parsed if how or (spec and field not in counted)]:
+            raise InputError(
+                f"template {brief(template)} must not format its {plain[0]}; use {{{plain[0]}}} without `:` and `!`"
+            )

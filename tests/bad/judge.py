@@ -11,7 +11,8 @@ from pathlib import Path
 from depthclip.errors import InputError
 
 WAY_OUT = re.compile(
-    r"must|use |choose|set |give|pass|fetch|check|install|complete|remove|export|known|nearest|expected|try |convert"
+    r"must|use |correct |choose|set |give|pass|fetch|check|install|complete|remove|export|known|nearest|expected|try |"
+    r"convert"
 )
 SECONDS = 30
 

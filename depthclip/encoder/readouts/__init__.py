@@ -1,5 +1,6 @@
 """The readouts: how an image tower is read densely, one small class in each file."""
 
+from depthclip.checks import check_choice
 from depthclip.encoder.readouts.attention_pool import AttentionPool
 from depthclip.encoder.readouts.base import Readout
 from depthclip.encoder.readouts.crops import Crops
@@ -38,8 +39,7 @@ def readout_of(readout: str | Readout) -> Readout:
     """
     if isinstance(readout, Readout):
         return readout
-    if readout not in READOUTS:
-        raise InputError(f"readout {readout!r} is unknown; choose one of {', '.join(READOUTS)}, or give a class_path")
+    check_choice("readout", readout, READOUTS, "or give a class_path")
     return READOUTS[readout]()
 
 

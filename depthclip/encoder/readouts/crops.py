@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
+from depthclip.checks import check_count
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.encoder.readouts.base import Readout
 from depthclip.encoder.towers import Tower, to_map, to_multiples
@@ -28,10 +29,11 @@ class Crops(Readout):
 
     def __init__(self, patch: int = 64, stride: int = 32, batch: int = 256) -> None:
         super().__init__()
-        if not 0 < stride <= patch or (patch - stride) % 2:
+        check_count("patch", patch, at_most=4096, unit="pixels")
+        check_count("stride", stride, at_most=4096, unit="pixels")
+        check_count("batch", batch, at_most=1_000_000, unit="patches")
+        if stride > patch or (patch - stride) % 2:
             raise InputError(f"stride {stride} must be at most patch {patch}, and both even or both odd")
-        if batch < 1:
-            raise InputError(f"batch {batch} must be at least 1 patch")
         self.patch, self.stride, self.batch = patch, stride, batch
 
     def forward(self, tower: Tower, images: Tensor, needs: Needs) -> ImageFeatures:

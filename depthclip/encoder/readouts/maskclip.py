@@ -1,4 +1,4 @@
-"""The values of the last attention."""
+"""Value and output projection of the last attention."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,9 +8,21 @@ from depthclip.encoder.towers import MAPTower, ResNetTower, TimmTower, Tower, Tr
 
 
 class MaskCLIP(Readout):
-    """Value and output projection of the last attention."""
+    """Value and output projection of the last attention instead of attention (MaskCLIP, arXiv 2112.01071).
+
+    On a tower with an attention-pool (MAP) head, each token is pooled as the only key.
+
+    Args:
+        reduced: on a ViT, whether the last block is the projections alone, without residual connection and feed-forward
+            network, as ClearCLIP reduces it (arXiv 2407.12442); false keeps both, as the code released with MaskCLIP
+            does. Other towers have neither in their last layer.
+    """
 
     towers = (ResNetTower, ViTTower, MAPTower)
+
+    def __init__(self, reduced: bool = True) -> None:
+        super().__init__()
+        self.reduced = reduced
 
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
         if isinstance(tower, ResNetTower):
@@ -20,8 +32,11 @@ class MaskCLIP(Readout):
             block = tower.last_block
             width = block.attn.in_proj_weight.shape[1]
             weight, bias = block.attn.in_proj_weight[-width:], block.attn.in_proj_bias[-width:]
-            value = F.linear(block.ln_1(trunk.values), weight, bias)
-            values = to_map(tower.project(block.ls_1(block.attn.out_proj(value))), trunk.grid)
+            tokens = block.ls_1(block.attn.out_proj(F.linear(block.ln_1(trunk.values), weight, bias)))
+            if not self.reduced:
+                tokens = trunk.values + tokens
+                tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+            values = to_map(tower.project(tokens), trunk.grid)
         else:
             assert isinstance(tower, TimmTower)  # FrozenCLIP checked that the readout fits
             values = tower.pool_each(trunk)

@@ -1,0 +1,89 @@
+"""The command line before the parser sees it, and checks of what it says of the run as a whole."""
+
+import argparse
+import inspect
+from collections.abc import Sequence
+from pathlib import PurePath
+
+from pytorch_lightning import Trainer
+
+from depthclip.checkpoint import KEYWORDS, settings_of
+from depthclip.errors import InputError
+from depthclip.module import DepthCLIP
+from depthclip.recipe_files import shorten
+
+SUBCOMMANDS = ("fit", "validate", "test", "predict")
+TOP_LEVEL = (
+    "name",
+    "output",
+    "seed_everything",
+    "model",
+    "data",
+    "trainer",
+    "ckpt_path",
+    "weights_only",
+    "verbose",
+    "config",
+)
+LONGEST_NAME = 200
+
+
+def check_name(name: object) -> None:
+    """Raise unless the name of a run is a folder within runs/.
+
+    Raises:
+        InputError: naming it.
+    """
+    text = str(name)
+    parts = PurePath(text).parts
+    if not parts or text.startswith(("/", "~")) or ".." in parts or "\\" in text or not text.isprintable():
+        raise InputError(f"name {shorten(text)!r} must be a folder within runs/, such as mine or mine/first")
+    if any(len(part.encode()) > LONGEST_NAME for part in parts):
+        raise InputError(f"name {shorten(text)!r} must have at most {LONGEST_NAME} bytes in each part")
+
+
+def with_recipe_of_checkpoint(args: Sequence[str], trusted: Sequence[str]) -> list[str]:
+    """Return a command line that takes the recipe from the checkpoint, where it names a checkpoint and no recipe.
+
+    What stands on the command line itself comes later and wins.
+
+    Raises:
+        InputError: if the checkpoint cannot be read or has no recipe.
+    """
+    given = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    given.add_argument("--ckpt_path")
+    given.add_argument("-c", "--config")
+    try:
+        found, _ = given.parse_known_args(list(args))
+    except argparse.ArgumentError:  # an option without a value, which the whole parser reports
+        return list(args)
+    path = found.ckpt_path
+    if path in (None, "null", "", *KEYWORDS) or found.config is not None or args[0] not in SUBCOMMANDS:
+        return list(args)
+    if any(arg == "--model" or arg.startswith("--model=") for arg in args):  # a whole model
+        return list(args)
+    return [args[0], "-c", settings_of(path, trusted), *args[1:]]
+
+
+def take_trust(args: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the command line without --trust, which no recipe may give, and the modules after it.
+
+    Raises:
+        InputError: if no module follows.
+    """
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    options.add_argument("--trust", action="append", default=[])
+    try:
+        found, rest = options.parse_known_args(list(args))
+    except argparse.ArgumentError as error:
+        raise InputError("--trust must be followed by the name of a module, such as --trust mine") from error
+    return rest, found.trust
+
+
+def option_names() -> dict[str, list[str]]:
+    """Return the names that may follow each prefix of an option."""
+    return {
+        "": [*TOP_LEVEL],
+        "model": [*inspect.signature(DepthCLIP).parameters],
+        "trainer": [*inspect.signature(Trainer).parameters],
+    }

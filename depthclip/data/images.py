@@ -1,0 +1,101 @@
+"""Decoding of image files with Pillow: colours as 8-bit RGB, and values as they are stored."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from depthclip.data.base import DataError
+from depthclip.data.paths import regular_file
+
+AGAIN = "fetch it again, or set on_error: skip"
+
+
+def read_colours(path: Path) -> np.ndarray:
+    """Return an image file as (H, W, 3) uint8 RGB, as image viewers show it.
+
+    Raises:
+        DataError: if it is missing, damaged, not an image, too large, or has values without a known range.
+    """
+    with opened(path, "image") as image:
+        return to_rgb(image, path)
+
+
+def read_values(path: Path) -> np.ndarray:
+    """Return the values of a depth image, (H, W) or (H, W, C), in the type in which Pillow decodes them.
+
+    Raises:
+        DataError: if it is missing, damaged, not an image, or too large.
+    """
+    with opened(path, "depth map") as image:
+        return np.array(image)
+
+
+@contextmanager
+def opened(path: Path, what: str) -> Iterator[Image.Image]:
+    """Open and decode an image file, and turn it as its EXIF orientation demands.
+
+    Args:
+        path: the file; the first frame of an animation is taken.
+        what: what the file is, for the message.
+
+    Raises:
+        DataError: if the file cannot be decoded.
+    """
+    regular_file(path, what, "check the data set's root and list, or set on_error: skip")
+    try:
+        with Image.open(path) as image:
+            _check_header(image, path, what)
+            image.load()
+            yield _turned(image)
+    except DataError:
+        raise
+    except UnidentifiedImageError as error:
+        told = f"{what} {path} cannot be read (its format is unknown or its header damaged)"
+        raise DataError(f"{told}; convert it to PNG, {AGAIN}") from error
+    except Image.DecompressionBombError as error:
+        told = f"{what} {path} is too large ({error})"
+        raise DataError(f"{told}; reduce it, raise PIL.Image.MAX_IMAGE_PIXELS, or set on_error: skip") from error
+    except MemoryError as error:
+        raise DataError(f"{what} {path} needs more memory than there is; reduce it, or set on_error: skip") from error
+    except Exception as error:  # a damaged file raises whatever its bytes lead to
+        raise DataError(f"{what} {path} cannot be read ({error}); {AGAIN}") from error
+
+
+def to_rgb(image: Image.Image, path: Path) -> np.ndarray:
+    """Return a decoded image as (H, W, 3) uint8 RGB.
+
+    Grey values of 16 bits are divided by 257, and transparent images are laid over white.
+
+    Raises:
+        DataError: if the values are floating-point or have more than 16 bits: their range is unknown.
+    """
+    if image.mode == "F":
+        raise DataError(f"image {path} has floating-point values, whose range is unknown; convert it to 8 or 16 bits")
+    if image.mode.startswith("I"):
+        values = np.array(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise DataError(f"image {path} has values beyond 16 bits, whose range is unknown; convert it to 8 bits")
+        return np.repeat(((values + 128) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    if image.has_transparency_data:
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
+    return np.array(image.convert("RGB"))
+
+
+def _check_header(image: Image.Image, path: Path, what: str) -> None:
+    if image.format == "EPS":  # Pillow would run Ghostscript
+        raise DataError(f"{what} {path} is PostScript, which is a program; convert it to PNG, or set on_error: skip")
+    least = image.width * image.height // 8  # bytes of an uncompressed image of 1 bit
+    if image.format == "PPM" and path.stat().st_size < least:
+        told = f"{what} {path} cannot be read (its header promises {image.height} x {image.width} pixels)"
+        raise DataError(f"{told}; {AGAIN}")
+
+
+def _turned(image: Image.Image) -> Image.Image:
+    try:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
+        return ImageOps.exif_transpose(image) if turned else image
+    except (SyntaxError, ValueError, TypeError, KeyError, OverflowError):  # viewers ignore a damaged EXIF block, too
+        return image

@@ -1,0 +1,55 @@
+"""A check that depth is in metres: a wrong unit gives figures that are wrong, not an error."""
+
+import math
+import warnings
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from depthclip.evaluation.protocol import Scoring
+
+FIRST = 8  # depth maps that are looked at
+LEAST_SHARE = 1 / 30  # of the cap: the median depth of indoor and street data sets is 1/10 to 1/3 of it
+
+
+class DepthCheck:
+    """Warn once if the first depth maps do not fit the range of depths that is scored.
+
+    Args:
+        scoring: range of depths that is scored.
+        unit: argument that sets the unit of the files, with its value, such as `scale 1000`.
+    """
+
+    def __init__(self, scoring: Scoring, unit: str) -> None:
+        self.scoring = scoring
+        self.unit = unit
+        self.valid: list[Tensor] = []
+        self.done = False
+
+    def see(self, depths: Iterable[Tensor]) -> None:
+        """Add depth maps (H, W) in metres, 0 = invalid, and judge the first eight."""
+        for depth in depths:
+            if not self.done:
+                self.valid.append(depth[depth > 0])
+            if len(self.valid) == FIRST:
+                self.conclude()
+
+    def conclude(self) -> None:
+        """Judge the depth maps seen so far, unless that is done already."""
+        if self.done or not self.valid:
+            return
+        depths, count = torch.cat(self.valid), len(self.valid)
+        self.done, self.valid = True, []
+        if not len(depths):
+            warnings.warn(f"none of the first {count} depth maps has a valid pixel; check {self.unit}", stacklevel=2)
+            return
+        low, high = self.scoring.min_depth, self.scoring.cap
+        outside = ((depths <= low) | (depths >= high)).float().mean()
+        median = float(depths.median())
+        if outside > 0.5 or (math.isfinite(high) and median < high * LEAST_SHARE):
+            warnings.warn(
+                f"the median depth of the first {count} depth maps is {median:.3g} m, but scoring counts {low:g} to "
+                f"{high:g} m; check {self.unit} and scoring.max_depth",
+                stacklevel=2,
+            )

@@ -1,0 +1,240 @@
+"""Depth maps as 16-bit PNG: their names, their scales, and a folder of them that a killed run can go on filling."""
+
+import hashlib
+import json
+import os
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
+
+from depthclip.atomic import open_atomic
+from depthclip.errors import InputError
+from depthclip.pictures import colour_depth, depth_range
+
+SCALES = (1000, 500, 256, 100, 50, 20, 10, 5, 2, 1)  # values per metre
+LARGEST = 65535
+INDEX = "index.json"
+COLOUR = ".colour"
+LONGEST = 180  # bytes; a file name may have 255, of which suffixes take some
+
+
+def scale_for(farthest: float) -> float:
+    """Return the values per metre of a 16-bit PNG that holds depths up to `farthest` metres."""
+    return next((scale for scale in SCALES if farthest * scale <= LARGEST), LARGEST / max(farthest, 1e-6))
+
+
+def encode(depth: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return depth (H, W) in metres as 16-bit values, 0 = invalid, and the values per metre."""
+    scale = scale_for(float(depth.max()))
+    # a depth that is too small for the scale stays valid
+    values = np.where(depth > 0, np.clip((depth * scale).round(), 1, LARGEST), 0)
+    return values.astype(np.uint16), scale
+
+
+def file_names(names: Sequence[str]) -> list[str]:
+    """Return a file name without suffix for each sample, all of them different on any file system.
+
+    `a/b.jpg` becomes `a_b`. Samples that would share a name keep the suffix of the image, and those that still do get a
+    hash of the whole name. The result depends on the names alone.
+    """
+    found: dict[int, str] = {}
+    taken: set[str] = set()
+    forms: tuple[Callable[[int], str], ...] = (
+        lambda k: _flat(str(PurePosixPath(names[k]).with_suffix("")) if PurePosixPath(names[k]).name else names[k]),
+        lambda k: _flat(names[k]),
+        lambda k: f"{_flat(names[k])}-{_digest(names[k])}",
+        lambda k: f"{_flat(names[k])}-{_digest(names[k])}-{k}",
+    )
+    for form in forms:
+        waiting = {k: form(k) for k in range(len(names)) if k not in found}
+        counts = Counter(claim for name in waiting.values() for claim in _claims(name))
+        unique = {
+            k: name
+            for k, name in waiting.items()
+            if all(counts[claim] == 1 and claim not in taken for claim in _claims(name))
+        }
+        found.update(unique)
+        taken.update(claim for name in unique.values() for claim in _claims(name))
+    return [found[k] for k in range(len(names))]
+
+
+def _flat(name: str) -> str:
+    """Return a name without folders that is neither hidden nor too long."""
+    parts = ("up" if part == ".." else part for part in name.replace("\0", "_").split("/") if part)
+    flat = "_".join(parts) or "_"
+    flat = f"_{flat[1:]}" if flat.startswith(".") else flat
+    size = os.fsencode(flat)
+    return flat if len(size) <= LONGEST else f"{os.fsdecode(size[: LONGEST - 24])}-{_digest(name)}"
+
+
+def _digest(name: str) -> str:
+    return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
+
+
+def _claims(name: str) -> tuple[str, str]:
+    """Return the names that a sample occupies, alike for file systems that ignore case."""
+    return name.casefold(), f"{name}{COLOUR}".casefold()
+
+
+class DepthFolder:
+    """The depth maps of some samples in a folder: a 16-bit PNG and a picture for each, and an index.
+
+    Args:
+        folder: folder of the files.
+        names: names of all samples.
+        settings: settings on which the depths depend; a folder with other settings is refused.
+    """
+
+    def __init__(self, folder: Path, names: Sequence[str], settings: dict[str, Any]) -> None:
+        self.folder = folder
+        self.names = [_printable(name) for name in names]
+        self.files = file_names(names)
+        self.settings = json.loads(json.dumps(settings, default=str))
+        self.chosen = list(range(len(names)))
+        self.scales: dict[str, float] = {}  # by file, of the maps that are there
+
+    def open(self) -> list[int]:
+        """Make the folder and return the samples whose depth maps are missing in it.
+
+        Raises:
+            InputError: if it cannot be made, or holds other files of these names or maps of other settings.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"output {self.folder} cannot be made a folder ({error.strerror}); choose another folder with --output"
+            ) from error
+        self._check_index()
+        return [k for k in range(len(self.files)) if not self._is_there(k)]
+
+    def choose(self, chosen: list[int]) -> None:
+        """Take the indices that `write` is given as places in a list of samples."""
+        self.chosen = chosen
+
+    def write(self, index: int, name: str, depth: np.ndarray) -> None:
+        """Write the depth map of a sample and a picture of it.
+
+        Args:
+            index: place among the chosen samples; the files of samples that are not known are numbered by it.
+            name: name of the sample.
+            depth: (H, W) metres.
+
+        Raises:
+            InputError: if a depth is not finite, or a file cannot be written.
+        """
+        if not np.isfinite(depth).all():
+            raise InputError(
+                f"the depth of {name} is not finite; check temperature, logit_scale and bins of the head, and the "
+                "weights"
+            )
+        file = self.files[self.chosen[index]] if index < len(self.chosen) else f"{index:06d}"
+        values, scale = encode(depth)
+        picture = colour_depth(depth, *depth_range(torch.from_numpy(depth)))
+        text = PngInfo()
+        text.add_text("image", _printable(name))
+        text.add_text("depth_scale", f"{scale:.17g}")
+        try:
+            # the map comes last: when it is there, the sample is done
+            for path, pixels in ((f"{file}{COLOUR}.png", picture), (f"{file}.png", values)):
+                with open_atomic(self.folder / path) as opened:
+                    Image.fromarray(pixels).save(opened, "PNG", pnginfo=text)
+        except OSError as error:
+            raise _unwritable(self.folder / f"{file}.png", error) from error
+        self.scales[f"{file}.png"] = scale
+
+    def write_index(self) -> None:
+        """Write the scale and the image of each depth map that is there.
+
+        Raises:
+            InputError: if the file cannot be written.
+        """
+        images = {f"{file}.png": name for file, name in zip(self.files, self.names, strict=True)}
+        maps = {
+            file: {"image": images.get(file, ""), "depth_scale": scale} for file, scale in sorted(self.scales.items())
+        }
+        try:
+            with open_atomic(self.folder / INDEX) as opened:
+                opened.write(json.dumps({"settings": self.settings, "maps": maps}, indent=1).encode() + b"\n")
+        except OSError as error:
+            raise _unwritable(self.folder / INDEX, error) from error
+
+    def closing(self, before: int, skipped: int) -> str:
+        """Return a sentence on the maps that are there.
+
+        Args:
+            before: number of maps that were there before the run.
+            skipped: number of images that could not be read.
+        """
+        counts = Counter(self.scales.values())
+        scales = ", ".join(
+            f"{scale:g}" if len(counts) == 1 else f"{scale:g} in {count}" for scale, count in sorted(counts.items())
+        )
+        parts = [
+            f"{len(self.scales)} depth maps and pictures of them are in {self.folder}: 16-bit PNG, values per metre: "
+            f"{scales or 'none'} (also in {INDEX} and in each file as depth_scale)"
+        ]
+        if before:
+            parts.append(f"{before} were there already")
+        if skipped:
+            parts.append(f"{skipped} images could not be read")
+        return "; ".join(parts)
+
+    def _check_index(self) -> None:
+        path = self.folder / INDEX
+        if not path.exists():
+            return
+        try:
+            settings = json.loads(path.read_bytes())["settings"]
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(
+                f"{path} is no index of depth maps; choose another folder with --output, or remove it"
+            ) from error
+        if settings != self.settings:
+            raise InputError(
+                f"output {self.folder} holds depth maps of another model or view; choose another folder with --output"
+            )
+
+    def _is_there(self, index: int) -> bool:
+        picture, depth = (_texts(self.folder / f"{self.files[index]}{suffix}.png") for suffix in (COLOUR, ""))
+        if not picture.get("image") == depth.get("image") == self.names[index]:
+            return False
+        self.scales[f"{self.files[index]}.png"] = float(depth["depth_scale"])
+        return True
+
+
+def _texts(path: Path) -> dict[str, str]:
+    """Return the texts in a PNG of this module; none if there is no file.
+
+    Raises:
+        InputError: if there is something else.
+    """
+    if not path.exists():
+        return {}
+    try:
+        if path.is_file():  # opening a pipe would wait for ever
+            with Image.open(path, formats=["PNG"]) as image:
+                texts = {key: str(image.info[key]) for key in ("image", "depth_scale")}
+            float(texts["depth_scale"])
+            return texts
+    except (OSError, SyntaxError, ValueError, KeyError):
+        pass
+    raise InputError(f"{path} is there already and is no depth map of depthclip; choose another folder with --output")
+
+
+def _printable(name: str) -> str:
+    """Return a file name as text that can be encoded."""
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
+def _unwritable(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"{path} cannot be written ({error.strerror or error}); free space or choose another folder with --output, and "
+        "give the command again: with the same --output it goes on"
+    )

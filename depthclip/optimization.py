@@ -1,0 +1,117 @@
+"""The optimizer and the learning-rate schedule of `fit`."""
+
+import math
+import warnings
+from typing import Any, Literal
+
+from pytorch_lightning import Trainer
+from torch import nn
+from torch.optim import AdamW, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR
+
+from depthclip.checks import check_number
+from depthclip.errors import InputError
+
+
+class Optimization:
+    """AdamW with one cycle of the learning rate; a subclass overrides `optimizer`, `schedule`, or both.
+
+    A subclass whose schedule advances once per epoch sets `interval = "epoch"`.
+
+    Args:
+        div_factor: ratio of the largest learning rate to the first.
+        final_div_factor: ratio of the first learning rate to the last.
+
+    Raises:
+        InputError: if a factor is not a positive number.
+    """
+
+    interval: Literal["step", "epoch"] = "step"
+    monitor = "val/abs_rel"  # the figure that a ReduceLROnPlateau watches
+
+    def __init__(self, div_factor: float = 25.0, final_div_factor: float = 1e4) -> None:
+        check_number("div_factor", div_factor, above=0)
+        check_number("final_div_factor", final_div_factor, above=0)
+        self.div_factor = div_factor
+        self.final_div_factor = final_div_factor
+
+    def optimizer(self, groups: list[dict[str, Any]], learning_rate: float) -> Optimizer:
+        """Return the optimizer.
+
+        Args:
+            groups: parameter groups with their `weight_decay`, which is 0 for bins and temperatures.
+            learning_rate: the model's argument of that name.
+        """
+        return AdamW(groups, lr=learning_rate)
+
+    def schedule(self, optimizer: Optimizer, learning_rate: float, steps: int) -> LRScheduler:
+        """Return the schedule of the learning rate.
+
+        Args:
+            optimizer: result of `optimizer`.
+            learning_rate: the model's argument of that name, here the largest of the cycle.
+            steps: number of optimizer steps of the whole training.
+        """
+        return OneCycleLR(
+            optimizer,
+            learning_rate,
+            total_steps=steps,
+            div_factor=self.div_factor,
+            final_div_factor=self.final_div_factor,
+        )
+
+
+def parameter_groups(head: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Return the parameters that a head learns: matrices, which decay, and vectors and numbers, which do not.
+
+    Raises:
+        InputError: if the head learns nothing.
+    """
+    learned = [parameter for parameter in head.parameters() if parameter.requires_grad]
+    if not learned:
+        raise InputError(
+            "there is nothing to train: CLIP is frozen and the head is fixed; set head.prompts to LearnedWords or "
+            "LearnedContext, head.bins to LearnedBins, or head.learn_temperature: true"
+        )
+    # decay draws towards 0, which means nothing for the gaps between bins or the logarithm of a temperature
+    matrices = {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay}
+    vectors = {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0}
+    return [group for group in (matrices, vectors) if group["params"]]
+
+
+def training_steps(trainer: Trainer) -> int:
+    """Return the number of optimizer steps of the whole training.
+
+    Raises:
+        InputError: if the training has no end.
+    """
+    steps = trainer.estimated_stepping_batches
+    if math.isinf(steps):
+        raise InputError(
+            f"trainer.max_epochs {trainer.max_epochs} has no end, but the learning-rate schedule needs one; set "
+            "trainer.max_epochs or trainer.max_steps to a positive number"
+        )
+    return int(steps)
+
+
+def check_finite(head: nn.Module, when: str, learning_rate: float) -> None:
+    """Raise if training has diverged.
+
+    Raises:
+        InputError: naming the first parameter with a value that is not finite.
+    """
+    for name, parameter in head.named_parameters():
+        if parameter.requires_grad and not parameter.isfinite().all():
+            raise InputError(
+                f"the training has diverged: head.{name} is not finite after {when}; set learning_rate "
+                f"{learning_rate:g} to a smaller number, or trainer.gradient_clip_val"
+            )
+
+
+def advance(schedule: LRScheduler, steps: int) -> None:
+    """Advance a new schedule to a number of steps, and set the learning rates of its optimizer accordingly."""
+    schedule.load_state_dict({**schedule.state_dict(), "last_epoch": steps - 1})
+    with warnings.catch_warnings():
+        # torch warns of an optimizer that has not stepped; it has, in the run that wrote the checkpoint
+        warnings.simplefilter("ignore")
+        schedule.step()

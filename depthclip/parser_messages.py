@@ -1,0 +1,182 @@
+"""One line for each error of the argument parser: the key, the value, what is expected, the nearest known name.
+
+The parser's own text lists all types that were tried at every level of a nested configuration. Its exceptions, from the
+outer to the inner by `__cause__`, name one key each; the innermost says what is wrong.
+"""
+
+import difflib
+import inspect
+import re
+import sys
+from collections.abc import Collection, Iterator, Mapping
+
+from depthclip.errors import InputError
+from depthclip.messages import chain
+from depthclip.recipe_files import one_line, shorten
+
+WORDS = {
+    "float": "a number",
+    "int": "a whole number",
+    "bool": "true or false",
+    "str": "text",
+    "list": "a list",
+    "tuple": "a list",
+    "Sequence": "a list",
+    "Iterable": "a list",
+    "dict": "keys with values",
+    "Mapping": "keys with values",
+    "NoneType": "null",
+}
+PLURALS = {"float": "numbers", "int": "whole numbers", "str": "texts", "bool": "true or false"}
+KEY = re.compile(r'Parser key "([^"]*)":?\s*')
+CLASS = re.compile(r"class_path '([\w.]+)'")
+UNKNOWN = re.compile(r"(?:Subcommand '\w+' does not accept option|Option) '([^']*)'")
+ABSENT = re.compile(r"No module named '([\w.]+)'|has no attribute '(\w+)'|cannot import name '(\w+)'")
+TYPE = re.compile(r"<class '([\w.]+)'>")
+
+
+def parser_sentence(error: Exception, options: Mapping[str, Collection[str]]) -> str:
+    """Return one line for an error of the argument parser.
+
+    Args:
+        error: the parser's exception.
+        options: names that may follow a prefix: `""` for the top level, `model` and `trainer`.
+    """
+    texts: list[str] = []
+    keys: list[str] = []
+    classes: list[str] = []
+    leaf = str(error)
+    for inner in chain(error):
+        if isinstance(inner, InputError):
+            return one_line(inner)
+        texts.append(text := str(inner).strip())
+        if (found := KEY.match(text)) is not None:
+            if found[1] not in keys[-1:] and found[1] != "config":
+                keys.append(found[1])
+            leaf = text[found.end() :]
+        if text.startswith("Problem with given class_path") and (path := CLASS.search(text)):
+            classes.append(path[1])
+    key = ".".join(keys)
+    if found := UNKNOWN.search(texts[-1]):
+        return unknown_option(found[1], key, classes, options)
+    if found := re.search(r"unrecognized arguments?: (.*)", leaf, re.IGNORECASE):
+        name = found[1].split()[0]
+        if not name.startswith("--"):
+            return f"argument {shorten(name)!r} belongs to no option; check the quotes, or use --help for all options"
+        return unknown_option(name[2:].partition("=")[0], "", [], options)
+    if found := re.search(r"following arguments are required: (.*)", leaf):
+        needed = ", ".join("--" + re.sub(r"^(fit|validate|test|predict)\.", "", name) for name in found[1].split(", "))
+        return f"{needed} must be given; pass a recipe with -c, such as -c configs/rooms.yaml, or set them"
+    if found := re.match(r"argument (\S+): (.*)", leaf, re.DOTALL):
+        return f"option {found[1]}: {one_line(found[2])}; give it a value, such as {found[1].split('/')[-1]} VALUE"
+    return bad_value(key or "an option", leaf, classes)
+
+
+def unknown_option(name: str, key: str, classes: Collection[str], options: Mapping[str, Collection[str]]) -> str:
+    """Return one line for an option that does not exist.
+
+    Args:
+        name: the option, with dots.
+        key: the key that it was given under, "" for the top level.
+        classes: class paths on the way to it.
+        options: names that may follow a prefix.
+    """
+    prefix, _, last = name.rpartition(".")
+    names: Collection[str] = parameters(list(classes)[-1]) if classes else options.get(prefix, ())
+    if not classes and prefix not in options:
+        first, _, _ = name.partition(".")
+        hint = nearest(first, options.get("", ()))
+        return (
+            f"option --{name} is unknown; {hint}" if first not in options.get("", ()) else f"{name} is unknown; {hint}"
+        )
+    where = ".".join(part for part in (key, prefix) if part)
+    return f"option {last!r}{f' of {where}' if where else ''} is unknown; {nearest(last, names)}"
+
+
+def bad_value(key: str, leaf: str, classes: Collection[str]) -> str:
+    """Return one line for a value that does not fit its option.
+
+    Args:
+        key: the option, with dots.
+        leaf: the parser's text without the keys.
+        classes: class paths on the way to it.
+    """
+    given = re.findall(r"Given value: (.*)", leaf) or re.findall(r"Got value: (.*)", leaf)
+    path = re.search(r"Expected a path but (.*?) either not accessible", leaf)
+    if path and path[1].endswith((".yaml", ".yml", ".json")):
+        return f"{key}: there is no file {shorten(path[1])}; pass the path of a YAML file, or the values"
+    text = given[-1] if given else path[1] if path else ""
+    value = f" {shorten(text)!r}" if text and not text.startswith("NestedArg") else ""
+    if found := re.search(r"Importing '([\w.]+)' is not allowed", leaf):
+        module = found[1].rpartition(".")[0]
+        return f"{key} names {found[1]}, code outside this package; use --trust {module} if you trust that module"
+    names = subclass_names(leaf)
+    if (found := ABSENT.search(leaf)) is not None:
+        named = (CLASS.findall(leaf) or [value.strip() or next(filter(None, found.groups()))])[-1]
+        return f"{key} names {named}, which does not exist; {nearest(named, names)}"
+    if "Expected a dot import path" in leaf:
+        return f"{key}{value} is unknown; {nearest(text, names)}"
+    if words := expected(leaf):
+        return f"{key}{value} must be {' or '.join(words)}"
+    lines = [line.strip(" -") for line in leaf.splitlines() if line.strip(" -")]
+    return f"{key}{value} cannot be used: {shorten(lines[-1] if lines else leaf, 300)}; check its name and value"
+
+
+def expected(leaf: str) -> list[str]:
+    """Return the types that the parser expected, in words."""
+    if choices := re.findall(r"Literal\[([^\]]*)\]|[Ee]xpected one of \[?([^\]\n]*)", leaf):
+        return [f"one of {''.join(choices[-1])}" + (" or null" if "NoneType" in leaf else "")]
+    if union := re.findall(r"Subtypes: \[(.*)\]", leaf):
+        names = re.split(r", (?![^\[]*\])", union[-1])
+    else:
+        names = re.findall(r"Expected an? (<class '[\w.]+'>|[\w.]+\[[^\]]*\])", leaf)[-1:]
+    return list(dict.fromkeys(in_words(TYPE.sub(r"\1", name)) for name in names))
+
+
+def in_words(name: str) -> str:
+    """Return a type in words, such as `a list of numbers` for `tuple[float, float]`."""
+    outer, _, inner = name.removesuffix("]").partition("[")
+    kind = outer.rpartition(".")[2]
+    if kind not in WORDS:
+        return f"a {kind}"
+    plurals = [PLURALS[part.strip()] for part in inner.split(",") if part.strip() in PLURALS]
+    return WORDS[kind] + (f" of {plurals[0]}" if plurals and kind not in ("dict", "Mapping") else "")
+
+
+def subclass_names(text: str) -> list[str]:
+    """Return the names of the classes that fit the option that a text of the parser is about."""
+    names: list[str] = []
+    for path in TYPE.findall(text):
+        if (base := class_at(path)) is not None and path.startswith("depthclip."):
+            names += [base.__name__, *(kind.__name__ for kind in descendants(base))]
+    return [name for name in dict.fromkeys(names) if not name.startswith("_")]
+
+
+def descendants(base: type) -> Iterator[type]:
+    """Yield the subclasses of a class that are imported."""
+    kinds: list[type] = base.__subclasses__()
+    for kind in kinds:
+        yield kind
+        yield from descendants(kind)
+
+
+def class_at(path: str) -> type | None:
+    """Return the class at a dotted path, if its module is imported already; nothing is imported here."""
+    module, _, name = path.rpartition(".")
+    found = getattr(sys.modules.get(module), name, None)
+    return found if isinstance(found, type) else None
+
+
+def parameters(path: str) -> list[str]:
+    """Return the names of the arguments of a class."""
+    kind = class_at(path)
+    return [] if kind is None else [name for name in inspect.signature(kind).parameters if name != "self"]
+
+
+def nearest(name: str, names: Collection[str]) -> str:
+    """Return a hint at the nearest of some names, or at all of them."""
+    if not names:
+        return "check its name in the output of --help"
+    if close := difflib.get_close_matches(name.rpartition(".")[2], names, n=3):
+        return f"the nearest known {'names are' if len(close) > 1 else 'name is'} {', '.join(close)}"
+    return f"known names are {', '.join(sorted(names)[:30])}"

@@ -1,0 +1,216 @@
+"""Recipe files: YAML that is small, whole and free of tricks, checked before the argument parser copies it."""
+
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import get_loader, set_loader
+
+from depthclip.errors import InputError
+
+MODE = "recipe"  # the name of this loader among the parser modes of jsonargparse
+LARGEST_FILE = 10_000_000  # bytes
+MOST_VALUES = 100_000  # counted after aliases are expanded
+DEEPEST = 50
+LONGEST_LIST = 3_000  # entries; the parser copies a list for each of them, 3,000 take 20 s
+PARTS = {"data": {"class_path", "init_args"}, "model": {"encoder", "head"}}
+
+
+def read_recipe(path: str) -> dict[str, Any]:
+    """Return the content of a recipe file.
+
+    Args:
+        path: a YAML file whose top level holds keys such as `model` and `data`.
+
+    Raises:
+        InputError: if the path is not a regular file, or the file is not UTF-8, not YAML, or not a mapping.
+    """
+    text = read_text(path)
+    try:
+        recipe = load_yaml(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {one_line(error)}; check that line") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if not isinstance(recipe, dict) or not recipe:
+        found = "empty" if not text.strip() else shorten(text.strip())
+        raise InputError(f"{path} is {found}; a recipe must hold keys with values, such as name: mine")
+    for part, keys in PARTS.items():
+        if keys & recipe.keys():
+            raise InputError(f"{path} is a {part} file, with {sorted(keys & recipe.keys())}: use --{part} {path}")
+    for key in ("model", "trainer"):
+        if not isinstance(recipe.get(key, {}), dict | str):
+            raise InputError(f"{path}: {key} {recipe[key]!r} must hold keys with values")
+    for key, value in recipe.items():
+        if value == {} and key not in (*PARTS, "trainer"):  # the parser overlooks it, even if there is no such key
+            raise InputError(f"{path}: {key} {{}} has no value; give it one or remove it")
+    return recipe
+
+
+def read_text(path: str) -> str:
+    """Return the text of a regular UTF-8 file.
+
+    Raises:
+        InputError: naming the path and the reason.
+    """
+    check_file(path, "recipe", "pass the path of a YAML file", LARGEST_FILE)
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 at byte {error.start}; save it as UTF-8 text and try again") from error
+
+
+def check_file(path: str | Path, kind: str, way_out: str, largest: int | None = None) -> None:
+    """Raise unless a path leads to a regular file that can be read; a pipe would never end.
+
+    Args:
+        path: the path.
+        kind: what is looked for, such as `recipe`.
+        way_out: what the user can do instead.
+        largest: the most bytes that it may have; None for any number.
+
+    Raises:
+        InputError: naming the path and the reason.
+    """
+    shown = shorten(path) or repr(str(path))
+    try:
+        found = Path(path).stat()
+        if stat.S_ISDIR(found.st_mode):
+            raise InputError(f"{kind} {shown} is a folder; {way_out}")
+        if not stat.S_ISREG(found.st_mode):
+            raise InputError(f"{kind} {shown} is a pipe or a device and not a file; {way_out}")
+        if largest is not None and found.st_size > largest:
+            raise InputError(f"{kind} {shown} has {found.st_size} bytes, but must have at most {largest}; {way_out}")
+        with Path(path).open("rb"):
+            pass
+    except FileNotFoundError as error:
+        raise InputError(f"there is no {kind} {shown}; {way_out}") from error
+    except InputError:
+        raise
+    except (OSError, ValueError) as error:  # no permission, a loop of links, a null byte, a name that is too long
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(f"{kind} {shown} cannot be read ({reason}); {way_out}") from error
+
+
+def load_yaml(text: str) -> Any:
+    """Return the value of YAML text, as the `yaml` mode of jsonargparse reads it.
+
+    Raises:
+        yaml.YAMLError: if the text is not YAML.
+        InputError: if the text nests or expands without measure, or gives a key twice.
+    """
+    if any(sign in text for sign in "&*[{\n"):  # anything else is a single scalar
+        check_size(text)
+    value = get_loader("yaml")(text)
+    for inner in texts(value):
+        check_no_pipe(inner)
+    return value
+
+
+def texts(value: object) -> Iterator[str]:
+    """Yield every text in nested values, keys included."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from texts(key)
+            yield from texts(inner)
+    elif isinstance(value, list | tuple):
+        for inner in value:
+            yield from texts(inner)
+
+
+def check_no_pipe(text: str) -> None:
+    """Raise if a text is the path of a pipe or a device, which the parser would read as a file of values for ever.
+
+    Raises:
+        InputError: naming the path.
+    """
+    try:
+        mode = Path(text).stat().st_mode
+    except (OSError, ValueError):
+        return
+    if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
+        raise InputError(f"{text} is a pipe or a device and not a file; pass the path of a file")
+
+
+set_loader(MODE, load_yaml, (yaml.YAMLError,))
+
+
+class Node:
+    """A collection of a YAML document that is being read: its size with aliases expanded, and its keys so far."""
+
+    def __init__(self, anchor: str | None = None, mapping: bool = False) -> None:
+        self.anchor = anchor
+        self.size = 1
+        self.keys: set[str] | None = set() if mapping else None
+        self.children = 0
+
+    def add(self, size: int, key: str | None = None) -> None:
+        """Add a child; every second child of a mapping is a value.
+
+        Raises:
+            InputError: if a key occurs twice.
+        """
+        if self.keys is not None and self.children % 2 == 0 and key is not None and key != "<<":
+            if key in self.keys:
+                raise InputError(f"the key {key!r} is given twice in one mapping; remove one of them")
+            self.keys.add(key)
+        self.size += size
+        self.children += 1
+
+
+def check_size(text: str) -> None:
+    """Raise if YAML text nests deeply, expands to many values, refers to itself, or gives a key twice.
+
+    The events of the document are counted one by one, so that nothing is expanded here.
+
+    Raises:
+        yaml.YAMLError: if the text is not YAML.
+        InputError: naming the anchor or key.
+    """
+    anchors: dict[str, int] = {}
+    stack = [Node()]
+    for event in yaml.parse(text, Loader=yaml.SafeLoader if len(text) < 1000 else fast_loader()):
+        if isinstance(event, yaml.CollectionStartEvent):
+            stack.append(Node(event.anchor, isinstance(event, yaml.MappingStartEvent)))
+            if len(stack) > DEEPEST:
+                raise InputError(f"the YAML nests more than {DEEPEST} collections; remove some levels")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            ended = stack.pop()
+            if ended.keys is None and ended.children > LONGEST_LIST:
+                raise InputError(
+                    f"a list has {ended.children} entries, but must have at most {LONGEST_LIST}; "
+                    "use a file or a pattern for images, and Python for more words"
+                )
+            if ended.anchor:
+                anchors[ended.anchor] = ended.size
+            stack[-1].add(ended.size)
+        elif isinstance(event, yaml.ScalarEvent):
+            if event.anchor:
+                anchors[event.anchor] = 1
+            stack[-1].add(1, event.value)
+        elif isinstance(event, yaml.AliasEvent):
+            if any(node.anchor == event.anchor for node in stack):
+                raise InputError(f"the alias *{event.anchor} refers to the collection that holds it; remove it")
+            stack[-1].add(anchors.get(str(event.anchor), 1))
+        if sum(node.size for node in stack) > MOST_VALUES:
+            raise InputError(f"the YAML expands to more than {MOST_VALUES} values; remove aliases or shorten its lists")
+
+
+def fast_loader() -> type[Any]:
+    """Return the loader of libyaml where it is installed."""
+    return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def one_line(error: object) -> str:
+    """Return the text of an exception without line breaks."""
+    return " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
+
+
+def shorten(value: object, length: int = 80) -> str:
+    """Return the text of a value, cut in the middle if it is long."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= length else f"{text[: length - 20]} ... {text[-15:]}"

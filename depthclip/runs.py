@@ -1,0 +1,75 @@
+"""The folders of runs: each belongs to one run, and a run that fails before it writes anything leaves none."""
+
+import shutil
+from itertools import count
+from pathlib import Path
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import CSVLogger
+from pytorch_lightning.utilities import rank_zero_only
+
+WITHOUT_RESULTS = ("config.yaml", "hparams.yaml")  # files of a run that has not found anything yet
+
+
+class RunLogger(CSVLogger):
+    """CSVLogger that creates its folder when the version is chosen, so that two runs never share one.
+
+    Args:
+        save_dir: folder of all runs.
+        name: folder of this kind of run within `save_dir`.
+    """
+
+    def __init__(self, save_dir: str = "runs", name: str = "depthclip") -> None:
+        super().__init__(save_dir, name)
+        self.claimed: int | None = None
+
+    @property
+    def version(self) -> int | str:
+        """The number of the run; the first process creates the folder, and the others get its path from the trainer."""
+        if self.claimed is None:
+            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # an attribute that Lightning does not type
+            self.claimed = claim(Path(self.root_dir)) if first else 0
+        return self.claimed
+
+    @rank_zero_only
+    def finalize(self, status: str) -> None:
+        """Save what was logged, and remove the folder of a run that failed without results."""
+        super().finalize(status)
+        if status == "failed" and self.claimed is not None:
+            remove_without_results(Path(self.log_dir))
+
+
+def claim(root: Path) -> int:
+    """Create the next folder `version_N` and return N; the folder is new, whatever other processes do."""
+    root.mkdir(parents=True, exist_ok=True)
+    numbers = [path.name.removeprefix("version_") for path in root.glob("version_*")]
+    first = max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
+    for number in count(first):
+        try:
+            (root / f"version_{number}").mkdir()
+        except FileExistsError:
+            continue
+        return number
+    raise AssertionError("unreachable")
+
+
+def run_folder(trainer: Trainer) -> Path:
+    """Return the folder of a run, the same on all devices; every device must call it.
+
+    Loggers such as Weights & Biases have a folder for all runs, of which each run gets a part, as checkpoints do.
+    """
+    folder, logger = Path(trainer.log_dir or trainer.default_root_dir), trainer.logger
+    # on other devices a logger may not know the name of the run
+    if trainer.is_global_zero and logger is not None and logger.save_dir and folder == Path(logger.save_dir):
+        version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
+        folder = folder / str(logger.name) / version
+    return trainer.strategy.broadcast(folder)
+
+
+def remove_without_results(folder: Path) -> None:
+    """Remove the folder of a run if it holds nothing but the recipe."""
+    if not folder.is_dir():
+        return
+    files = [path for path in folder.rglob("*") if not path.is_dir()]
+    if all(path.name in WITHOUT_RESULTS for path in files):
+        shutil.rmtree(folder)

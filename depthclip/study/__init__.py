@@ -1,0 +1,25 @@
+"""Studies: variants of a recipe are scored and compared, with intervals, tables, pictures and tracking."""
+
+from depthclip.study.collect import HEADLINE, Results, Row, make_row
+from depthclip.study.command import main
+from depthclip.study.pictures import draw_rows, save_figure, spans
+from depthclip.study.plan import StudyError, Variant
+from depthclip.study.study import HeadSettings, Options, Study
+from depthclip.study.tables import header
+
+__all__ = [
+    "HEADLINE",
+    "HeadSettings",
+    "Options",
+    "Results",
+    "Row",
+    "Study",
+    "StudyError",
+    "Variant",
+    "draw_rows",
+    "header",
+    "main",
+    "make_row",
+    "save_figure",
+    "spans",
+]

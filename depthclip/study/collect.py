@@ -1,0 +1,217 @@
+"""The results of a study: rows with intervals and paired differences to the first row of the same test set."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from depthclip.errors import InputError
+from depthclip.evaluation.bootstrap import (
+    Interval,
+    Scored,
+    TestSet,
+    draw_means,
+    holm,
+    intervals,
+    mean_errors,
+    p_values,
+    units_of,
+)
+from depthclip.evaluation.metrics import higher_is_better
+from depthclip.study.files import Figures, read_object, read_run
+from depthclip.study.plan import FINISHED, Pass, StudyError
+
+BEST_CONSTANT = "best constant (oracle)"  # in metrics.json
+ORACLE = "best constant for each error (oracle)"
+HEADLINE = ("abs_rel", "delta1")
+LEVEL = 0.05
+BETTER, WORSE, UNCLEAR = "better", "worse", "no clear difference"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of the table.
+
+    Args:
+        name: name of the row.
+        baseline: whether it is a baseline.
+        scored: errors, one entry for each seed.
+        figures: mean over images and seeds, by error.
+        reference: row that it is compared with, "" for the first of its test set.
+        difference: difference to the reference, by error; empty without a reference.
+        p: two-sided p-values of the difference, by error; empty without a reference.
+        published: figures of a paper, by error.
+    """
+
+    name: str
+    baseline: bool
+    scored: tuple[Scored, ...]
+    figures: dict[str, Interval]
+    reference: str
+    difference: dict[str, Interval]
+    p: dict[str, float]
+    published: Mapping[str, float]
+
+    @property
+    def test_set(self) -> TestSet:
+        """Return what rows must share to be compared, or drawn on one axis."""
+        return self.scored[0].test_set
+
+    @property
+    def verdict(self) -> str:
+        """Return whether abs_rel is better or worse than that of the reference."""
+        return self.verdict_of("abs_rel")
+
+    def verdict_of(self, error: str) -> str:
+        """Return whether the interval of the difference lies on the better or the worse side of 0."""
+        if not self.difference:
+            return ""
+        change = self.difference[error]
+        if change.low <= 0 <= change.high:
+            return UNCLEAR
+        return BETTER if (change.low > 0) == higher_is_better(error) else WORSE
+
+
+@dataclass(frozen=True)
+class Results:
+    """The answer of a study.
+
+    Args:
+        question: question of the study.
+        rows: the variants, then the baselines.
+        oracle: best value of each error that one constant reaches, by row; it has no errors of single images.
+        published: figures that the recipes quote, by row.
+        runs: of each run, its variants, folder, seconds, seed, and the recipe and versions in its metrics.json.
+        failed: reason of each variant that could not be scored.
+    """
+
+    question: str
+    rows: list[Row]
+    oracle: dict[str, Figures]
+    published: dict[str, Figures]
+    runs: list[dict[str, Any]]
+    failed: dict[str, str]
+
+    @property
+    def unit(self) -> str:
+        """Return what the bootstrap draws: `images`, `scenes`, or both where test sets differ."""
+        return " and ".join(sorted({units_of(row.scored[0])[0] for row in self.rows}))
+
+    def find(self, name: str) -> Row | None:
+        """Return the row of that name, or None if it was not scored."""
+        return next((row for row in self.rows if row.name == name), None)
+
+    def test_sets(self) -> list[list[Row]]:
+        """Return the rows of each test set, in the order of the rows."""
+        sets: dict[TestSet, list[Row]] = {}
+        for row in self.rows:
+            sets.setdefault(row.test_set, []).append(row)
+        return list(sets.values())
+
+    def corrected(self, error: str) -> dict[str, float]:
+        """Return Holm's p-values of all differences by row, corrected for their number."""
+        compared = [row for row in self.rows if row.p]
+        return dict(zip((row.name for row in compared), holm([row.p[error] for row in compared]), strict=True))
+
+
+def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Results:
+    """Read the files of passes that finished.
+
+    Raises:
+        InputError: if a file is broken, or rows cannot be told apart or averaged.
+    """
+    rows: dict[str, list[Scored]] = {}
+    baselines: dict[str, list[tuple[str, Scored]]] = {}
+    published: dict[str, Mapping[str, float]] = {}
+    best: dict[TestSet, tuple[str, Figures]] = {}
+    quoted: dict[str, Figures] = {}
+    runs = []
+    for one in passes:
+        run = read_run(one.folder)
+        for variant in one.variants:
+            row = variant.row or variant.name
+            rows.setdefault(row, []).append(run.scored[one.row_of(variant)])
+            published[row] = variant.published
+        first = one.variants[0]
+        where = first.on or first.row or first.name
+        for name in run.metrics["baselines"]:
+            if name in run.scored:
+                baselines.setdefault(name, []).append((where, run.scored[name]))
+        test_set = run.scored["head"].test_set
+        if BEST_CONSTANT in run.metrics["baselines"]:
+            best.setdefault(test_set, (where, run.metrics["baselines"][BEST_CONSTANT]))
+        quoted.update(run.metrics["published"])
+        runs.append(
+            {
+                "variants": [variant.name for variant in one.variants],
+                "folder": str(one.folder),
+                "seconds": read_object(one.folder / FINISHED, ["seconds"])["seconds"],
+                "seed": one.recipe["seed_everything"],
+                **{key: run.metrics.get(key) for key in ("images", "skipped", "data", "recipe", "versions", "commit")},
+            }
+        )
+    entries = [(name, False, members) for name, members in rows.items()]
+    entries += [(name, True, members) for name, members in distinct_baselines(baselines)]
+    oracle = {f"{ORACLE}, {name}" if len(best) > 1 else ORACLE: figures for name, figures in best.values()}
+    return Results(question, make_rows(entries, published), oracle, quoted, runs, failed)
+
+
+def distinct_baselines(
+    baselines: Mapping[str, Sequence[tuple[str, Scored]]],
+) -> Iterable[tuple[str, list[Scored]]]:
+    """Yield each baseline once if it is the same for all rows, or once for each row with a different one.
+
+    It differs where rows were scored on other images, or fitted to others, such as few shots.
+
+    Args:
+        baselines: of each baseline, the row that it was scored beside, and its errors.
+    """
+    for name, members in sorted(baselines.items()):
+        by_row: dict[str, list[Scored]] = {}
+        for row, scored in members:
+            by_row.setdefault(row, []).append(scored)
+        kept: dict[str, list[Scored]] = {}
+        for row, scored_of_row in by_row.items():
+            seeds = scored_of_row[:1] if all(x.agrees(scored_of_row[0]) for x in scored_of_row) else scored_of_row
+            known = (other for other in kept.values() if len(other) == len(seeds))
+            if not any(all(x.agrees(y) for x, y in zip(seeds, other, strict=True)) for other in known):
+                kept[row] = seeds
+        yield from ((name if len(kept) == 1 else f"{name}, {row}", seeds) for row, seeds in kept.items())
+
+
+def make_rows(
+    entries: Iterable[tuple[str, bool, Sequence[Scored]]],
+    published: Mapping[str, Mapping[str, float]],
+) -> list[Row]:
+    """Return rows, each compared with the first of the same test set.
+
+    Args:
+        entries: of each row its name, whether it is a baseline, and its errors for each seed.
+        published: published figures, by row.
+
+    Raises:
+        InputError: if two rows have the same name, or the seeds of one were scored on different test sets.
+    """
+    rows: list[Row] = []
+    for name, baseline, members in entries:
+        if any(row.name == name for row in rows):
+            raise InputError(f"two rows are named {name}; choose another name for one of them")
+        test_set = members[0].test_set
+        if any(scored.test_set != test_set for scored in members):
+            raise StudyError(f"row {name}: its variants were scored on different images; give each its own `row`")
+        reference = next((row for row in rows if row.test_set == test_set), None)
+        rows.append(make_row(name, baseline, members, reference, published.get(name, {})))
+    return rows
+
+
+def make_row(
+    name: str, baseline: bool, members: Sequence[Scored], reference: Row | None, published: Mapping[str, float]
+) -> Row:
+    """Return a row with its intervals, and its paired differences to a reference of the same test set."""
+    drawn, means = draw_means(members), mean_errors(members)
+    difference, p = {}, {}
+    if reference is not None:
+        change = drawn - draw_means(reference.scored)
+        difference = intervals(means - mean_errors(reference.scored), change)
+        p = p_values(change)
+    versus = reference.name if reference is not None else ""
+    return Row(name, baseline, tuple(members), intervals(means, drawn), versus, difference, p, published)

@@ -1,0 +1,176 @@
+"""The files of runs and studies: read and checked, written so that a file that exists is complete."""
+
+import csv
+import json
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from depthclip.atomic import open_atomic
+from depthclip.errors import InputError
+from depthclip.evaluation.bootstrap import Scored
+from depthclip.evaluation.metrics import ERRORS
+
+METRICS, SCORES, CURVES = "metrics.json", "errors.npz", "metrics.csv"
+METRICS_KEYS = ("figures", "baselines", "published", "images", "data")
+SCORES_KEYS = ("errors", "rows", "error", "image", "scene", "pixels")
+
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run of `test` or `validate` wrote.
+
+    Args:
+        folder: folder of the run.
+        metrics: content of metrics.json.
+        scored: errors of every image, by row.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    scored: dict[str, Scored]
+
+
+def read_run(folder: Path) -> RunFiles:
+    """Read the figures and errors of a finished run.
+
+    Raises:
+        InputError: if a file is missing, incomplete or not what a run writes.
+    """
+    metrics = read_object(folder / METRICS, METRICS_KEYS)
+    for key in ("figures", "baselines", "published", "data"):
+        if not isinstance(metrics[key], dict):
+            raise InputError(f"{folder / METRICS}: {key} must be an object; {again(folder)}")
+    scored = dict(read_scores(folder / SCORES, str(metrics["data"].get("data", "unnamed data"))))
+    rows = [*metrics["figures"], *(name for name in metrics["baselines"] if name in scored)]
+    if not metrics["figures"] or list(scored) != rows:
+        raise InputError(
+            f"{folder / SCORES} has the rows {', '.join(scored)}, but {METRICS} has {', '.join(rows) or 'none'}; "
+            + again(folder)
+        )
+    return RunFiles(folder, metrics, scored)
+
+
+def again(folder: Path) -> str:
+    """Return the way out of a broken result."""
+    return f"run it again, or use another folder than {folder}"
+
+
+def read_object(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Read a JSON object that has some keys.
+
+    Raises:
+        InputError: if the file is missing, incomplete or without a key.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; {again(path.parent)}") from error
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON ({error}); {again(path.parent)}") from error
+    if not isinstance(value, dict) or (missing := [key for key in keys if key not in value]):
+        lacks = f"has no {', '.join(missing)}" if isinstance(value, dict) else "is not an object"
+        raise InputError(f"{path} {lacks}; {again(path.parent)}")
+    return value
+
+
+def read_scores(path: Path, data: str) -> list[tuple[str, Scored]]:
+    """Read the errors of every image by row; a row with several seeds occurs several times.
+
+    Args:
+        path: an errors.npz.
+        data: name of the data set.
+
+    Raises:
+        InputError: if the file is missing, broken, or has other arrays than `SCORES_KEYS`.
+    """
+    try:
+        with np.load(path) as file:
+            arrays = dict(file)
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist; {again(path.parent)}") from error
+    except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"{path} cannot be read ({error}); {again(path.parent)}") from error
+    if set(arrays) != set(SCORES_KEYS):
+        raise InputError(f"{path} has the arrays {', '.join(arrays)}, expected {', '.join(SCORES_KEYS)}; run it again")
+    errors = arrays["errors"]
+    sizes = {"rows": 0, "image": 1, "scene": 1, "pixels": 1, "error": 2}
+    if errors.ndim != 3 or any(arrays[key].shape != errors.shape[axis : axis + 1] for key, axis in sizes.items()):
+        shapes = ", ".join(f"{key} {arrays[key].shape}" for key in SCORES_KEYS)
+        raise InputError(
+            f"{path} has arrays of shape {shapes}; expected errors (rows, image, error); {again(path.parent)}"
+        )
+    names = arrays["error"].tolist()
+    if missing := [error for error in ERRORS if error not in names]:
+        raise InputError(f"{path} must have the errors {', '.join(missing)}; {again(path.parent)}")
+    errors = errors[..., [names.index(error) for error in ERRORS]]  # without measures of the user's own
+    counted = arrays["pixels"] > 0
+    if errors.dtype.kind != "f" or not np.isfinite(errors[:, counted]).all() or not counted.any():
+        raise InputError(f"{path} must have finite errors of at least one image; {again(path.parent)}")
+    errors[:, ~counted] = np.nan
+    images, scenes = (tuple(map(str, arrays[key].tolist())) for key in ("image", "scene"))
+    pixels = tuple(map(int, arrays["pixels"].tolist()))
+    return [
+        (str(name), Scored(of_row, images, scenes, pixels, data))
+        for name, of_row in zip(arrays["rows"].tolist(), errors, strict=True)
+    ]
+
+
+def read_losses(folder: Path) -> list[float]:
+    """Return the training losses in the CSV log of a run, in order; none if it did not train."""
+    path = folder / CURVES
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return [float(row["train/loss"]) for row in csv.DictReader(file) if row.get("train/loss")]
+
+
+@contextmanager
+def open_result(path: Path) -> Iterator[BinaryIO]:
+    """Open a file of results for writing; its folder is made, and it takes its name once it is complete.
+
+    Raises:
+        InputError: if it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open_atomic(path) as file:
+            yield file
+    except OSError as error:
+        raise InputError(
+            f"{path} cannot be written ({error.strerror or error}); free space, or choose another folder with --out"
+        ) from error
+
+
+def save_text(path: Path, text: str) -> None:
+    """Write a text file."""
+    with open_result(path) as file:
+        file.write(text.encode())
+
+
+def save_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON file."""
+    save_text(path, json.dumps(value, indent=1, default=str) + "\n")
+
+
+def save_scores(path: Path, rows: Sequence[tuple[str, Scored]]) -> None:
+    """Write the errors of every image, as a run does; all rows must be of the same test set."""
+    first = rows[0][1]
+    with open_result(path) as file:
+        np.savez(
+            file,
+            errors=np.stack([scored.errors for _, scored in rows]),
+            rows=np.array([name for name, _ in rows], np.str_),
+            error=np.array(ERRORS, np.str_),
+            image=np.array(first.images, np.str_),
+            scene=np.array(first.scenes, np.str_),
+            pixels=np.array(first.pixels, np.int64),
+        )

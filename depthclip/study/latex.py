@@ -1,0 +1,52 @@
+"""Tables of results as LaTeX with booktabs."""
+
+from depthclip.study.collect import Results
+from depthclip.study.tables import HOLM, TEST_SET, VERDICT, Layout, header, lines
+
+ESCAPES = str.maketrans(
+    {
+        "\\": r"\textbackslash{}",
+        "~": r"\textasciitilde{}",
+        "^": r"\textasciicircum{}",
+        **{character: f"\\{character}" for character in "&%$#_{}"},
+        **{character: f"${character}$" for character in "<>|"},
+        # after the end of a line, LaTeX takes these for arguments of it
+        **{character: f"{{{character}}}" for character in "[*"},
+        "↑": r"$\uparrow$",
+        "↓": r"$\downarrow$",
+        "Δ": r"$\Delta$",
+    }
+)
+
+
+def latex(found: Results, layout: Layout) -> str:
+    """Return the table as a `tabular` environment for the package booktabs, with a rule between kinds of lines."""
+    columns = layout.columns
+    text = {TEST_SET, VERDICT, HOLM}
+    alignment = "l" + "".join("l" if column in text else "r" for column in columns)
+
+    def cell(column: str, value: str) -> str:
+        # a hyphen is no minus sign
+        return value.translate(ESCAPES) if column in text else value.replace("-", "$-$")
+
+    body = []
+    kind = None
+    for line in lines(found, layout):
+        if kind is not None and line.kind != kind:
+            body.append(r"\midrule")
+        kind = line.kind
+        values = [line.name.translate(ESCAPES), *(cell(column, line.texts.get(column, "")) for column in columns)]
+        body.append(" & ".join(values) + r" \\")
+    return "\n".join(
+        [
+            r"% needs \usepackage{booktabs}",
+            rf"\begin{{tabular}}{{{alignment}}}",
+            r"\toprule",
+            " & ".join(["", *(header(column).translate(ESCAPES) for column in columns)]) + r" \\",
+            r"\midrule",
+            *body,
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )

@@ -1,0 +1,224 @@
+"""Tables of results: for the screen, as Markdown, CSV, JSON and LaTeX, and the errors of every image."""
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from string import ascii_uppercase
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.markup import escape
+from rich.table import Table
+
+from depthclip.evaluation.bootstrap import DRAWS, Interval, TestSet
+from depthclip.evaluation.metrics import ERRORS, higher_is_better
+from depthclip.study.collect import HEADLINE, LEVEL, UNCLEAR, Results, Row
+from depthclip.study.files import save_json, save_scores, save_text
+
+VERDICT, HOLM, TEST_SET = "compared", "Holm", "test set"
+ON_SCREEN = tuple(error for error in ERRORS if error not in ("sq_rel", "rmse_log"))
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a table.
+
+    Args:
+        error: error that rows are compared by.
+        holm: whether a column has the verdict after Holm's correction.
+        test_sets: whether a column has the letter of the test set.
+    """
+
+    error: str = "abs_rel"
+    holm: bool = False
+    test_sets: bool = False
+
+    @property
+    def difference(self) -> str:
+        """Return the name of the column of differences."""
+        return f"Δ {self.error}"
+
+    @property
+    def columns(self) -> list[str]:
+        """Return the columns after the name of the row."""
+        compared = [self.error, self.difference, VERDICT, *([HOLM] if self.holm else [])]
+        return [*([TEST_SET] if self.test_sets else []), *compared, *(e for e in ERRORS if e != self.error)]
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a table: its name, its text by column, and its kind: `row`, `baseline` or `quoted`."""
+
+    name: str
+    texts: Mapping[str, str]
+    kind: str
+
+
+def header(column: str) -> str:
+    """Return the name of a column, with an arrow in the direction in which an error improves."""
+    return f"{column}{'↑' if higher_is_better(column) else '↓'}" if column in ERRORS else column
+
+
+def decimal(error: str, value: float | None) -> str:
+    """Return a figure as text, "" for None."""
+    return "" if value is None else f"{value:.1f}" if error == "silog" else f"{value:.3f}"
+
+
+def lines(found: Results, layout: Layout) -> list[Line]:
+    """Return the lines: rows with the published ones below them, oracles, and the figures that the recipes quote."""
+    letters = letters_of(found)
+    corrected = found.corrected(layout.error) if layout.holm else {}
+
+    def quoted(name: str, figures: Mapping[str, float]) -> Line:
+        return Line(name, {error: decimal(error, figures.get(error)) for error in ERRORS}, "quoted")
+
+    result = []
+    for row in found.rows:
+        texts = {TEST_SET: letters[row.test_set], **cells(row, layout), HOLM: holm_verdict(row, layout, corrected)}
+        result.append(Line(row.name, texts, "baseline" if row.baseline else "row"))
+        if row.published:
+            result.append(quoted(f"{row.name} (published)", row.published))
+    result += [quoted(name, figures) for name, figures in found.oracle.items()]
+    result += [quoted(f"{name} (published)", figures) for name, figures in found.published.items()]
+    return result
+
+
+def letters_of(found: Results) -> dict[TestSet, str]:
+    """Return a letter for each test set: A, B, ..., Z, AA, ..."""
+    names = [f"{a}{b}" for a in ("", *ascii_uppercase) for b in ascii_uppercase]
+    return {rows[0].test_set: name for rows, name in zip(found.test_sets(), names, strict=False)}
+
+
+def cells(row: Row, layout: Layout) -> dict[str, str]:
+    """Return the figures of a row as text, by column."""
+    long = (*HEADLINE, layout.error)
+    figures = {e: str(row.figures[e]) if e in long else decimal(e, row.figures[e].value) for e in ERRORS}
+    change = row.difference.get(layout.error)
+    versus = f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]" if change else ""
+    return {**figures, layout.difference: versus, VERDICT: row.verdict_of(layout.error)}
+
+
+def holm_verdict(row: Row, layout: Layout, corrected: Mapping[str, float]) -> str:
+    """Return the verdict of a row after Holm's correction, with the corrected p-value."""
+    if row.name not in corrected:
+        return ""
+    p = corrected[row.name]
+    return f"{row.verdict_of(layout.error) if p < LEVEL else UNCLEAR}, p = {p:.3f}"
+
+
+def footnote(found: Results, layout: Layout) -> str:
+    """Return what the figures are, and what is missing."""
+    letters = letters_of(found)
+    if layout.test_sets:
+        images = "; ".join(f"{letter}: {one.size} images of {one.data}" for one, letter in letters.items())
+    else:
+        images = " and ".join(sorted({f"{one.size} images of {one.data}" for one in letters}))
+    text = (
+        f"Means over {images}; in brackets 95 % bootstrap intervals over {found.unit}. "
+        f"{layout.difference}: paired difference to the first row on the same images."
+    )
+    if layout.holm:
+        text += f" Holm: p-values corrected for the {len(found.corrected(layout.error))} comparisons of this table."
+    reasons: dict[str, list[str]] = {}
+    for name, reason in found.failed.items():
+        reasons.setdefault(reason, []).append(name)
+    return "\n".join([text, *(f"Not scored: {'; '.join(names)}. {reason}" for reason, names in reasons.items())])
+
+
+def screen_table(found: Results, layout: Layout) -> Table:
+    """Return the table for the screen, which leaves out two errors."""
+    result = Table(title=escape(found.question), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+    shown = [column for column in layout.columns if column not in ERRORS or column in (*ON_SCREEN, layout.error)]
+    result.add_column("", overflow="fold")
+    for column in shown:
+        result.add_column(header(column), justify="right", no_wrap=True)
+    styles = {"row": "", "baseline": "cyan", "quoted": "magenta"}
+    for line in lines(found, layout):
+        texts = (escape(line.texts.get(column, "")) for column in shown)
+        result.add_row(escape(line.name), *texts, style=styles[line.kind])
+    return result
+
+
+def markdown(found: Results, layout: Layout, notes: str = "") -> str:
+    """Return the table and the notes as Markdown."""
+
+    def row(entries: Sequence[str]) -> str:
+        return "| " + " | ".join(entry.replace("|", "\\|") for entry in entries) + " |"
+
+    columns = layout.columns
+    body = [row(["", *map(header, columns)]), row(["---", *(["---:"] * len(columns))])]
+    body += [row([line.name, *(line.texts.get(column, "") for column in columns)]) for line in lines(found, layout)]
+    title = f"**{found.question}**" if found.question else ""
+    return "\n\n".join(part for part in (title, "\n".join(body), footnote(found, layout), notes) if part) + "\n"
+
+
+def comma_separated(found: Results, layout: Layout) -> str:
+    """Return every figure as CSV, a line for each row and error."""
+    bounds = ("value", "low", "high")
+    differences = [f"difference_{bound}" for bound in bounds]
+    extra = ["data", "p", "p_holm"] if layout.holm else []
+    file = io.StringIO(newline="")
+    writer = csv.writer(file)
+    writer.writerow(["row", "baseline", "error", *bounds, "reference", *differences, "published", *extra])
+    corrected = {error: found.corrected(error) for error in ERRORS} if layout.holm else {}
+    for row in found.rows:
+        for error in ERRORS:
+            figure, change = row.figures[error], row.difference.get(error)
+            entry = [row.name, row.baseline, error, figure.value, figure.low, figure.high, row.reference]
+            entry += [change.value, change.low, change.high] if change else ["", "", ""]
+            entry += [row.published.get(error, "")]
+            if layout.holm:
+                entry += [row.test_set.data, row.p.get(error, ""), corrected[error].get(row.name, "")]
+            writer.writerow(entry)
+    return file.getvalue()
+
+
+def as_json(found: Results) -> dict[str, Any]:
+    """Return the results as a JSON object."""
+
+    def plain(figures: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
+        return {error: vars(interval) for error, interval in figures.items()}
+
+    rows = {
+        row.name: {
+            "baseline": row.baseline,
+            "data": row.test_set.data,
+            "figures": plain(row.figures),
+            "reference": row.reference,
+            "difference": plain(row.difference),
+            "p": row.p,
+            "verdict": row.verdict,
+            "published": dict(row.published),
+        }
+        for row in found.rows
+    }
+    return {
+        "question": found.question,
+        "rows": rows,
+        "oracle": found.oracle,
+        "published": found.published,
+        "interval": f"95 %, {DRAWS} draws of {found.unit}",
+        "failed": found.failed,
+        "runs": found.runs,
+    }
+
+
+def scores_path(out: Path, number: int) -> Path:
+    """Return the file with the errors of every image of a test set of a study."""
+    return out / ("errors.npz" if number == 0 else f"errors_{number}.npz")
+
+
+def save_tables(found: Results, layout: Layout, notes: str, out: Path) -> list[Path]:
+    """Write table.md, table.csv, results.json and the errors of every image; return their paths."""
+    paths = [out / "table.md", out / "table.csv", out / "results.json"]
+    save_text(paths[0], markdown(found, layout, notes))
+    save_text(paths[1], comma_separated(found, layout))
+    for number, rows in enumerate(found.test_sets()):
+        paths.append(scores_path(out, number))
+        save_scores(paths[-1], [(row.name, scored) for row in rows for scored in row.scored])
+    scores_path(out, len(found.test_sets())).unlink(missing_ok=True)  # of a study that had more test sets
+    # last, because a folder with results.json is a study
+    save_json(paths[2], as_json(found))
+    return paths

@@ -1,0 +1,143 @@
+"""Checks of the Trainer's arguments before anything is built; Lightning finds some of them only after hours."""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning.accelerators import AcceleratorRegistry
+
+from depthclip.checks import check_choice, check_count, check_number
+from depthclip.errors import InputError
+
+COUNTS = {  # the smallest value; null leaves each at its default
+    "num_nodes": 1,
+    "accumulate_grad_batches": 1,
+    "log_every_n_steps": 0,
+    "check_val_every_n_epoch": 1,
+    "reload_dataloaders_every_n_epochs": 0,
+    "num_sanity_val_steps": -1,
+    "min_epochs": 0,
+    "min_steps": 0,
+    "max_epochs": -1,
+    "max_steps": -1,
+}
+BATCHES = (
+    "limit_train_batches",
+    "limit_val_batches",
+    "limit_test_batches",
+    "limit_predict_batches",
+    "overfit_batches",
+    "val_check_interval",
+)
+PRECISIONS = ("32-true", "32", "16-mixed", "bf16-mixed", "16", "bf16")
+PROFILERS = ("simple", "advanced", "pytorch", "xla")
+TIMES = ("weeks", "days", "hours", "minutes", "seconds")
+
+
+def check_trainer(given: Mapping[str, Any]) -> None:
+    """Raise unless the plain arguments of a Trainer are in their ranges.
+
+    Args:
+        given: the arguments of `pytorch_lightning.Trainer` by name.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    for name, least in COUNTS.items():
+        if given.get(name) is not None:
+            check_count(f"trainer.{name}", given[name], at_least=least)
+    for name in BATCHES:
+        check_batches(name, given.get(name))
+    if given.get("gradient_clip_val") is not None:
+        check_number("trainer.gradient_clip_val", given["gradient_clip_val"], at_least=0, hint="use null for none")
+    if given.get("gradient_clip_algorithm") is not None:
+        check_choice("trainer.gradient_clip_algorithm", given["gradient_clip_algorithm"], ("norm", "value"))
+    if isinstance(given.get("fast_dev_run"), int):
+        check_count("trainer.fast_dev_run", int(given["fast_dev_run"]), at_least=0, unit="batches")
+    if isinstance(given.get("profiler"), str | int | float):
+        check_choice("trainer.profiler", given["profiler"], PROFILERS)
+    check_precision(given.get("precision"))
+    check_accelerator(given.get("accelerator"))
+    check_devices(given.get("devices"), given.get("accelerator"))
+    check_time(given.get("max_time"))
+
+
+def check_batches(name: str, value: object) -> None:
+    """Raise unless a limit of batches is null, a count, or a share from 0 to 1.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    if value is None or isinstance(value, str | dict):  # val_check_interval may be a time
+        return
+    if isinstance(value, float):
+        check_number(f"trainer.{name}", value, at_least=0, at_most=1, hint="give a whole number for a count of batches")
+    else:
+        check_count(f"trainer.{name}", value, at_least=0, unit="batches")  # type: ignore[arg-type]  # checked there
+
+
+def check_precision(value: object) -> None:
+    """Raise unless the precision is one in which a frozen tower and its batches are computed.
+
+    Raises:
+        InputError: naming the precision.
+    """
+    if value is not None:
+        check_choice("trainer.precision", str(value), PRECISIONS, "because depth and its errors are kept in 32 bits")
+
+
+def check_accelerator(value: object) -> None:
+    """Raise unless the accelerator is known and at hand.
+
+    Raises:
+        InputError: naming the accelerator.
+    """
+    if not isinstance(value, str):
+        return
+    check_choice("trainer.accelerator", value, ("auto", "gpu", *AcceleratorRegistry.available_accelerators()))
+    gpu, mps = torch.cuda.is_available(), torch.backends.mps.is_available()
+    if (value == "cuda" and not gpu) or (value == "mps" and not mps) or (value == "gpu" and not (gpu or mps)):
+        raise InputError(f"trainer.accelerator {value!r} was not found on this machine; use cpu or auto")
+
+
+def check_devices(value: object, accelerator: object) -> None:
+    """Raise unless devices are a sensible number, a list of indices, or auto.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    hint = "use auto for all that are found"
+    if isinstance(value, list):
+        if not value:
+            raise InputError(f"trainer.devices [] must name at least one device; {hint}")
+        for index in value:
+            check_count("trainer.devices", index, at_least=0, at_most=1023, unit="a device", hint=hint)
+        return
+    if value is None or value == "auto" or (isinstance(value, str) and re.fullmatch(r"\d+(,\d*)+", value)):
+        return
+    count = int(value) if isinstance(value, str) and re.fullmatch(r"-?\d+", value) else value
+    if count == -1 and accelerator not in ("cpu", "auto"):
+        return
+    most = 1024
+    if accelerator == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        most = max(8, os.cpu_count() or 1)  # each is a process with a model of its own
+    check_count("trainer.devices", count, at_most=most, unit="devices", hint=hint)  # type: ignore[arg-type]
+
+
+def check_time(value: object) -> None:
+    """Raise unless a time limit reads DD:HH:MM:SS or holds times.
+
+    Raises:
+        InputError: naming the argument.
+    """
+    way_out = "use DD:HH:MM:SS, such as 00:02:30:00, or {hours: 2.5}"
+    if isinstance(value, str) and not re.fullmatch(r"\d+:\d\d?:\d\d?:\d\d?", value):
+        raise InputError(f"trainer.max_time {value!r} is no time; {way_out}")
+    if isinstance(value, Mapping):
+        for unit, amount in value.items():
+            numeric = isinstance(amount, int | float) and not isinstance(amount, bool)
+            if unit not in TIMES or not numeric or not math.isfinite(amount) or amount < 0:
+                raise InputError(f"trainer.max_time {dict(value)!r} is no time; {way_out}")

@@ -1,0 +1,158 @@
+"""The training data of tiny-rooms: points of procedural rooms, and captions of which some are true of them."""
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import open_clip
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from depthclip.data.base import Split
+from depthclip.data.raycast import SCENES, Picture, Surface
+from depthclip.data.rooms import HEIGHT, WIDTH, room
+from experiments.tiny_rooms.captions import SCENE_TEMPLATES, CaptionWriter, agreement
+
+CONFIG = Path(__file__).parents[2] / "depthclip" / "encoder" / "bundled" / "tiny-rooms.json"
+PATCH, STRIDE = 128, 32
+CENTRES = list(product(range(STRIDE // 2, HEIGHT, STRIDE), range(STRIDE // 2, WIDTH, STRIDE)))
+
+
+class Recipe(NamedTuple):
+    """The recipe of the weights.
+
+    Args:
+        steps: optimiser steps.
+        seed: of the weights, the rooms and the batches.
+        rooms: training rooms, drawn once at the beginning.
+        crop_every: every so many steps there are crops; many at a time cost little more than few.
+        crop_images: images from which crops are then cut.
+        crops: crops cut from each of them, with a caption each.
+        dense_images: images a step that are encoded whole; all their cells are read.
+        captions: cells of each of them that a caption is written about.
+        learning_rate: at its height.
+    """
+
+    steps: int = 4500
+    seed: int = 0
+    rooms: int = 3000
+    crop_every: int = 4
+    crop_images: int = 4
+    crops: int = 3
+    dense_images: int = 5
+    captions: int = 32
+    learning_rate: float = 1.5e-3
+
+
+class Batch(NamedTuple):
+    """The points and captions of a step.
+
+    Args:
+        crops: (N, 3, PATCH, PATCH) images of their own; none in most steps.
+        images: (M, 3, H, W) whole ones, of h * w cells each.
+        tokens: (C, L) captions.
+        truth: (N + M * h * w, C), how true each caption is of each crop and each cell, in [0, 1].
+        wordings: (W, L) one sentence for each wording of a distance, all in one template.
+        metres: (N + M * h * w, W), how true each of them is of each crop and each cell.
+        scenes: (M,) the types of the whole images, as rows of `scene_tokens`.
+        scene_tokens: (S, L) one sentence for each type of scene.
+    """
+
+    crops: Tensor
+    images: Tensor
+    tokens: Tensor
+    truth: Tensor
+    wordings: Tensor
+    metres: Tensor
+    scenes: Tensor
+    scene_tokens: Tensor
+
+
+def draw_rooms(split: Split, count: int, seed: int) -> list[Picture]:
+    """Draw the first rooms of a split, on all cores."""
+    with ProcessPoolExecutor(cores()) as pool:
+        return list(pool.map(partial(draw, split, seed), range(count), chunksize=16))
+
+
+def cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def draw(split: Split, seed: int, index: int) -> Picture:
+    """Draw one room; a function, so that processes can share the work."""
+    return room(split, index, seed)
+
+
+def to_view(pictures: Sequence[Picture]) -> Tensor:
+    """Return pictures at the size of the tower, (B, 3, HEIGHT, WIDTH), normalised as for OpenAI's CLIP."""
+    rgb = torch.from_numpy(np.stack([picture.rgb for picture in pictures])).permute(0, 3, 1, 2).float() / 255
+    rgb = F.interpolate(rgb, size=(HEIGHT, WIDTH), mode="bilinear")
+    mean, std = torch.tensor(open_clip.OPENAI_DATASET_MEAN), torch.tensor(open_clip.OPENAI_DATASET_STD)
+    return (rgb - mean[:, None, None]) / std[:, None, None]
+
+
+class Batches(Dataset[Batch]):
+    """Draw the batch of any step from the seed and the step's number alone, so that resuming changes nothing."""
+
+    def __init__(self, pictures: Sequence[Picture], recipe: Recipe) -> None:
+        open_clip.add_model_config(CONFIG)
+        self.pictures, self.recipe = pictures, recipe
+        self.tokenizer, self.writer = open_clip.get_tokenizer("tiny-rooms"), CaptionWriter()
+
+    def __getitem__(self, step: int) -> Batch:
+        """Draw the batch of a step."""
+        rng = np.random.default_rng([self.recipe.seed, step])
+        recipe, margin = self.recipe, PATCH // 2
+        apart = recipe.crop_images if step % recipe.crop_every == 0 else 0
+        chosen = rng.choice(len(self.pictures), apart + recipe.dense_images, replace=False)
+        pictures = [self.pictures[index] for index in chosen]
+        views, crops = to_view(pictures), torch.empty(apart * recipe.crops, 3, PATCH, PATCH)
+        points: list[tuple[float, Surface]] = []
+        for number in range(apart):
+            padded = F.pad(views[number], (margin,) * 4, mode="replicate")
+            for _ in range(recipe.crops):
+                row, column = int(rng.integers(HEIGHT)), int(rng.integers(WIDTH))
+                crops[len(points)] = padded[:, row : row + PATCH, column : column + PATCH]
+                points.append(look_up(pictures[number], row, column))
+        told, whole = list(range(len(points))), pictures[apart:]
+        for picture in whole:
+            told += (len(points) + rng.choice(len(CENTRES), recipe.captions, replace=False)).tolist()
+            points += [look_up(picture, *centre) for centre in CENTRES]
+
+        captions = [self.writer.write(rng, *points[point]) for point in told]
+        depths, surfaces = zip(*points, strict=True)
+        truth = agreement(captions, depths, surfaces)
+        wordings = self.writer.every_wording(rng)
+        scenes = torch.tensor([list(SCENES).index(picture.scene.name) for picture in whole])
+        template = SCENE_TEMPLATES[rng.integers(len(SCENE_TEMPLATES))]
+        return Batch(
+            crops,
+            views[apart:],
+            self.tokenizer([caption.text for caption in captions]),
+            truth,
+            self.tokenizer([wording.text for wording in wordings]),
+            agreement(wordings, depths, surfaces),
+            scenes,
+            self.tokenizer([template.format(scene=scene) for scene in SCENES]),
+        )
+
+
+def stream(pictures: Sequence[Picture], recipe: Recipe, done: int) -> DataLoader[Batch]:
+    """Draw the batches of the steps that are left in another process, ahead of their use."""
+    steps = range(done, recipe.steps)
+    return DataLoader(Batches(pictures, recipe), batch_size=None, sampler=steps, num_workers=1)
+
+
+def look_up(picture: Picture, row: int, column: int) -> tuple[float, Surface]:
+    """Return the depth in metres and the surface at a pixel of the view."""
+    height, width = picture.depth.shape
+    at = row * height // HEIGHT, column * width // WIDTH
+    return float(picture.depth[at]), picture.scene.surfaces[picture.surface[at]]

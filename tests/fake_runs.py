@@ -1,0 +1,59 @@
+"""Folders of runs in the real format, with errors that a test chooses."""
+
+import json
+
+import numpy as np
+
+from depthclip.evaluation.metrics import ERRORS
+
+
+def errors_like(values):
+    """Errors (N, 9) of N images that are all the same number."""
+    return np.repeat(np.asarray(values, dtype=float)[:, None], len(ERRORS), 1)
+
+
+def write_run(folder, rows, baselines=None, images=None, scenes=None, pixels=None, data="Rooms", published=None):
+    """Write metrics.json and errors.npz as a run does.
+
+    Args:
+        folder: folder of the run.
+        rows: errors (N,) or (N, 9) by row; the first row must be `head`.
+        baselines: errors of baselines, likewise.
+        images: names of the images.
+        scenes: their scenes.
+        pixels: their numbers of scored pixels; the errors of those without any become NaN.
+        data: name of the data set.
+        published: published figures by row.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    every = {**rows, **(baselines or {})}
+    errors = np.stack([errors_like(v) if np.ndim(v) == 1 else np.asarray(v, float) for v in every.values()])
+    count = errors.shape[1]
+    pixels = np.asarray(pixels if pixels is not None else [100] * count)
+    errors[:, pixels <= 0] = np.nan
+    means = {
+        name: dict(zip(ERRORS, map(float, np.nanmean(e, 0)), strict=True))
+        for name, e in zip(every, errors, strict=True)
+    }
+    metrics = {
+        "figures": {name: means[name] for name in rows},
+        "baselines": {name: means[name] for name in baselines or {}},
+        "published": published or {},
+        "images": int((pixels > 0).sum()),
+        "skipped": int((pixels <= 0).sum()),
+        "data": {"data": data},
+        "recipe": {},
+        "versions": {},
+        "commit": None,
+    }
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    np.savez(
+        folder / "errors.npz",
+        errors=errors,
+        rows=list(every),
+        error=ERRORS,
+        image=images or [f"{k}.png" for k in range(count)],
+        scene=scenes or [""] * count,
+        pixels=pixels,
+    )
+    return folder
