@@ -122,7 +122,7 @@ def examine(name: str, samples: DepthDataset, data: DepthDataModule, console: Co
     return findings, shown
 
 
-def report(name: str, findings: Findings, console: Console) -> None:
+def print_findings(name: str, findings: Findings, console: Console) -> None:
     """Print the findings of a split."""
     table = Table(title=f"{name}: {findings.samples} images", show_header=False, min_width=60)
     for size, count in findings.sizes.most_common():
@@ -167,7 +167,7 @@ def check(data: DepthDataModule, splits: Sequence[Split], out: Path, console: Co
             well = False
             continue
         findings, shown = examine(split, samples, data, console)
-        report(split, findings, console)
+        print_findings(split, findings, console)
         if shown:
             path = out / f"{type(data).__name__.lower()}_{split}.png"
             draw_samples(shown, data.view, path)

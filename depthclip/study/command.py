@@ -114,10 +114,10 @@ def parse(study: Study, args: Sequence[str] | None = None) -> Options:
     given = vars(parser.parse_args(args))
     if given["devices"] is not None and not DEVICES.fullmatch(given["devices"]):
         raise StudyError(f"--devices {given['devices']} must be a number of devices, `auto`, or a list such as 0,1")
-    return Options(settings=settings_of(given.pop("set")), **given)
+    return Options(settings=parse_settings(given.pop("set")), **given)
 
 
-def settings_of(entries: Sequence[str]) -> dict[str, str]:
+def parse_settings(entries: Sequence[str]) -> dict[str, str]:
     """Return settings by dotted key.
 
     Args:

@@ -114,10 +114,10 @@ def plan(variants: Sequence[Variant], arguments_of: Callable[[Variant], list[str
         head = recipe["model"].pop("head")
         key = json.dumps([recipe, variant.name if variant.learn else ""], sort_keys=True)
         shared.setdefault(key, []).append((variant, head))
-    return [join(json.loads(key)[0], members, out) for key, members in shared.items()]
+    return [make_pass(json.loads(key)[0], members, out) for key, members in shared.items()]
 
 
-def join(rest: dict[str, Any], members: list[tuple[Variant, dict[str, Any]]], out: Path) -> Pass:
+def make_pass(rest: dict[str, Any], members: list[tuple[Variant, dict[str, Any]]], out: Path) -> Pass:
     """Return one pass for variants that share everything but the head."""
     (first, head), *others = members
     heads = {variant.name: of_variant for variant, of_variant in others} or None

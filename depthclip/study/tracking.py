@@ -50,7 +50,7 @@ def track_variant(study: str, one: Pass, variant: Variant, out: Path, mode: Lite
         project=PROJECT,
         group=study,
         name=variant.name,
-        config=config_of(one, variant),
+        config=variant_config(one, variant),
         dir=out,
         mode=mode,
         # a run that is under way in this process belongs to the caller
@@ -73,7 +73,7 @@ def track_variant(study: str, one: Pass, variant: Variant, out: Path, mode: Lite
     return folder
 
 
-def config_of(one: Pass, variant: Variant) -> dict[str, Any]:
+def variant_config(one: Pass, variant: Variant) -> dict[str, Any]:
     """Return the recipe of one variant, without the other heads of its pass."""
     model = one.recipe["model"]
     head = model["head"] if one.row_of(variant) == "head" else model["variants"][variant.name]

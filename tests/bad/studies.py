@@ -9,7 +9,7 @@ from depthclip.evaluation.bootstrap import Scored
 from depthclip.evaluation.metrics import ERRORS
 from depthclip.study import Study, Variant
 from depthclip.study.collect import make_rows
-from depthclip.study.command import parse, settings_of
+from depthclip.study.command import parse, parse_settings
 from depthclip.study.compare import report_comparison
 from depthclip.study.plan import plan, resolve_recipe
 from tests.bad.judge import Case
@@ -20,7 +20,7 @@ STUDY = Study("mine", "Why?", lambda options, head: [])
 
 
 def setting(*entries, names=()):
-    return Case("study --set", repr(entries), lambda folder: settings_of(entries) and None, ("--set", *names))
+    return Case("study --set", repr(entries), lambda folder: parse_settings(entries) and None, ("--set", *names))
 
 
 def option(*args, names=()):
