@@ -187,7 +187,7 @@ def test_what_was_learned_is_loaded_and_tested(learned):
 
 def test_training_goes_on_from_a_checkpoint(learned):
     _, path = learned(LEARNED, "--trainer.limit_train_batches=2")
-    more = [*FAST, "--trainer.max_epochs=1"]
+    more = [*FAST, "--trainer.max_epochs=2"]
     assert main(["fit", "-c", "recipe.yaml", "--ckpt_path", str(path), *more]) == 0
     content = torch.load(path, weights_only=True)
     del content["optimizer_states"]
