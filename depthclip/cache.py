@@ -14,7 +14,7 @@ from depthclip.data.base import DepthDataset
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.errors import InputError
-from depthclip.evaluation.protocol import View
+from depthclip.protocol import View
 
 Encode = Callable[[Tensor], ImageFeatures]
 Kind = tuple[tuple[torch.Size, torch.dtype] | None, ...]

@@ -3,8 +3,8 @@
 import warnings
 from collections.abc import Sequence
 
-from depthclip.evaluation.protocol import Scoring
 from depthclip.module import DepthCLIP, Shown
+from depthclip.protocol import Scoring
 
 SATURATED, ALMOST_ALL = 0.999, 0.99
 

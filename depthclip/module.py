@@ -35,12 +35,12 @@ from depthclip.errors import InputError
 from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines
 from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
 from depthclip.evaluation.metrics import ErrorMeasure, check_measures
-from depthclip.evaluation.protocol import Scoring, View, scoring_of
 from depthclip.from_file import build
 from depthclip.gather import gather
 from depthclip.head.depth_head import Coarse, DepthHead
 from depthclip.losses import Compared, Loss, SILog
 from depthclip.optimization import Optimization, advance, check_finite, parameter_groups, training_steps
+from depthclip.protocol import Scoring, View, scoring_of
 from depthclip.rows import HEAD, check_published, check_variants
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed

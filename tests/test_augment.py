@@ -7,7 +7,7 @@ from depthclip.data.augment import Augment
 from depthclip.data.base import Sample, Viewed
 from depthclip.data.files import FileSamples
 from depthclip.errors import InputError
-from depthclip.evaluation.protocol import View
+from depthclip.protocol import View
 
 
 def coded(height: int = 40, width: int = 60) -> tuple[torch.Tensor, torch.Tensor]:

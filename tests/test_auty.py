@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from depthclip import DepthCLIP
 from depthclip.data.base import Batch, DepthDataModule, Item
 from depthclip.evaluation.evaluation import Evaluation
-from depthclip.evaluation.protocol import seen_in_truth
+from depthclip.protocol import seen_in_truth
 from tests.layouts import SAMPLES
 from tests.test_cli import CONFIGS
 

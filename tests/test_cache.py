@@ -10,7 +10,7 @@ from depthclip.cache import FeatureCache
 from depthclip.data.base import DepthDataset
 from depthclip.encoder import MaskCLIP, Needs
 from depthclip.errors import InputError
-from depthclip.evaluation.protocol import View
+from depthclip.protocol import View
 
 
 def test_cache_on_disk_is_keyed_by_the_image_file(clip, tmp_path):

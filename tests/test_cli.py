@@ -15,7 +15,7 @@ import yaml
 from PIL import Image
 
 from depthclip.__main__ import main
-from depthclip.evaluation.protocol import SCORINGS, VIEWS, Scoring, View
+from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 

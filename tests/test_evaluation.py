@@ -9,7 +9,7 @@ from depthclip.errors import InputError
 from depthclip.evaluation.baselines import BestConstant, constant_errors, fit_baselines, random_depth
 from depthclip.evaluation.evaluation import Evaluation, check_outcome
 from depthclip.evaluation.metrics import ERRORS, DepthErrors, depth_errors
-from depthclip.evaluation.protocol import (
+from depthclip.protocol import (
     SCORINGS,
     VIEWS,
     Box,

@@ -204,7 +204,7 @@ def test_a_checkpoint_with_nothing_left_to_train_is_refused(folder, clip, capsys
 @pytest.mark.parametrize("depth", ["none", "some"])
 def test_training_without_one_valid_depth_is_refused(clip, tmp_path, depth):
     scoring = {"min_depth": 90.0, "max_depth": 100.0} if depth == "none" else {}
-    from depthclip.evaluation.protocol import Scoring
+    from depthclip.protocol import Scoring
 
     data = rooms(scoring=Scoring(**scoring)) if scoring else rooms()
     run = trainer(
@@ -322,7 +322,7 @@ MINE = """
     import torch
     from depthclip.evaluation.baselines import Baseline
     from depthclip.evaluation.metrics import ErrorMeasure
-    from depthclip.evaluation.protocol import Box, Crop
+    from depthclip.protocol import Box, Crop
     from depthclip.optimization import Optimization
 
     class LowerHalf(Crop):

@@ -8,7 +8,7 @@ import torch
 
 from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts
 from depthclip.evaluation.metrics import DepthErrors, depth_errors
-from depthclip.evaluation.protocol import SCORINGS, VIEWS, Box
+from depthclip.protocol import SCORINGS, VIEWS, Box
 from tests.conftest import GOLDEN
 from tests.golden import inputs
 

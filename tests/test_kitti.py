@@ -9,7 +9,7 @@ from depthclip.data.kitti import read_drive_list
 from depthclip.data.splits import kitti_eigen
 from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
 from depthclip.evaluation.metrics import depth_errors
-from depthclip.evaluation.protocol import Scoring, View
+from depthclip.protocol import Scoring, View
 from tests.layouts import (
     SAMPLES,
     link,

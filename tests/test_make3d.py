@@ -12,7 +12,7 @@ from depthclip.data import DataError, Make3D
 from depthclip.data.base import Viewed
 from depthclip.data.make3d import read_laser_grid
 from depthclip.evaluation.metrics import ERRORS, depth_errors
-from depthclip.evaluation.protocol import Scoring, View
+from depthclip.protocol import Scoring, View
 from tests.layouts import SAMPLES, link, picture, write_image, write_laser_grid
 from tests.test_cli import CONFIGS
 

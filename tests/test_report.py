@@ -14,9 +14,9 @@ from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.data import Photos, Rooms
 from depthclip.depth_files import DepthFolder, encode, file_names
 from depthclip.errors import InputError
-from depthclip.evaluation.protocol import Scoring
 from depthclip.head.depth_head import Coarse
 from depthclip.pictures import colour_depth
+from depthclip.protocol import Scoring
 from depthclip.report import Report
 
 HOSTILE = ["[/b]", r"$\foo$", "[red]x", "a/b", "日本", ":smile:", "x" * 150]

@@ -7,9 +7,9 @@ import torch
 from depthclip import DepthCLIP, DepthHead, Prompts
 from depthclip.data import KITTI, DataError, Pairs
 from depthclip.data.augment import Augment
-from depthclip.evaluation.protocol import Scoring, View
 from depthclip.head import FittedBins
 from depthclip.losses import SILog
+from depthclip.protocol import Scoring, View
 from tests.layouts import picture, values, write_image, write_pair
 from tests.test_module import rooms, seeded, trainer
 

@@ -16,7 +16,7 @@ from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.plausible import DepthCheck
 from depthclip.errors import InputError
-from depthclip.evaluation.protocol import Box, Scoring, View, scoring_of, seen_in_truth, view_of
+from depthclip.protocol import Box, Scoring, View, scoring_of, seen_in_truth, view_of
 
 
 class Sample(NamedTuple):

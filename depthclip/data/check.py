@@ -23,7 +23,7 @@ import depthclip.data  # noqa: F401  # makes `--data NYU` a known name
 from depthclip.data.base import DataError, DepthDataModule, DepthDataset, Sample, Split
 from depthclip.data.samples_picture import draw_samples
 from depthclip.errors import InputError
-from depthclip.evaluation.protocol import Scoring, View, seen_in_truth
+from depthclip.protocol import Scoring, View, seen_in_truth
 
 LIMITS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 20.0, 40.0, 80.0, float("inf"))  # metres
 SHOWN = 4

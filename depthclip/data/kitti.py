@@ -19,7 +19,7 @@ from depthclip.data.paths import argument_path, fault, folder, read_text, regula
 from depthclip.data.splits import DriveFrame, kitti_eigen
 from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
 from depthclip.errors import InputError
-from depthclip.evaluation.protocol import Scoring, View
+from depthclip.protocol import Scoring, View
 
 RAW = ("raw", "raw_data", "kitti_raw", "kitti_raw_data", "input")
 ANNOTATED = ("gt", "depth", "annotated", "data_depth_annotated", "gt_depth", "kitti_gt", "kitti_depth")

@@ -13,7 +13,7 @@ from depthclip.data.files import Entry, PairSamples, check_depth_values, metres
 from depthclip.data.images import AGAIN
 from depthclip.data.layouts import check_complete, hold_out
 from depthclip.data.paths import argument_path, fault, folder, regular_file
-from depthclip.evaluation.protocol import Scoring, View
+from depthclip.protocol import Scoring, View
 
 COUNTS = {"train": 400, "test": 134}
 # `name` is test or train, `Name` is Test134 or Train400: the tarballs' own folders first

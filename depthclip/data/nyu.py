@@ -19,7 +19,7 @@ from depthclip.data.images import AGAIN
 from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
 from depthclip.data.paths import argument_path, fault, regular_file
 from depthclip.data.splits import nyu_labelled
-from depthclip.evaluation.protocol import Scoring, View
+from depthclip.protocol import Scoring, View
 
 COUNTS = {"train": 795, "test": 654}
 BLOCK = 20

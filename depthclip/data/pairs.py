@@ -14,7 +14,7 @@ from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
 from depthclip.data.layouts import Repeated, listed_file
 from depthclip.data.paths import argument_path, fault, folder, read_text
 from depthclip.errors import InputError
-from depthclip.evaluation.protocol import Scoring, View
+from depthclip.protocol import Scoring, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 

@@ -9,7 +9,7 @@ from depthclip.data.base import DataError, DepthDataModule, DepthDataset, Split
 from depthclip.data.files import Entry, FileSamples
 from depthclip.data.paths import argument_path, fault, regular_file, shown
 from depthclip.errors import InputError
-from depthclip.evaluation.protocol import View
+from depthclip.protocol import View
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 

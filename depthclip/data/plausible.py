@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from depthclip.evaluation.protocol import Scoring
+from depthclip.protocol import Scoring
 
 FIRST = 8  # depth maps that are looked at
 LEAST_SHARE = 1 / 30  # of the cap: the median depth of indoor and street data sets is 1/10 to 1/3 of it

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from depthclip.atomic import open_atomic
 from depthclip.data.base import Sample
-from depthclip.evaluation.protocol import View
+from depthclip.protocol import View
 
 
 def draw_samples(shown: Sequence[Sample], view: View, path: Path) -> None:

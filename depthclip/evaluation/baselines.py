@@ -11,7 +11,7 @@ from torchmetrics import Metric
 
 from depthclip.errors import InputError
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
-from depthclip.evaluation.protocol import median
+from depthclip.protocol import median
 
 if TYPE_CHECKING:
     from depthclip.data.base import Item

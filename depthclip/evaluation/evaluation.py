@@ -9,7 +9,7 @@ from torch import Tensor
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import BestConstant, Fitted, random_depth
 from depthclip.evaluation.metrics import DepthErrors, ErrorMeasure, Result
-from depthclip.evaluation.protocol import Box, Scoring
+from depthclip.protocol import Box, Scoring
 
 RANDOM, TRAINING_CONSTANT, TRAINING_MAP = "random", "training constant", "training median map"
 BEST_CONSTANT = "best constant (oracle)"

@@ -1,7 +1,7 @@
 """Views, scorings and bins out of their domain."""
 
-from depthclip.evaluation.protocol import Scoring, View, scoring_of, view_of
 from depthclip.head import LinearBins, LogBins
+from depthclip.protocol import Scoring, View, scoring_of, view_of
 from tests.bad.judge import Case
 
 NAN, INF = float("nan"), float("inf")

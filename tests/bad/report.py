@@ -8,7 +8,7 @@ from pytorch_lightning import Trainer
 
 from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.data import Photos, Rooms
-from depthclip.evaluation.protocol import Scoring
+from depthclip.protocol import Scoring
 from depthclip.report import Report
 from tests.bad.judge import Case
 from tests.conftest import frozen

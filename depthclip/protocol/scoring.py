@@ -1,0 +1,159 @@
+"""Scoring: the pixels of a ground truth that count, and how a prediction is compared with them."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from depthclip.checks import LARGEST_DEPTH, check_choice, check_crop, check_number, check_pair
+from depthclip.protocol.box import Box, Crop, resolve
+
+
+class Aligned(NamedTuple):
+    """Predictions of an image beside its ground truth, on the pixels of the ground truth that the model saw.
+
+    Args:
+        prediction: (V, h, w) metres, V predictions.
+        target: (h, w) metres, 0 = invalid.
+        mask: (h, w) bool, the pixels that count.
+    """
+
+    prediction: Tensor
+    target: Tensor
+    mask: Tensor
+
+    def pixels(self) -> tuple[Tensor, Tensor]:
+        """Return the N pixels that count: predictions (V, N) and target (N,), in metres."""
+        return self.prediction[:, self.mask], self.target[self.mask]
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """Which pixels count, and what is done to the prediction before it is compared.
+
+    A pixel counts if min_depth < truth < max_depth, strictly, it lies in the crop, and the model saw it.
+
+    KITTI has two conventions for the crop. The evaluations of AdaBins, ZoeDepth, Marigold and DepthCLIP, and BTS during
+    training, crop the truth to what the model saw (352 x 1216) and take the fractions of that, `crop_of: seen`. BTS's
+    offline evaluation pastes the prediction back into the full image and takes them of that, `crop_of: truth`.
+
+    Args:
+        min_depth: exclusive lower bound of the truth, in metres.
+        max_depth: exclusive upper bound of the truth, the cap, in metres; null for none.
+        crop: (top, left, bottom, right) in pixels; `garg` or `eigen` for KITTI's, as fractions; a `Crop` by
+            class_path; null for all.
+        crop_of: what the crop is measured in: the whole `truth`, or the part of the truth that was `seen`.
+        clamp: (lowest, highest) depth in metres to which predictions are clamped; null for min_depth and max_depth.
+        resample: how a prediction is brought to the truth's size where they differ: `bilinear` or `nearest`.
+        median_scaling: whether each prediction is scaled by median(truth) / median(prediction), for methods without
+            scale.
+
+    Raises:
+        InputError: if a range is not ascending, or the crop is empty.
+    """
+
+    min_depth: float = 1e-3
+    max_depth: float | None = 10.0
+    crop: tuple[int, int, int, int] | Literal["garg", "eigen"] | Crop | None = None
+    crop_of: Literal["truth", "seen"] = "truth"
+    clamp: tuple[float, float] | None = None
+    resample: Literal["bilinear", "nearest"] = "bilinear"
+    median_scaling: bool = False
+
+    def __post_init__(self) -> None:
+        check_number("scoring.min_depth", self.min_depth, at_least=0, at_most=LARGEST_DEPTH, unit="metres")
+        if self.max_depth is not None:
+            check_number(
+                "scoring.max_depth",
+                self.max_depth,
+                above=self.min_depth,
+                at_most=LARGEST_DEPTH,
+                unit="metres",
+                hint="use null for no cap",
+            )
+        if self.clamp is not None:
+            check_pair("scoring.clamp", self.clamp, "[lowest, highest] in metres; use null for the range of the truth")
+            name = f"scoring.clamp {self.clamp!r}:"
+            check_number(f"{name} lowest", self.clamp[0], above=0, at_most=LARGEST_DEPTH, unit="metres")
+            check_number(f"{name} highest", self.clamp[1], above=self.clamp[0], at_most=LARGEST_DEPTH, unit="metres")
+        if not isinstance(self.crop, Crop):
+            check_crop("scoring.crop", self.crop, ("garg", "eigen"))
+        check_choice("scoring.crop_of", self.crop_of, ("truth", "seen"))
+        check_choice("scoring.resample", self.resample, ("bilinear", "nearest"))
+
+    @property
+    def cap(self) -> float:
+        """The exclusive upper bound of the truth in metres, infinite where there is none."""
+        return math.inf if self.max_depth is None else self.max_depth
+
+    @property
+    def limits(self) -> tuple[float, float]:
+        """The lowest and the highest prediction in metres; the highest is infinite where nothing limits it."""
+        return (self.min_depth, self.cap) if self.clamp is None else self.clamp
+
+    def farthest(self, target: Tensor) -> float:
+        """Return the highest prediction in metres, or the farthest target where nothing limits predictions."""
+        highest = self.limits[1]
+        return highest if math.isfinite(highest) else float(target.max())
+
+    def box(self, height: int, width: int) -> Box:
+        """Return the box of the crop in a depth map of the given size.
+
+        Raises:
+            InputError: if the crop does not fit the map.
+        """
+        return resolve(self.crop, height, width, "scoring.crop", "a depth map")
+
+    def mask(self, target: Tensor, seen: Box) -> Tensor:
+        """Return which pixels count, (h, w) bool, of the box of a target (H, W) that the model saw."""
+        area = seen if self.crop_of == "seen" else Box(0, 0, target.shape[0], target.shape[1])
+        inside = torch.zeros_like(target, dtype=torch.bool)
+        self.box(*area.size).inside(area).cut(inside).fill_(True)
+        return seen.cut(inside & (target > self.min_depth) & (target < self.cap))
+
+    def resampled(self, prediction: Tensor, seen: Box) -> Tensor:
+        """Resize predictions (V, h', w') to the size (h, w) of the box of the target that the model saw."""
+        if tuple(prediction.shape[-2:]) == seen.size:
+            return prediction
+        corners = False if self.resample == "bilinear" else None
+        return F.interpolate(prediction[None], seen.size, mode=self.resample, align_corners=corners)[0]
+
+    def align(self, prediction: Tensor, target: Tensor, seen: Box) -> Aligned:
+        """Bring predictions to the pixels of their ground truth, and select the pixels that count.
+
+        Args:
+            prediction: (V, h', w') metres, V predictions of the part of the image that the model saw.
+            target: (H, W) metres, the whole ground truth, 0 = invalid.
+            seen: box of the target that the model saw, of size (h, w).
+        """
+        return Aligned(self.resampled(prediction, seen), seen.cut(target), self.mask(target, seen))
+
+    def limit(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """Scale predictions by the medians where `median_scaling` is set, then clamp them.
+
+        Args:
+            prediction: (V, N) metres, predictions of the pixels that count.
+            target: (N,) metres.
+
+        Returns:
+            (V, N) metres.
+        """
+        if self.median_scaling and len(target):
+            prediction = prediction * (median(target, 0) / median(prediction, 1)[:, None])
+        return prediction.clamp(*self.limits)
+
+    def select(self, prediction: Tensor, target: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
+        """Return the pixels that count: predictions (V, N), scaled and clamped, and target (N,); see `align`."""
+        pixels, values = self.align(prediction, target, seen).pixels()
+        return self.limit(pixels, values), values
+
+
+def median(values: Tensor, dim: int) -> Tensor:
+    """Return the median along a dimension without NaN; of an even number it is the mean of the middle two, as NumPy's.
+
+    torch.nanmedian returns the lower of the middle two; negated values give the upper one.
+    """
+    return (values.nanmedian(dim).values - (-values).nanmedian(dim).values) / 2

@@ -1,0 +1,69 @@
+"""View: the part of an image that the model sees, and how a coarse map becomes a depth map of that part."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.transforms.v2 import functional as TF
+
+from depthclip.checks import LARGEST_SIDE, check_count, check_crop, check_pair
+from depthclip.protocol.box import Box, Crop, resolve
+
+
+@dataclass(frozen=True)
+class View:
+    """Crop and size of the images that the model sees, and the resampling of its coarse maps.
+
+    Args:
+        crop: (top, left, bottom, right) in pixels; `kb` for KITTI's 352 x 1216 at the bottom centre; `2:1` for the
+            centre of a portrait image, twice as wide as high; a `Crop` by class_path; null for the whole image.
+        size: (height, width) in pixels to which the crop is resized, bilinear and antialiased; null keeps its size.
+        max_side: where no size is given, crops whose longer side exceeds this are reduced to it, in pixels.
+        mirror: whether to average in the depth of the mirrored image, mirrored back.
+        align_corners: `align_corners` of the bilinear upsampling of the coarse map: true places the centres of the
+            outer patches on the corners of the image.
+
+    Raises:
+        InputError: if the crop is empty, or a size is not a whole number of pixels from 1 to 16384.
+    """
+
+    crop: tuple[int, int, int, int] | Literal["kb", "2:1"] | Crop | None = None
+    size: tuple[int, int] | None = None
+    max_side: int | None = None
+    mirror: bool = False
+    align_corners: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.crop, Crop):
+            check_crop("view.crop", self.crop, ("kb", "2:1"))
+        if self.size is not None:
+            check_pair("view.size", self.size, "[height, width] in pixels; use null to keep the size")
+            for side in self.size:
+                check_count(f"view.size {self.size!r}: side", side, at_most=LARGEST_SIDE, unit="pixels")
+        if self.max_side is not None:
+            hint = "use null for no limit"
+            check_count("view.max_side", self.max_side, at_most=LARGEST_SIDE, unit="pixels", hint=hint)
+
+    def box(self, height: int, width: int) -> Box:
+        """Return the box of the crop in an image of the given size.
+
+        Raises:
+            InputError: if the crop does not fit the image.
+        """
+        return resolve(self.crop, height, width, "view.crop", "an image")
+
+    def see(self, image: Tensor) -> Tensor:
+        """Crop and resize an image (3, H, W)."""
+        seen = self.box(image.shape[-2], image.shape[-1]).cut(image)
+        height, width = seen.shape[-2:]
+        if self.size is not None:
+            return TF.resize(seen, list(self.size), antialias=True)
+        if self.max_side is not None and max(height, width) > self.max_side:
+            shrink = self.max_side / max(height, width)
+            return TF.resize(seen, [max(1, round(height * shrink)), max(1, round(width * shrink))], antialias=True)
+        return seen
+
+    def upsample(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize coarse depth (B, V, h, w) to the (height, width) that the model saw."""
+        return F.interpolate(coarse, size, mode="bilinear", align_corners=self.align_corners)
