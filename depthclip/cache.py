@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from depthclip.atomic import open_atomic
 from depthclip.checkpoint import fingerprint
-from depthclip.data.base import DepthDataset
+from depthclip.data.samples import DepthDataset
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.errors import InputError
@@ -23,10 +23,11 @@ Kind = tuple[tuple[torch.Size, torch.dtype] | None, ...]
 class FeatureCache:
     """Features by image, in memory or in a folder that later runs use again.
 
-    In a folder, features belong to the weights, the readout with its state, the normalisation and the View they were
-    computed with and to the image file's path, size and time of change; whatever differs is computed anew. They are
-    mapped into memory when read. Every run encodes the first image of each size, to check the shape of stored features;
-    those that are broken, not finite or of another shape are computed again.
+    In a folder, the key of an entry is made of the weights, the readout with its state, the normalization, the View,
+    the needs of the head, and the path, size and time of change of the image file; if one of them differs, the features
+    are computed again. Entries are mapped into memory when read. Every run encodes the first batch of each image size,
+    which gives the shape that stored features must have; entries that are broken, not finite or of another shape are
+    computed again.
 
     Args:
         where: `memory`, or the path of a folder, which is created.
@@ -41,25 +42,25 @@ class FeatureCache:
         self.kinds: dict[torch.Size, Kind] = {}
         self.samples: DepthDataset | None = None
         self.key = ""
-        self.told = False
+        self.reported = False
 
     def open(self, encoder: FrozenCLIP, samples: DepthDataset, view: View, needs: Needs) -> None:
-        """Use the cache for a data set; what was kept in memory for another is forgotten.
+        """Start caching for a data set; entries in memory of another data set are dropped.
 
         Args:
-            encoder: computes the features.
+            encoder: the frozen CLIP that computes the features.
             samples: the images.
             view: what the model sees of them.
-            needs: features that are kept beside the dense ones.
+            needs: features to keep beside the dense ones.
 
         Raises:
             InputError: if the folder cannot be created.
         """
         settings = {k: v for k, v in vars(encoder.readout).items() if not k.startswith("_")}
         readout = (type(encoder.readout).__qualname__, settings, repr(encoder.readout), state_digest(encoder.readout))
-        normalisation = (encoder.mean.flatten().tolist(), encoder.std.flatten().tolist())
-        self.key = repr((encoder.name, fingerprint(encoder.model), readout, normalisation, view, needs))
-        self.samples, self.entries, self.kinds, self.told = samples, {}, {}, False
+        normalization = (encoder.mean.flatten().tolist(), encoder.std.flatten().tolist())
+        self.key = repr((encoder.name, fingerprint(encoder.model), readout, normalization, view, needs))
+        self.samples, self.entries, self.kinds, self.reported = samples, {}, {}, False
         if self.folder is not None:
             try:
                 self.folder.mkdir(parents=True, exist_ok=True)
@@ -72,13 +73,13 @@ class FeatureCache:
         """Return features of some images of the data set, in their order.
 
         Args:
-            indices: places of the images in the data set.
+            indices: indices of the images in the data set.
             images: (B, 3, H, W), the images.
-            encode: computes features of some of them.
+            encode: function that computes the features of images.
         """
         size = images.shape[1:]
         if size not in self.kinds:
-            self._compute(indices[:1], images[:1], encode)
+            self._compute(indices, images, encode)  # as a batch, whose features are exactly those without a cache
             self.kinds[size] = kind(self.entries[indices[0]])
         missing = [k for k, index in enumerate(indices) if not self._has(index, self.kinds[size])]
         if missing:
@@ -117,7 +118,7 @@ class FeatureCache:
             pooled = None if fresh.pooled is None else fresh.pooled[place].cpu().clone()
             layers = tuple(layer[place].cpu().clone() for layer in fresh.layers)
             self.entries[index] = ImageFeatures(fresh.dense[place].cpu().clone(), pooled, layers)
-            self._tell(self.entries[index])
+            self._report(self.entries[index])
             if self.folder is not None:
                 self._write(self._path(index), self.entries[index])
 
@@ -131,12 +132,12 @@ class FeatureCache:
                 "cache to another folder"
             ) from error
 
-    def _tell(self, entry: ImageFeatures) -> None:
-        if not self.told and self.samples is not None:
+    def _report(self, entry: ImageFeatures) -> None:
+        if not self.reported and self.samples is not None:
             kept = [x for x in (entry.dense, entry.pooled, *entry.layers) if x is not None]
             size = sum(x.numel() * x.element_size() for x in kept) * len(self.samples) / 2**20
             print(f"caching features of {len(self.samples)} images: {size:.0f} MiB in {self.folder or 'memory'}")
-            self.told = True
+            self.reported = True
 
     def _path(self, index: int) -> Path:
         assert self.samples is not None

@@ -1,17 +1,20 @@
-"""Warnings about figures that are correct but probably not what was meant."""
+"""Warnings about figures that are correct but probably unintended."""
 
 import warnings
 from collections.abc import Sequence
 
-from depthclip.module import DepthCLIP, Shown
+from depthclip.head.depth_head import DepthHead
+from depthclip.module import DepthCLIP
 from depthclip.protocol import Scoring
+from depthclip.shown import Shown
 
 SATURATED, ALMOST_ALL = 0.999, 0.99
 
 
 def warn_of_caveats(model: DepthCLIP, scoring: Scoring | None) -> None:
     """Warn of a softmax that is saturated, and of bins beyond the scored depths, on the images of the pictures."""
-    if model.head.assignment == "soft" and saturated(model.shown):
+    head = model.head
+    if isinstance(head, DepthHead) and head.assignment == "soft" and saturated(model.shown):
         warnings.warn(
             "the softmax over words is saturated: nearly every patch takes the bin of a single word, as with "
             "assignment: hard; raise model.head.temperature or lower model.head.logit_scale",

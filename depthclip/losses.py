@@ -1,7 +1,7 @@
-"""Losses: how far predicted depth is from the truth, for `fit`.
+"""Losses of `fit`.
 
-A loss is computed for each image over its scored pixels, and the mean over images is what is minimised. That mean is
-the same on one device and on many, which no mean over the pixels of a batch is.
+A loss is computed for each image over its scored pixels, and `fit` minimizes the mean over images. This mean does not
+depend on the number of devices, as a mean over the pixels of a batch would.
 """
 
 from collections.abc import Sequence
@@ -13,49 +13,69 @@ from torch.nn import functional as F
 
 from depthclip.checks import check_choice, check_number
 from depthclip.errors import InputError
+from depthclip.head.interfaces import Coarse
+from depthclip.protocol import Aligned
 
 
-class Compared(NamedTuple):
-    """The depth of one image beside its truth.
+class LossInput(NamedTuple):
+    """The depth of one image beside its ground truth.
 
     Args:
-        depth: (H, W) predicted metres, on the grid of the truth.
-        truth: (H, W) metres.
-        mask: (H, W) bool, which pixels count; elsewhere the truth may be anything.
-        logits: (K, h, w), the coarse logits over the area that the truth covers; None where the loss does not ask for
-            them.
+        prediction: (H, W) metres, on the grid of the target.
+        target: (H, W) metres.
+        mask: (H, W) bool, the pixels that count; elsewhere the target may be anything.
+        logits: (K, h, w), the coarse logits over the area that the target covers; None for losses that do not need
+            them and heads that have none.
         bins: (K,) metres; None likewise.
     """
 
-    depth: Tensor
-    truth: Tensor
+    prediction: Tensor
+    target: Tensor
     mask: Tensor
     logits: Tensor | None = None
     bins: Tensor | None = None
 
 
+def loss_input(aligned: Aligned, output: Coarse | None) -> LossInput:
+    """Return the input of a loss for one image.
+
+    Args:
+        aligned: one prediction beside its ground truth.
+        output: the head's output for the image, for losses that need logits.
+    """
+    logits = None if output is None or output.logits is None else output.logits[0]
+    bins = None if output is None or output.bins is None else output.bins.reshape(-1)
+    return LossInput(aligned.prediction[0], aligned.target, aligned.mask, logits, bins)
+
+
 class Loss(nn.Module):
-    """The mean over images of what `image` says of each; a loss of your own overrides that."""
+    """The mean of the losses of the images; a subclass overrides `per_image`.
+
+    A subclass that reads `logits` and `bins` of its input sets `needs_logits = True`.
+    """
 
     needs_logits = False
 
-    def image(self, seen: Compared) -> Tensor:
-        """The loss of one image with at least one pixel that counts, ()."""
+    def per_image(self, image: LossInput) -> Tensor:
+        """Return the loss of one image with at least one pixel that counts, ()."""
         raise NotImplementedError
 
-    def forward(self, batch: Sequence[Compared]) -> Tensor:
-        """The mean over the images of a batch, (); an image without a pixel that counts adds nothing to the sum."""
-        return torch.stack([self.image(seen) if seen.mask.any() else 0 * seen.depth.sum() for seen in batch]).mean()
+    def forward(self, batch: Sequence[LossInput]) -> Tensor:
+        """Return the mean over the images of a batch, (); an image without a pixel that counts adds 0 to the sum."""
+        losses = [self.per_image(image) if image.mask.any() else 0 * image.prediction.sum() for image in batch]
+        return torch.stack(losses).mean()
 
 
 class SILog(Loss):
-    """Scale-invariant logarithmic loss: scale * sqrt(mean(g^2) - variance_focus * mean(g)^2), g = ln depth - ln truth.
+    """Scale-invariant logarithmic loss, with g = ln prediction - ln target over the pixels that count:
 
-    From Eigen et al. (arXiv 1406.2283), in the form of AdaBins (arXiv 2011.14141), which also Auty and Mikolajczyk
-    train with.
+        scale * sqrt(mean(g^2) - variance_focus * mean(g)^2)
+
+    It comes from Eigen et al. (arXiv 1406.2283), here in the form of AdaBins (arXiv 2011.14141), with which Auty and
+    Mikolajczyk train too.
 
     Args:
-        variance_focus: 0 to 1; 1 forgives a wrong scale, 0 is the root mean squared logarithmic error.
+        variance_focus: 0 to 1; 1 ignores a wrong scale, 0 gives the root mean squared logarithmic error.
         scale: multiplies the loss.
         pooled: whether the pixels of all images of a batch are one set, as AdaBins and Auty do. Its gradient then
             depends on how a batch is divided over devices.
@@ -72,35 +92,35 @@ class SILog(Loss):
         self.scale = scale
         self.pooled = pooled
 
-    def image(self, seen: Compared) -> Tensor:
-        """The loss of one image."""
-        return self.of(log_ratio(seen))
+    def per_image(self, image: LossInput) -> Tensor:
+        """Return the loss of one image, ()."""
+        return self.of(log_ratio(image))
 
-    def forward(self, batch: Sequence[Compared]) -> Tensor:
-        """The mean over images, or the loss of all pixels together."""
-        if not self.pooled or not any(seen.mask.any() for seen in batch):
+    def forward(self, batch: Sequence[LossInput]) -> Tensor:
+        """Return the mean over images, or the loss of all pixels together if `pooled`."""
+        if not self.pooled or not any(image.mask.any() for image in batch):
             return super().forward(batch)
-        return self.of(torch.cat([log_ratio(seen) for seen in batch]))
+        return self.of(torch.cat([log_ratio(image) for image in batch]))
 
     def of(self, g: Tensor) -> Tensor:
-        """The loss of logarithmic differences (n,)."""
+        """Return the loss of logarithmic differences (n,)."""
         spread = g.square().mean() - self.variance_focus * g.mean().square()
-        # a perfect prediction has no gradient, rather than an infinite one
+        # a perfect prediction has the gradient 0 instead of an infinite one
         return self.scale * spread.clamp(min=1e-12).sqrt()
 
 
 class L1(Loss):
-    """The mean absolute error in metres, mean |depth - truth|."""
+    """The mean absolute error in metres, mean |prediction - target|."""
 
-    def image(self, seen: Compared) -> Tensor:
-        """The loss of one image."""
-        return (seen.depth - seen.truth)[seen.mask].abs().mean()
+    def per_image(self, image: LossInput) -> Tensor:
+        """Return the loss of one image, ()."""
+        return (image.prediction - image.target)[image.mask].abs().mean()
 
 
 class BinCrossEntropy(Loss):
     """Cross-entropy between the weights of the words and the bins in which the true depths lie, -mean sum_k y_k ln w_k.
 
-    The bins themselves get no gradient from it: fix them, fit them, or add nothing to learn there.
+    The bins get no gradient from it: use fixed or fitted bins.
 
     Args:
         target: `nearest` for all of y on the bin nearest in metres; `neighbours` shares it between the bins on either
@@ -123,34 +143,34 @@ class BinCrossEntropy(Loss):
         self.target = target
         self.at = at
 
-    def image(self, seen: Compared) -> Tensor:
-        """The loss of one image."""
-        if seen.logits is None or seen.bins is None:
+    def per_image(self, image: LossInput) -> Tensor:
+        """Return the loss of one image, ()."""
+        if image.logits is None or image.bins is None:
             raise InputError("BinCrossEntropy needs a head with logits and bins; choose SILog or L1 for this head")
-        logits = seen.logits.float()
+        logits = image.logits.float()
         if self.at == "pixels":
-            logits = F.interpolate(logits[None], seen.truth.shape, mode="bilinear", align_corners=False)[0]
+            logits = F.interpolate(logits[None], image.target.shape, mode="bilinear", align_corners=False)[0]
         height, width = logits.shape[1:]
-        rows = patch_of(seen.truth.shape[0], height, logits.device)
-        columns = patch_of(seen.truth.shape[1], width, logits.device)
-        inside = (rows[:, None] * width + columns)[seen.mask]  # (n,), the patch of each pixel
+        rows = patch_of(image.target.shape[0], height, logits.device)
+        columns = patch_of(image.target.shape[1], width, logits.device)
+        inside = (rows[:, None] * width + columns)[image.mask]  # (n,), the patch of each pixel
         log_weights = logits.log_softmax(0).flatten(1)
-        lower, share = between(seen.truth[seen.mask], seen.bins.detach().float(), self.target)
+        lower, share = between(image.target[image.mask], image.bins.detach().float(), self.target)
         return -((1 - share) * log_weights[lower, inside] + share * log_weights[lower + 1, inside]).mean()
 
 
-def log_ratio(seen: Compared) -> Tensor:
-    """ln depth - ln truth of the pixels that count, (n,)."""
-    return seen.depth[seen.mask].log() - seen.truth[seen.mask].log()
+def log_ratio(image: LossInput) -> Tensor:
+    """Return ln prediction - ln target of the pixels that count, (n,)."""
+    return image.prediction[image.mask].log() - image.target[image.mask].log()
 
 
 def patch_of(pixels: int, patches: int, device: torch.device) -> Tensor:
-    """Along one side, the patch that each pixel's centre lies in, (pixels,)."""
+    """Return the patch in which the centre of each pixel lies, along one side, (pixels,)."""
     return (torch.arange(pixels, device=device) * 2 + 1) * patches // (2 * pixels)
 
 
 def between(depth: Tensor, bins: Tensor, target: Literal["nearest", "neighbours"]) -> tuple[Tensor, Tensor]:
-    """For depths (n,), the bin before each, and the share in [0, 1] of the bin after it."""
+    """Return, for depths (n,), the bin before each, and the share in [0, 1] of the bin after it."""
     lower = (torch.searchsorted(bins, depth.contiguous()) - 1).clamp(0, len(bins) - 2)
     # learned bins may have come to coincide
     step = (bins[lower + 1] - bins[lower]).clamp(min=1e-9)

@@ -60,6 +60,26 @@ class Optimization:
             final_div_factor=self.final_div_factor,
         )
 
+    def stretched(self, schedule: LRScheduler, learning_rate: float, trainer: Trainer) -> LRScheduler:
+        """Return the schedule of a resumed training, which may have another number of steps than its checkpoint.
+
+        Args:
+            schedule: schedule of the checkpoint.
+            learning_rate: the model's argument of that name.
+            trainer: trainer of the resumed training.
+        """
+        steps, done = training_steps(trainer), trainer.global_step
+        if not isinstance(schedule, OneCycleLR) or schedule.total_steps == steps:
+            return schedule
+        if trainer.is_global_zero:
+            print(
+                f"the learning-rate schedule of the checkpoint has {schedule.total_steps} steps; it is stretched to "
+                f"{steps} and continues from step {done}"
+            )
+        new = self.schedule(schedule.optimizer, learning_rate, steps)
+        advance(new, done)
+        return new
+
 
 def parameter_groups(head: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     """Return the parameters that a head learns: matrices, which decay, and vectors and numbers, which do not.

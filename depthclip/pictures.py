@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from depthclip.atomic import open_atomic
-from depthclip.module import Shown
+from depthclip.shown import Shown
 
 DEPTH_MAP = "magma_r"  # near is bright
 ERROR_MAP = "RdBu_r"
@@ -30,7 +30,7 @@ def colour_depth(depth: np.ndarray, near: float, far: float) -> np.ndarray:
 
 
 def depth_range(*maps: Tensor) -> tuple[float, float]:
-    """The range of depth, in metres, that shows all but the outermost 2 % of some maps; (0, 1) where none is valid."""
+    """Return the range of depth in metres without the outermost 2 % of some maps; (0, 1) if no pixel is valid."""
     valid = np.concatenate([m[m > 0].flatten().numpy() for m in maps])
     if not len(valid):
         return 0.0, 1.0
@@ -58,7 +58,7 @@ def panel(samples: Sequence[Shown], words: Sequence[str], path: Path) -> None:
     figure = Figure(figsize=(2.3 * columns, height * len(samples) + 0.5), layout="constrained")
     grid = figure.subplots(len(samples), columns, squeeze=False)
     for row, one in zip(grid, samples, strict=True):
-        truth, depth, weights = one.truth, one.depth[0], one.weights
+        truth, depth, weights = one.target, one.depth[0], one.weights
         near, far = depth_range(truth, depth)
         shown = {"vmin": near, "vmax": far, "cmap": DEPTH_MAP}
         row[0].imshow(one.rgb.permute(1, 2, 0).numpy())
@@ -94,7 +94,7 @@ def strips(samples: Sequence[Shown], height: int = 120) -> list[np.ndarray]:
     """
     columns, gap = [], 2
     for one in samples:
-        truth, depths = one.truth, one.depth
+        truth, depths = one.target, one.depth
         size = (round(height * truth.shape[1] / truth.shape[0]), height - 2 * gap)
         scale = depth_range(truth) if (truth > 0).any() else depth_range(depths[0])
         pictures = [(one.rgb.permute(1, 2, 0).numpy() * 255).round().astype(np.uint8)]

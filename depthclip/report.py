@@ -14,7 +14,7 @@ from pytorch_lightning.loggers import WandbLogger
 from depthclip import __version__
 from depthclip.atomic import open_atomic
 from depthclip.caveats import warn_of_caveats
-from depthclip.data.base import Chosen, Split
+from depthclip.data.samples import Subset
 from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
@@ -47,7 +47,7 @@ class Report(Callback):
         self.limit: int | float | None = None  # of the trainer, while it is set to 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Find the run's folder, here because the devices must agree on it, and write the recipe into it."""
+        """Create the folder of the run, the same on all devices, and write the recipe into it."""
         if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero:
             trainer.logger.log_hyperparams(self.recipe)  # which starts the run and gives it its name
         self.folder = run_folder(trainer)
@@ -59,7 +59,7 @@ class Report(Callback):
             self.open_depths(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """End a Weights & Biases run, which the next run of this process would otherwise write into."""
+        """End the Weights & Biases run, so that the next run of this process does not write into it."""
         if self.limit is not None:
             trainer.limit_predict_batches, self.limit = self.limit, None
         end_tracking(trainer)
@@ -73,33 +73,32 @@ class Report(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the table and write metrics.json, errors.npz and the pictures."""
         if trainer.is_global_zero and isinstance(pl_module, DepthCLIP):
-            self.report(trainer, pl_module, "test")
+            self.report(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Report like `test` after `validate`; validation within `fit` has its curves."""
+        """Report after `validate` as after `test`; validation within `fit` logs curves instead."""
         if trainer.is_global_zero and isinstance(pl_module, DepthCLIP) and trainer.state.fn == "validate":
-            self.report(trainer, pl_module, "val")
+            self.report(trainer, pl_module)
 
-    def report(self, trainer: Trainer, pl_module: DepthCLIP, split: Split) -> None:
-        """Print the figures of a split, then write them.
+    def report(self, trainer: Trainer, pl_module: DepthCLIP) -> None:
+        """Print the figures of a run, then write them.
 
         Raises:
             InputError: after the table, if a file cannot be written.
         """
         outcome, data = pl_module.outcome, pl_module.datamodule
-        samples = data.sets[split] if data is not None else None
         metrics = {
             **summary(outcome, pl_module.published),
-            "unreadable": [] if samples is None else [samples.name(i) for i in outcome.result.unreadable],
-            "data": data.found() if data is not None else {},
+            "unreadable": outcome.unreadable,
+            "data": data.metadata() if data is not None else {},
             "recipe": self.recipe,
             "versions": versions(),
             "commit": commit(),
         }
         try:
             say(render(table(metrics)).rstrip())
-        finally:  # a reader that has gone, as with `| head`, must not cost the files
-            written = self.write(pl_module, metrics, split)
+        finally:  # the files are written even if the reader of the output has gone, as with `| head`
+            written = self.write(pl_module, metrics)
         if isinstance(trainer.logger, WandbLogger):
             track(trainer.logger, metrics, pl_module.names[0], self.folder / "panel.png" if pl_module.shown else None)
         say(f"{metrics['images']} images scored, {metrics['skipped']} skipped; written:")
@@ -107,7 +106,7 @@ class Report(Callback):
             say(f"  {path}")
         warn_of_caveats(pl_module, data.scoring if data is not None else None)
 
-    def write(self, model: DepthCLIP, metrics: dict[str, Any], split: Split) -> list[Path]:
+    def write(self, model: DepthCLIP, metrics: dict[str, Any]) -> list[Path]:
         """Write metrics.json, errors.npz and the pictures, and return their paths.
 
         Raises:
@@ -116,10 +115,10 @@ class Report(Callback):
         written = [self.folder / "metrics.json", self.folder / "errors.npz"]
         try:
             write_json(written[0], metrics)
-            write_errors(written[1], model, split)
+            write_errors(written[1], model.outcome)
             if model.shown:
                 written.append(self.folder / "panel.png")
-                panel(model.shown, model.head.prompts.labels, written[-1])
+                panel(model.shown, model.head.labels, written[-1])
                 if len(model.names) > 1:
                     written.append(self.folder / "variants.png")
                     draw_variants(model, self.folder)
@@ -131,7 +130,7 @@ class Report(Callback):
         return written
 
     def open_depths(self, trainer: Trainer, model: DepthCLIP) -> None:
-        """Find the images whose depth maps are there already, and leave them out of the data set."""
+        """Leave images whose depth maps exist already out of the data set."""
         data = model.datamodule
         samples = None if data is None else data.sets["test"]
         names = [] if samples is None else [samples.name(k) for k in range(len(samples))]
@@ -149,11 +148,11 @@ class Report(Callback):
             if trainer.is_global_zero:
                 say(f"all {len(samples)} depth maps are in {self.depths.folder} already; nothing is computed")
             return
-        # each device needs an image: where fewer are missing, a few are computed again
+        # each device needs an image; where fewer are missing, a few are computed again
         spare = iter(sorted(set(range(len(samples))) - set(missing)))
         missing += [next(spare) for _ in range(trainer.world_size - len(missing))]
         self.depths.choose(missing)
-        data.sets["test"] = Chosen(samples, missing)
+        data.sets["test"] = Subset(samples, missing)
 
     def on_predict_batch_end(
         self,
@@ -165,8 +164,8 @@ class Report(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         """Write each depth map as 16-bit PNG and as a picture."""
-        for one in outputs:
-            self.depths.write(one.place, one.name, one.depth.numpy())
+        for prediction in outputs:
+            self.depths.write(prediction.index, prediction.name, prediction.depth.numpy())
         self.skipped += len(batch.unreadable)
 
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -194,29 +193,27 @@ class Report(Callback):
             )
 
 
-def write_errors(path: Path, model: DepthCLIP, split: Split) -> None:
+def write_errors(path: Path, outcome: Outcome) -> None:
     """Write the errors of every image to an .npz file.
 
-    Its arrays are `errors` (V, N, 9), the names of their axes `rows` (V,), `image` (N,) and `error` (9,), and of each
-    image `scene` (N,) and the number of `pixels` that count (N,).
+    Its arrays are `errors` (V, N, 9 + M), the names along its axes `rows` (V,), `image` (N,) and `error` (9 + M,), and
+    for each image its `scene` (N,) and its number of `pixels` that count (N,).
     """
-    result, data = model.outcome.result, model.datamodule
-    samples = data.sets[split] if data is not None else None
-    index = result.index.tolist() if samples is not None else []
+    result = outcome.result
     with open_atomic(path) as file:
         np.savez(
             file,
             errors=result.errors.transpose(0, 1).numpy(),
             rows=np.array(result.names, np.str_),
             error=np.array(result.columns, np.str_),
-            image=np.array([samples.name(i) for i in index] if samples is not None else [], np.str_),
-            scene=np.array([samples.scene(i) for i in index] if samples is not None else [], np.str_),
+            image=np.array(outcome.images, np.str_),
+            scene=np.array(outcome.scenes, np.str_),
             pixels=result.pixels.numpy(),
         )
 
 
 def draw_variants(model: DepthCLIP, folder: Path) -> None:
-    """Draw the depths of all heads into variants.png, and each alone below image and truth into `variants`."""
+    """Draw the depths of all heads into variants.png, and each below image and ground truth into the folder `variants`."""
     rows = strips(model.shown)
     compare_heads(rows, model.names, folder / "variants.png")
     (folder / "variants").mkdir(exist_ok=True)
@@ -244,13 +241,13 @@ def track(logger: WandbLogger, metrics: dict[str, Any], head: str, pictures: Pat
 
 
 def end_tracking(trainer: Trainer) -> None:
-    """Ends a Weights & Biases run; one that was kept offline says how it gets there later."""
+    """End a Weights & Biases run; an offline run prints the command that uploads it."""
     if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero:
         trainer.logger.experiment.finish()
 
 
 def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[str, Any]:
-    """The figures of an evaluation by row: the model's, the baselines' and the published ones."""
+    """Return the figures of an evaluation by row: of the model, of the baselines, and published ones."""
     result = outcome.result
     figures = result.figures()
     baselines = {name: row for name, row in figures.items() if name not in outcome.heads}
@@ -268,12 +265,12 @@ def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[st
 
 
 def versions() -> dict[str, str]:
-    """The versions of this package and of those that its figures depend on."""
+    """Return the versions of this package and of the packages on which its figures depend."""
     return {"depthclip": __version__, **{name: importlib.metadata.version(name) for name in VERSIONS}}
 
 
 def commit() -> str | None:
-    """The git commit of the checkout that this package runs from, "+" where files differ from it; None elsewhere."""
+    """Return the git commit of the checkout that this package runs from, with "+" if files differ from it, or None."""
     here = Path(__file__).parent
 
     def git(*command: str) -> str:

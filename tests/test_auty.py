@@ -123,7 +123,7 @@ def compare(name, image, truth):
     evaluation = Evaluation(("head",), None, torch.device("cpu"), baselines=False)
     with torch.no_grad():
         ((_, ours, _),) = model.estimates(Batch([item], [], data.view, data.scoring))
-        evaluation.add(0, ours, depth, seen, data.scoring)
+        evaluation.add(item, ours, data.scoring)
         clip = model.encoder.model
         text = their_text(clip, model.head.prompts.tokens[:, 0])
         theirs = their_prediction(clip, text, their_bins(name), item.rgb)

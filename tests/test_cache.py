@@ -7,33 +7,17 @@ import torch
 from torch import nn
 
 from depthclip.cache import FeatureCache
-from depthclip.data.base import DepthDataset
-from depthclip.encoder import MaskCLIP, Needs
+from depthclip.data.samples import DepthDataset
+from depthclip.encoder import ImageFeatures, MaskCLIP, Needs
 from depthclip.errors import InputError
 from depthclip.protocol import View
 
 
-def test_cache_on_disk_is_keyed_by_the_image_file(clip, tmp_path):
-    class One(DepthDataset):
-        def name(self, index):
-            return "a"
-
-        def files(self, index):
-            return (tmp_path / "a.png",)
-
-    cache, encoder = FeatureCache(str(tmp_path)), clip("small-vit", "tokens")
-    paths = set()
-    for text in ("one", "another"):
-        (tmp_path / "a.png").write_text(text)
-        for view in (View(), View(mirror=True)):
-            for pooled in (False, True):
-                cache.open(encoder, One(), view, Needs(pooled=pooled))
-                paths.add(cache._path(0))
-    assert len(paths) == 8
-
-
 class Numbered(DepthDataset):
-    """Images that need no files."""
+    """Images whose features are made up; each is read from a file where a path is given."""
+
+    def __init__(self, path=None):
+        self.path = path
 
     def __len__(self):
         return 4
@@ -41,11 +25,32 @@ class Numbered(DepthDataset):
     def name(self, index):
         return str(index)
 
+    def files(self, index):
+        return () if self.path is None else (self.path,)
 
-def opened(folder, encoder):
+
+def opened(folder, encoder, view=View(), needs=Needs(), samples=None):  # noqa: B008  # frozen
     cache = FeatureCache(str(folder))
-    cache.open(encoder, Numbered(), View(), Needs())
+    cache.open(encoder, samples or Numbered(), view, needs)
     return cache
+
+
+def entries(folder, *args):
+    """The number of files in the folder after an image was looked up."""
+    opened(folder, *args).get([0], torch.zeros(1, 3, 8, 8), lambda images: ImageFeatures(torch.ones(len(images), 4, 2, 2)))
+    return len(list(folder.glob("*.pt")))
+
+
+def test_cache_on_disk_is_keyed_by_the_image_file_the_view_and_the_needs(clip, tmp_path):
+    encoder, image = clip("small-vit", "tokens"), tmp_path / "a.png"
+    count = 0
+    for text in ("one", "another"):
+        image.write_text(text)
+        for view in (View(), View(mirror=True)):
+            for needs in (Needs(), Needs(pooled=True), Needs(layers=(0,))):
+                count += 1
+                for _ in range(2):
+                    assert entries(tmp_path, encoder, view, needs, Numbered(image)) == count
 
 
 def test_cache_on_disk_is_keyed_by_the_state_of_the_readout(clip, tmp_path):
@@ -56,12 +61,12 @@ def test_cache_on_disk_is_keyed_by_the_state_of_the_readout(clip, tmp_path):
             self.register_buffer("shift", torch.zeros(()))
 
     encoder = clip("small-vit", Weighted())
-    paths = {opened(tmp_path, encoder)._path(0)}
-    for change in (encoder.readout.scale.data, encoder.readout.shift):
-        change.view(-1)[-1:].add_(1)  # a single number
-        paths.add(opened(tmp_path, encoder)._path(0))
-    paths.add(opened(tmp_path, clip("small-vit", MaskCLIP(reduced=False)))._path(0))
-    assert len(paths) == 4
+    assert entries(tmp_path, encoder) == 1
+    encoder.readout.scale.data[-1:].add_(1)  # a single number
+    assert entries(tmp_path, encoder) == 2
+    encoder.readout.shift.add_(1)
+    assert entries(tmp_path, encoder) == 3
+    assert entries(tmp_path, clip("small-vit", MaskCLIP(reduced=False))) == 4
 
 
 def save(**entry):
@@ -83,19 +88,25 @@ BROKEN = {
 
 @pytest.mark.parametrize("how", BROKEN)
 def test_broken_entries_of_the_cache_are_computed_again(clip, tmp_path, how):
-    encoder, images = clip("small-vit", "tokens"), torch.rand(3, 3, 64, 96)
+    encoder, images = clip("small-vit", "tokens"), torch.rand(4, 3, 64, 96)
     with torch.no_grad():
         plain = encoder.encode_image(images).dense
         first = opened(tmp_path, encoder)
-        first.get([0, 1, 2], images, encoder.encode_image)
-        BROKEN[how](first._path(1))
+        first.get([0, 2, 3], images[[0, 2, 3]], encoder.encode_image)
+        others = set(tmp_path.glob("*.pt"))
+        first.get([1], images[1:2], encoder.encode_image)
+        (entry,) = set(tmp_path.glob("*.pt")) - others
+        BROKEN[how](entry)
         encoded = []
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             again = opened(tmp_path, encoder)
-            features = again.get([0, 1, 2], images, lambda x: encoded.append(len(x)) or encoder.encode_image(x))
-    torch.testing.assert_close(features.dense, plain)
-    assert encoded == [1, 1]  # the first, to know the shape, and the broken one
+            for indices in ([3], [0, 1, 2]):
+                features = again.get(
+                    indices, images[indices], lambda x: encoded.append(len(x)) or encoder.encode_image(x)
+                )
+    torch.testing.assert_close(features.dense, plain[:3])
+    assert encoded == [1, 1]  # the first batch, which gives the shape, and the broken entry
     assert any("computed again" in str(one.message) for one in caught)
 
 

@@ -5,6 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
+from depthclip.data.batches import Item, Unreadable
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import BestConstant, constant_errors, fit_baselines, random_depth
 from depthclip.evaluation.evaluation import Evaluation, check_outcome
@@ -296,7 +297,8 @@ def test_baselines_are_scored_on_the_pixels_of_the_model():
     scoring, seen = Scoring(crop=(1, 1, 9, 9)), Box(0, 0, 8, 10)
     truth = torch.rand(10, 10) + 1
     evaluation = Evaluation(("head",), fit_baselines([truth]), torch.device("cpu"))
-    evaluation.add(0, torch.full((1, 8, 10), 1.5), truth, seen, scoring)
+    item = Item(0, torch.zeros(3, 8, 10), truth, seen, "room", "")
+    evaluation.add(item, torch.full((1, 8, 10), 1.5), scoring)
     outcome = evaluation.outcome()
     assert outcome.result.names == ("head", "random", "training constant", "training median map")
     assert outcome.result.pixels.tolist() == [7 * 8]
@@ -311,22 +313,28 @@ def outcome_of(depth, truth, *, unreadable=(), min_depth=1e-3):
     evaluation = Evaluation(("head", "mine"), None, torch.device("cpu"))
     for index in (3, 5):
         if index in unreadable:
-            evaluation.skip(index)
+            evaluation.skip([Unreadable(index, "broken", f"image {index}", "")])
         else:
-            scoring = Scoring(min_depth=min_depth)
-            evaluation.add(index, torch.full((2, 4, 5), depth), torch.full((4, 5), truth), Box(0, 0, 4, 5), scoring)
+            image, target = torch.zeros(3, 4, 5), torch.full((4, 5), truth)
+            item = Item(index, image, target, Box(0, 0, 4, 5), f"image {index}", "kitchen")
+            evaluation.add(item, torch.full((2, 4, 5), depth), Scoring(min_depth=min_depth))
     return evaluation.outcome()
 
 
-def test_figures_of_nothing_are_refused():
-    scoring, name = Scoring(), "image {}".format
-    check_outcome(outcome_of(1.0, 2.0), scoring, name)
-    check_outcome(outcome_of(1.0, 2.0, unreadable=[3]), scoring, name)
+def test_names_and_scenes_travel_with_the_result():
+    outcome = outcome_of(1.0, 2.0, unreadable=[5])
+    assert (outcome.images, outcome.scenes, outcome.unreadable) == (("image 3", "image 5"), ("kitchen", ""), ["image 5"])
+
+
+def test_an_evaluation_without_figures_is_refused():
+    scoring = Scoring()
+    check_outcome(outcome_of(1.0, 2.0), scoring)
+    check_outcome(outcome_of(1.0, 2.0, unreadable=[3]), scoring)
     # a predicted depth of 0 that the protocol allows has infinite logarithms, but is finite
-    check_outcome(outcome_of(0.0, 2.0, min_depth=0.0), scoring, name)
+    check_outcome(outcome_of(0.0, 2.0, min_depth=0.0), scoring)
     with pytest.raises(InputError, match=r"no pixel of the 2 images counts.*0.001 to 10 m.*check the scale"):
-        check_outcome(outcome_of(1.0, 2000.0), scoring, name)
+        check_outcome(outcome_of(1.0, 2000.0), scoring)
     with pytest.raises(InputError, match="none of the 2 images could be read"):
-        check_outcome(outcome_of(1.0, 2.0, unreadable=[3, 5]), scoring, name)
+        check_outcome(outcome_of(1.0, 2.0, unreadable=[3, 5]), scoring)
     with pytest.raises(InputError, match="'head' of image 3 is not finite"):
-        check_outcome(outcome_of(float("nan"), 2.0), scoring, name)
+        check_outcome(outcome_of(float("nan"), 2.0), scoring)

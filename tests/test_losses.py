@@ -5,22 +5,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from depthclip.losses import L1, BinCrossEntropy, Compared, SILog
+from depthclip.losses import L1, BinCrossEntropy, LossInput, SILog
 
 BINS = torch.tensor([1.0, 1.5, 2.0, 3.0])
 
 
-def compared(seed, height=12, width=18, **more):
+def loss_input(seed, height=12, width=18, **more):
     """A prediction, a truth with holes, and the pixels of both that count."""
     torch.manual_seed(seed)
     depth = (0.5 + 3 * torch.rand(height, width)).requires_grad_()
     truth = (0.5 + 3 * torch.rand(height, width)) * (torch.rand(height, width) > 0.3)
-    return Compared(depth, truth, truth > 0, **more)
+    return LossInput(depth, truth, truth > 0, **more)
 
 
 def pixels(one):
     """Predicted and true metres of the pixels that count."""
-    return one.depth.detach()[one.mask].double().numpy(), one.truth[one.mask].double().numpy()
+    return one.prediction.detach()[one.mask].double().numpy(), one.target[one.mask].double().numpy()
 
 
 def silog(pairs, focus=0.85, scale=10.0):
@@ -30,22 +30,22 @@ def silog(pairs, focus=0.85, scale=10.0):
 
 @pytest.mark.parametrize(("focus", "scale"), [(0.85, 10), (1, 1), (0, 2)])
 def test_silog(focus, scale):
-    pairs = [compared(0), compared(1, 7, 9), compared(2)]
+    pairs = [loss_input(0), loss_input(1, 7, 9), loss_input(2)]
     loss = SILog(focus, scale)(pairs)
     assert loss.item() == pytest.approx(np.mean([silog([one], focus, scale) for one in pairs]), rel=1e-4)
     pooled = SILog(focus, scale, pooled=True)(pairs)
     assert pooled.item() == pytest.approx(silog(pairs, focus, scale), rel=1e-4)
 
 
-def test_silog_forgives_scale_as_far_as_it_is_told_to():
-    one = compared(0)
-    double = one._replace(depth=2 * one.truth)
+def test_silog_ignores_scale_by_its_variance_focus():
+    one = loss_input(0)
+    double = one._replace(prediction=2 * one.target)
     assert SILog(1)([double]).item() == pytest.approx(0, abs=1e-2)
     assert SILog(0, 1)([double]).item() == pytest.approx(np.log(2), rel=1e-5)
 
 
 def test_l1():
-    pairs = [compared(0), compared(1)]
+    pairs = [loss_input(0), loss_input(1)]
     errors = [np.abs(depth - truth).mean() for depth, truth in map(pixels, pairs)]
     assert L1()(pairs).item() == pytest.approx(np.mean(errors), rel=1e-5)
 
@@ -55,7 +55,7 @@ def cross_entropy(one, logits, target):
     weights = np.exp(logits.double().log_softmax(0).numpy())
     bins, total = BINS.double().numpy(), []
     for y, x in zip(*np.nonzero(one.mask.numpy()), strict=True):
-        depth, wanted = float(one.truth[y, x]), np.zeros(len(bins))
+        depth, wanted = float(one.target[y, x]), np.zeros(len(bins))
         after = int(np.clip(np.searchsorted(bins, depth), 1, len(bins) - 1))
         share = np.clip((depth - bins[after - 1]) / (bins[after] - bins[after - 1]), 0, 1)
         if target == "nearest":
@@ -72,7 +72,7 @@ def cross_entropy(one, logits, target):
 @pytest.mark.parametrize("at", ["patches", "pixels"])
 def test_bin_cross_entropy(target, at):
     logits = (3 * torch.randn(4, 3, 6, generator=torch.Generator().manual_seed(0))).requires_grad_()
-    one = compared(3, 12, 18, logits=logits, bins=BINS)
+    one = loss_input(3, 12, 18, logits=logits, bins=BINS)
     full = logits.detach().repeat_interleave(4, 1).repeat_interleave(3, 2)
     if at == "pixels":
         full = F.interpolate(logits.detach()[None], (12, 18), mode="bilinear", align_corners=False)[0]
@@ -83,35 +83,35 @@ def test_bin_cross_entropy(target, at):
 
 
 def test_bin_cross_entropy_at_patches_takes_any_size():
-    one = compared(0, 13, 19, logits=torch.randn(4, 3, 5, requires_grad=True), bins=BINS)
+    one = loss_input(0, 13, 19, logits=torch.randn(4, 3, 5, requires_grad=True), bins=BINS)
     assert BinCrossEntropy()([one]).isfinite()
 
 
 @pytest.mark.parametrize("loss", [SILog(), SILog(pooled=True), L1(), BinCrossEntropy()])
 def test_pixels_that_do_not_count_change_nothing(loss):
     logits = torch.randn(4, 3, 6, requires_grad=True)
-    one = compared(0, logits=logits, bins=BINS)
-    spoilt = one._replace(truth=torch.where(one.mask, one.truth, torch.nan))
+    one = loss_input(0, logits=logits, bins=BINS)
+    spoilt = one._replace(truth=torch.where(one.mask, one.target, torch.nan))
     empty = one._replace(mask=torch.zeros_like(one.mask))
     assert loss([spoilt]).item() == loss([one]).item()
     loss([empty]).backward()
     loss([spoilt]).backward()
-    for tensor in (one.depth, logits):
+    for tensor in (one.prediction, logits):
         assert tensor.grad is None or tensor.grad.isfinite().all()
 
 
 @pytest.mark.parametrize("loss", [SILog(), L1()])
 def test_the_loss_of_a_batch_is_the_mean_of_its_halves(loss):
-    pairs = [compared(0), compared(1, 20, 20), compared(2), compared(3, 5, 5)]
+    pairs = [loss_input(0), loss_input(1, 20, 20), loss_input(2), loss_input(3, 5, 5)]
     pairs[2] = pairs[2]._replace(mask=torch.zeros_like(pairs[2].mask))  # an image without truth counts as one image
     halves = (loss(pairs[:2]) + loss(pairs[2:])) / 2
     torch.testing.assert_close(loss(pairs), halves)
 
 
 def test_a_perfect_prediction_has_a_finite_gradient():
-    one = compared(0)
-    depth = one.truth.clamp(min=0.1).requires_grad_()
-    SILog()([one._replace(depth=depth)]).backward()
+    one = loss_input(0)
+    depth = one.target.clamp(min=0.1).requires_grad_()
+    SILog()([one._replace(prediction=depth)]).backward()
     assert depth.grad.isfinite().all()
 
 
@@ -120,7 +120,7 @@ def test_a_perfect_prediction_has_a_finite_gradient():
     [
         (lambda: SILog(variance_focus=1.2), "variance_focus 1.2"),
         (lambda: SILog(scale=0), "scale 0"),
-        (lambda: BinCrossEntropy()([compared(0)]), "needs a head with logits"),
+        (lambda: BinCrossEntropy()([loss_input(0)]), "needs a head with logits"),
     ],
 )
 def test_errors_name_the_argument(wrong, message):

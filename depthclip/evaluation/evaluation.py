@@ -1,15 +1,17 @@
-"""One evaluation: the errors of all heads and baselines, image by image, exact on any number of devices."""
+"""Evaluation: the errors of all heads and baselines for each image, exact on any number of devices."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
+from depthclip.data.batches import Item, Unreadable
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import BestConstant, Fitted, random_depth
-from depthclip.evaluation.metrics import DepthErrors, ErrorMeasure, Result
-from depthclip.protocol import Box, Scoring
+from depthclip.evaluation.metrics import UNREADABLE, DepthErrors, ErrorMeasure, Result
+from depthclip.gather import gather
+from depthclip.protocol import Scoring
 
 RANDOM, TRAINING_CONSTANT, TRAINING_MAP = "random", "training constant", "training median map"
 BEST_CONSTANT = "best constant (oracle)"
@@ -17,29 +19,39 @@ BASELINES = (RANDOM, TRAINING_CONSTANT, TRAINING_MAP, BEST_CONSTANT)
 
 
 class Outcome(NamedTuple):
-    """The result of an evaluation.
+    """The result of an evaluation of N images.
 
     Args:
         result: the errors of every image.
         heads: the rows that are the model's; the other rows are baselines.
-        best_constant: the best value of each error that one constant reaches; None where baselines were not wanted.
+        best_constant: the best value of each error that one constant reaches; None without baselines.
+        images: names of the N images, in the order of the result.
+        scenes: their scenes, "" where the data set names none.
     """
 
     result: Result
     heads: tuple[str, ...]
     best_constant: dict[str, float] | None
+    images: tuple[str, ...]
+    scenes: tuple[str, ...]
+
+    @property
+    def unreadable(self) -> list[str]:
+        """Names of the images that could not be read."""
+        unreadable = (self.result.pixels == UNREADABLE).tolist()
+        return [name for name, missing in zip(self.images, unreadable, strict=True) if missing]
 
 
 class Evaluation:
     """Scores depth maps by a protocol and gathers the errors of all devices.
 
     Args:
-        heads: what the V predictions of an image are called.
-        fitted: baselines fitted on training images, where there are any.
-        device: where the counters live, that of the model.
+        heads: names of the V predictions of an image.
+        fitted: baselines fitted to training images, where there are any.
+        device: device of the model, on which the errors are collected.
         baselines: whether baselines are scored too.
         measures: error measures beside the nine.
-        rivals: names of the user's baselines, whose depth `add` gets.
+        rivals: names of the user's baselines.
     """
 
     def __init__(
@@ -57,62 +69,67 @@ class Evaluation:
         extra = (RANDOM, TRAINING_CONSTANT, TRAINING_MAP)[: 3 if fitted else 1] if baselines else ()
         self.errors = DepthErrors((*heads, *extra, *rivals), measures).to(device)
         self.best_constant = BestConstant().to(device)
+        self.labels: dict[int, tuple[str, str]] = {}  # name and scene of each image
 
-    def add(
-        self,
-        index: int,
-        depth: Tensor,
-        truth: Tensor,
-        seen: Box,
-        scoring: Scoring,
-        rivals: Sequence[Tensor] = (),
-    ) -> None:
+    def add(self, item: Item, prediction: Tensor, scoring: Scoring, rivals: Sequence[Tensor] = ()) -> None:
         """Score the depth of an image.
 
         Args:
-            index: the image's place in the data set.
-            depth: (V, h, w) metres of what the model saw.
-            truth: (H, W) metres, 0 = invalid, all of it.
-            seen: where in the truth the model looked.
+            item: the image with its ground truth.
+            prediction: (V, h, w) metres, V predictions of what the model saw.
             scoring: which pixels count.
-            rivals: (1, h', w') metres each, the depth of the user's baselines on the grid of the truth.
-        """
-        if self.baselines:
-            maps = [
-                scoring.resampled(depth, seen),
-                random_depth(seen.size, scoring.farthest(truth), index)[None].to(depth),
-            ]
-            if self.fitted is not None:
-                maps.append(seen.cut(self.fitted.at((truth.shape[0], truth.shape[1]))).to(depth))
-            depth = torch.cat([*maps, *(rival.to(depth) for rival in rivals)])
-        prediction, true = scoring.select(depth, truth, seen)
-        self.errors.update(prediction, true, index)
-        if self.baselines:
-            self.best_constant.update(true)
+            rivals: (1, h', w') metres each, predictions of the user's baselines.
 
-    def skip(self, index: int) -> None:
-        """Notes an image that could not be read."""
-        self.errors.skip(index)
+        Raises:
+            InputError: if the image has no ground truth.
+        """
+        target, seen = item.target, item.seen
+        aligned = scoring.align(prediction, target, seen)
+        if self.baselines:
+            maps = [aligned.prediction, random_depth(seen.size, scoring.farthest(target), item.index)[None]]
+            if self.fitted is not None:
+                maps.append(seen.cut(self.fitted.at((target.shape[0], target.shape[1]))))
+            maps += [scoring.resampled(rival, seen) for rival in rivals]
+            aligned = aligned._replace(prediction=torch.cat([each.to(prediction) for each in maps]))
+        pixels, values = aligned.pixels()
+        self.errors.update(scoring.limit(pixels, values), values, item.index)
+        if self.baselines:
+            self.best_constant.update(values)
+        self.labels[item.index] = (item.name, item.scene)
+
+    def skip(self, unreadable: Sequence[Unreadable]) -> None:
+        """Count images that could not be read."""
+        for image in unreadable:
+            self.errors.skip(image.index)
+            self.labels[image.index] = (image.name, image.scene)
 
     def outcome(self) -> Outcome:
-        """The errors of all devices together; every device must ask."""
+        """Return the errors of all devices together; every device must call it.
+
+        Raises:
+            InputError: if another process has ended.
+        """
+        labels: dict[int, tuple[str, str]] = {}
+        for part in gather(self.labels):  # before the metrics, whose own gathering has no sentence for a lost process
+            labels |= part
         best = self.best_constant.compute() if self.baselines else None
-        return Outcome(self.errors.result(), self.heads, best)
+        result = self.errors.result()
+        images, scenes = zip(*(labels[index] for index in result.index.tolist()), strict=True)
+        return Outcome(result, self.heads, best, images, scenes)
 
 
-def check_outcome(outcome: Outcome, scoring: Scoring | None, name: Callable[[int], str]) -> None:
-    """Raise if the figures of an evaluation would mean nothing.
+def check_outcome(outcome: Outcome, scoring: Scoring | None) -> None:
+    """Raise if an evaluation has no meaningful figures.
 
     Args:
         outcome: the gathered errors.
         scoring: the protocol, for the message; None if it is unknown.
-        name: returns the name of an image by its index.
 
     Raises:
         InputError: if no image has a pixel that counts, or a head's depth of an image is not finite.
     """
     result, count = outcome.result, len(outcome.result.index)
-    if not result.images and len(result.unreadable) == count:
+    if len(outcome.unreadable) == count:
         raise InputError(f"none of the {count} images could be read; check the files that the warnings name")
     if not result.images:
         limits = f" of {scoring.min_depth:g} to {scoring.cap:g} m and crop {scoring.crop}" if scoring else ""
@@ -121,11 +138,11 @@ def check_outcome(outcome: Outcome, scoring: Scoring | None, name: Callable[[int
             "of the depth files (values per metre), scoring.min_depth, scoring.max_depth, scoring.crop, view.crop and "
             "the calibration"
         )
-    # a positive and finite truth leaves only the prediction as a cause of NaN here
+    # a positive and finite ground truth leaves only the prediction as a cause of NaN here
     lost = result.errors[:, : len(outcome.heads), 0].isnan() & (result.pixels > 0)[:, None]
     if lost.any():
         image, head = lost.nonzero()[0].tolist()
         raise InputError(
-            f"the depth by {outcome.heads[head]!r} of {name(int(result.index[image]))} is not finite; check its "
-            "temperature, logit_scale and bins, the weights, and learning_rate if it was trained"
+            f"the depth by {outcome.heads[head]!r} of {outcome.images[image]} is not finite; check its temperature, "
+            "logit_scale and bins, the weights, and learning_rate if it was trained"
         )

@@ -25,12 +25,12 @@ UNREADABLE = -1
 
 
 def higher_is_better(error: str) -> bool:
-    """Whether a figure is a share of good pixels and not an error."""
+    """Return whether the larger figure is the better: whether it is a share of good pixels."""
     return error.startswith("delta")
 
 
 def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
-    """The errors of one image in the order of `ERRORS`, (V, 9) float64.
+    """Return the errors of one image in the order of `ERRORS`, (V, 9) float64.
 
     With p the prediction, g the truth and d = ln p - ln g over the pixels that count: abs_rel = mean |p - g| / g;
     sq_rel = mean (p - g)^2 / g; rmse = sqrt mean (p - g)^2; rmse_log = sqrt mean d^2; log10 = mean |d| / ln 10; silog =
@@ -125,9 +125,9 @@ class Result:
     """The errors of a test run.
 
     Args:
-        names: the V things that were scored.
-        index: (N,) the images, in the order of the data set.
-        pixels: (N,) how many pixels of each counted; 0 or `UNREADABLE` where the image is left out.
+        names: names of the V rows that were scored.
+        index: (N,) indices of the images in the data set, ascending.
+        pixels: (N,) number of pixels that counted; 0 or `UNREADABLE` where the image is left out.
         errors: (N, V, 9 + M) in the order of `columns`, NaN for skipped images.
         columns: names of the nine errors and of M further measures.
         higher: names of the further measures of which the larger figure is the better.
@@ -142,18 +142,13 @@ class Result:
 
     @property
     def images(self) -> int:
-        """How many images count."""
+        """The number of images that count."""
         return int((self.pixels > 0).sum())
 
     @property
     def skipped(self) -> int:
-        """How many images had no pixel to score, or could not be read."""
+        """The number of images that have no pixel to score or could not be read."""
         return int((self.pixels <= 0).sum())
-
-    @property
-    def unreadable(self) -> list[int]:
-        """The images that could not be read."""
-        return self.index[self.pixels == UNREADABLE].tolist()
 
     def figures(self) -> dict[str, dict[str, float]]:
         """Return the mean over images, by name and error."""
@@ -163,13 +158,13 @@ class Result:
 
 
 class DepthErrors(Metric):
-    """Collects the errors of every image, for several predictions at once.
+    """The errors of every image, for several predictions at once.
 
-    The state is one float64 row an image with its place in the data set, so that the result does not depend on the
-    batch size, the number of devices or the order in which they finish.
+    The state is one float64 row for each image, with its index in the data set, so that the result does not depend on
+    the batch size, the number of devices or the order in which they finish.
 
     Args:
-        names: what the V predictions are called.
+        names: names of the V predictions.
         measures: M error measures beside the nine.
     """
 
@@ -184,12 +179,12 @@ class DepthErrors(Metric):
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
     def update(self, prediction: Tensor, truth: Tensor, index: int) -> None:
-        """Adds one image.
+        """Add one image.
 
         Args:
             prediction: (V, N) metres, positive, at the N pixels that count.
             truth: (N,) metres, positive; an image without any pixel is skipped and counted.
-            index: the image's place in the data set.
+            index: index of the image in the data set.
         """
         if not len(truth):
             self._add(index, 0, self._missing())
@@ -211,12 +206,12 @@ class DepthErrors(Metric):
         self.rows.append(torch.cat([head.to(self.device), errors.flatten().to(self.device)])[None])
 
     def compute(self) -> Tensor:
-        """The rows of all images on all devices, (n, 2 + V * (9 + M)): place, pixels and errors, sorted by place."""
+        """Return the rows of all images on all devices, (N, 2 + V * (9 + M)): index, pixels and errors, sorted by index."""
         rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)
         return rows[rows[:, 0].argsort()].cpu()
 
     def result(self) -> Result:
-        """The errors of all images on all devices; every device must ask."""
+        """Return the errors of all images on all devices; every device must call it."""
         rows = self.compute()
         errors = rows[:, 2:].unflatten(1, (len(self.names), len(self.columns)))
         higher = tuple(measure.name for measure in self.measures if measure.higher_is_better)

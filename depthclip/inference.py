@@ -1,0 +1,234 @@
+"""DepthEstimator: everything of the model that works without a Trainer."""
+
+from collections.abc import Sequence
+from functools import reduce
+from operator import or_
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor, nn
+from torch.nn import UninitializedParameter
+
+from depthclip.checkpoint import (
+    RECIPE,
+    check_recipe,
+    check_state,
+    fingerprint,
+    learned_state,
+    read_checkpoint,
+    recipe,
+    variants_of,
+    without_variants,
+)
+from depthclip.checks import check_count
+from depthclip.encoder.frozen import FrozenCLIP
+from depthclip.encoder.interfaces import Needs
+from depthclip.errors import InputError
+from depthclip.from_file import build
+from depthclip.head.interfaces import Coarse, Head, prepare_once
+from depthclip.photograph import Photograph, rgb_of
+from depthclip.protocol import View
+from depthclip.rows import HEAD, check_variants
+
+Model = TypeVar("Model", bound="DepthEstimator")
+
+
+class DepthEstimator(LightningModule):
+    """A frozen CLIP and depth heads that read its features: depth of photographs, and checkpoints.
+
+    Args:
+        encoder: the frozen CLIP.
+        head: turns its features into depth.
+        variants: further heads by name, which read the same features.
+        mirror: whether the mirrored photograph is encoded too, and the depths averaged.
+        max_side: number of pixels to which the longer side of a photograph is reduced before CLIP sees it.
+
+    Raises:
+        InputError: if max_side is not a positive number of pixels, or two rows have one name.
+    """
+
+    def __init__(
+        self, encoder: FrozenCLIP, head: Head, variants: dict[str, Head] | None, mirror: bool, max_side: int
+    ) -> None:
+        super().__init__()
+        check_variants(variants or {})
+        check_count("max_side", max_side, unit="pixels")
+        self.encoder = encoder
+        self.head = head
+        self.variants = nn.ModuleList((variants or {}).values())
+        self.names = (HEAD, *(variants or {}))
+        self.mirror = mirror
+        self.max_side = max_side
+        self.settings: dict[str, Any] = {}  # the arguments as YAML has them, for checkpoints; the command line sets it
+        self.data_settings: dict[str, Any] = {}  # and those of the data module
+        self.strict_loading = False  # checkpoints do not hold CLIP; on_load_checkpoint checks the rest
+        for each in self.heads:
+            prepare_once(each, self.encoder.text)
+        self.initialize_lazy_parameters()
+        self.variants.requires_grad_(False)  # scored, not trained
+
+    @property
+    def heads(self) -> list[Head]:
+        """The head and its variants, in the order of `names`."""
+        return [self.head, *(head for head in self.variants if isinstance(head, Head))]
+
+    @property
+    def needs(self) -> Needs:
+        """The features that all heads together need."""
+        return reduce(or_, (head.needs for head in self.heads))
+
+    @torch.no_grad()
+    def initialize_lazy_parameters(self) -> None:
+        """Run heads that have lazy modules, such as `nn.LazyConv2d`, on a blank image, which gives them their shapes."""
+        if any(isinstance(each, UninitializedParameter) for head in self.heads for each in head.parameters()):
+            self.coarse(torch.zeros(1, 3, 224, 224, device=self.device), mirror=False)
+
+    def coarse(self, rgb: Tensor, mirror: bool) -> list[Coarse]:
+        """Return the coarse output of each head; the images are encoded once.
+
+        Args:
+            rgb: (B, 3, H, W) in [0, 1].
+            mirror: whether the mirrored images are encoded in the same batch, and the mean of both depths returned.
+
+        Returns:
+            V outputs of B images. With `mirror`, logits and bins are those of the images as they are.
+        """
+        images = torch.cat([rgb, rgb.flip(-1)]) if mirror else rgb
+        needs = self.needs
+        features = self.encoder.encode_image(images, needs)
+        outputs = [head(features.select(needs, head.needs), self.encoder.text) for head in self.heads]
+        return [mean_of_mirrored(output) for output in outputs] if mirror else outputs
+
+    def forward(self, rgb: Tensor) -> Tensor:
+        """Return the head's depth of images, (B, 1, H, W) metres.
+
+        Args:
+            rgb: (B, 3, H, W) in [0, 1].
+        """
+        depth = self.coarse(rgb, self.mirror)[0].depth
+        return View().upsample(depth, (rgb.shape[-2], rgb.shape[-1]))
+
+    @torch.no_grad()
+    def infer(self, image: Photograph, max_side: int | None = None, mirror: bool | None = None) -> np.ndarray:
+        """Return the depth of a photograph, (H, W) float32 metres at its own size.
+
+        Args:
+            image: a path, a PIL image, or (H, W, 3) uint8 RGB. PIL images are turned as their EXIF orientation says.
+            max_side: the longer side that CLIP sees, in pixels; `max_side` of the model if not given.
+            mirror: whether the mirrored image is averaged in; `mirror` of the model if not given.
+
+        Raises:
+            InputError: if the image is none of these or cannot be read, max_side is no positive number of pixels, or
+                the depth is not finite.
+        """
+        if max_side is not None:
+            check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")
+        pixels, view = rgb_of(image), View(max_side=max_side or self.max_side)
+        depth = self.coarse(self.seen(pixels, view), self.mirror if mirror is None else mirror)[0].depth
+        full = view.upsample(depth, (pixels.shape[-2], pixels.shape[-1]))
+        return full[0, 0].float().cpu().numpy()
+
+    @torch.no_grad()
+    def responses(self, image: Photograph) -> dict[str, np.ndarray]:
+        """Return the weight of each word in each patch of a photograph, (h, w) in [0, 1], by word.
+
+        A head without words has none.
+
+        Args:
+            image: a photograph, as `infer` takes it.
+
+        Raises:
+            InputError: if the image is none that `infer` takes.
+        """
+        weights = self.coarse(self.seen(rgb_of(image), View(max_side=self.max_side)), mirror=False)[0].weights
+        return {} if weights is None else dict(zip(self.head.labels, weights[0].cpu().numpy(), strict=True))
+
+    def seen(self, pixels: Tensor, view: View) -> Tensor:
+        """Return the part of a photograph (3, H, W) uint8 that the model sees, (1, 3, h, w) in [0, 1]."""
+        return (view.see(pixels).float() / 255).to(self.device)[None]
+
+    # ---- checkpoints
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # nn.Module overloads it
+        """Return what was learned or fitted; never CLIP's weights."""
+        return learned_state(super().state_dict(*args, **kwargs))
+
+    def recipe(self) -> dict[str, Any]:
+        """Return the recipe that a checkpoint of this model keeps."""
+        weights = fingerprint(self.encoder.model)
+        return recipe(self.settings, self.encoder.name, weights, len(self.head.labels), self.data_settings)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the recipe."""
+        checkpoint[RECIPE] = self.recipe()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Raise unless the checkpoint was learned with this CLIP and fits the head.
+
+        The state of variants is left out unless they are those of the training; they are only scored beside the head.
+
+        Raises:
+            InputError: naming what differs.
+        """
+        if RECIPE not in checkpoint:
+            raise InputError("the checkpoint has no recipe of depthclip's; pass one that depthclip fit wrote")
+        mine = self.recipe()
+        check_recipe(checkpoint[RECIPE], mine["clip"], mine["weights"], mine["bins"])
+        expected, state = self.state_dict(), checkpoint["state_dict"]
+        if variants_of(checkpoint[RECIPE]["settings"]) != variants_of(self.settings):
+            expected, state = without_variants(expected), without_variants(state)
+        check_state(state, expected)
+        checkpoint["state_dict"] = state
+
+    def load_learned(self: Model, path: str | Path) -> Model:
+        """Load what was learned from a checkpoint into this model, which may have been built in Python.
+
+        Args:
+            path: a file that `fit` or `Trainer.save_checkpoint` wrote.
+
+        Returns:
+            The model itself.
+
+        Raises:
+            InputError: if the file is no checkpoint, or another CLIP or head was trained.
+        """
+        checkpoint = read_checkpoint(path)
+        self.on_load_checkpoint(checkpoint)
+        self.load_state_dict(checkpoint["state_dict"], strict=False)
+        return self
+
+    @classmethod
+    def load(cls: type[Model], path: str | Path, allow: Sequence[str] = ()) -> Model:
+        """Return the model that a checkpoint describes, with what was learned, in evaluation mode.
+
+        Args:
+            path: a file that `fit` wrote.
+            allow: modules, beside this package, whose classes the recipe in the file may name. To import a module is
+                to run its code.
+
+        Raises:
+            InputError: if the file is no such checkpoint, names other classes, or has settings that do not fit.
+        """
+        settings = {**read_checkpoint(path)[RECIPE]["settings"]}
+        if settings:
+            settings["cache"] = None  # a file must not decide where features are written
+        model: Model = build(cls, settings, path, allow)
+        model.settings = settings
+        return model.load_learned(path).eval()
+
+
+def mean_of_mirrored(output: Coarse) -> Coarse:
+    """Return the output of B images from that of B images and their B mirrored copies.
+
+    The depth is the mean of both, the mirrored one mirrored back; logits and bins are those of the images as they are.
+    """
+    straight, mirrored = output.depth.chunk(2)
+    logits, bins = output.logits, output.bins
+    return Coarse(
+        (straight + mirrored.flip(-1)) / 2,
+        None if logits is None else logits.chunk(2)[0],
+        bins if bins is None or bins.ndim == 1 else bins.chunk(2)[0],
+    )

@@ -1,0 +1,57 @@
+"""Photographs that users pass from Python, as arrays, PIL images or files."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from depthclip.checks import brief
+from depthclip.data.files import read_rgb
+from depthclip.errors import InputError
+
+MOST_PIXELS = 500_000_000  # of an array; a larger one would take more memory than most machines have
+Photograph = str | Path | Image.Image | np.ndarray
+
+
+def rgb_of(image: Photograph) -> Tensor:
+    """Return a photograph as (3, H, W) uint8 RGB, upright as its EXIF orientation says.
+
+    Args:
+        image: a path, a PIL image, or an (H, W, 3) uint8 RGB array.
+
+    Raises:
+        InputError: if it is none of these, it cannot be read, or it is too large.
+    """
+    if isinstance(image, str | Path):
+        return read_rgb(Path(image))
+    if isinstance(image, Image.Image):
+        image = decode(image)
+    if not isinstance(image, np.ndarray):
+        raise InputError(f"image {brief(image)} must be a path, a PIL image or an (H, W, 3) uint8 array")
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        raise InputError(
+            f"image is a {image.dtype} array of shape {image.shape}, but must be (H, W, 3) uint8 RGB; convert it, "
+            "values in [0, 1] by (255 * image).round().astype('uint8')"
+        )
+    if image.size > 3 * MOST_PIXELS:
+        raise InputError(f"image has the shape {image.shape}, but must have at most {MOST_PIXELS} pixels; reduce it")
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def decode(image: Image.Image) -> np.ndarray:
+    """Return the pixels of a PIL image, (H, W, 3) uint8 RGB, upright.
+
+    Raises:
+        InputError: if it is empty, cannot be decoded, or has more than 8 bits, which PIL would clip.
+    """
+    if image.mode.startswith(("I", "F")) or 0 in image.size:
+        raise InputError(
+            f"image is a PIL image of mode {image.mode} and size {image.size}, but must be a photograph of 8 bits; "
+            "convert it to RGB with its own range of values"
+        )
+    try:
+        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise InputError(f"image is a PIL image that cannot be decoded ({error}); fetch its file again") from error

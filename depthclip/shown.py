@@ -1,0 +1,53 @@
+"""The test images that go into the pictures of a run."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from depthclip.data.batches import Item
+from depthclip.head.interfaces import Coarse
+from depthclip.protocol import Aligned
+
+
+class Shown(NamedTuple):
+    """A test image that goes into the pictures.
+
+    Args:
+        index: index in the data set.
+        name: name of the sample.
+        rgb: (3, h, w) in [0, 1], the part of the image that the model saw.
+        target: (h', w') metres, the ground truth of the same part of the scene, 0 where the protocol does not score.
+        depth: (V, h', w') metres, of the head and each variant.
+        weights: (K, h'', w'') in [0, 1], the weight of each word of the head in each patch; None without words.
+        farthest: (V,) metres, the largest bin of the head and each variant, 0 without bins.
+    """
+
+    index: int
+    name: str
+    rgb: Tensor
+    target: Tensor
+    depth: Tensor
+    weights: Tensor | None
+    farthest: Tensor
+
+
+def shown_image(item: Item, aligned: Aligned, coarse: Sequence[Coarse]) -> Shown:
+    """Return a test image for the pictures, on the CPU.
+
+    Args:
+        item: the image.
+        aligned: depth of the head and its variants beside the ground truth.
+        coarse: their coarse outputs for this image.
+    """
+    weights = coarse[0].weights
+    return Shown(
+        item.index,
+        item.name,
+        item.rgb.cpu(),
+        (aligned.target * aligned.mask).cpu(),
+        aligned.prediction.cpu(),
+        None if weights is None else weights[0].cpu(),
+        torch.tensor([0.0 if one.bins is None else float(one.bins.max()) for one in coarse]),
+    )
