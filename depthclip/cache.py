@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from depthclip.atomic import open_atomic
 from depthclip.checkpoint import fingerprint
-from depthclip.data.base import DepthDataset
+from depthclip.data.samples import DepthDataset
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.errors import InputError

@@ -6,7 +6,7 @@ from typing import Literal
 from pytorch_lightning import Trainer
 
 from depthclip.checks import check_choice
-from depthclip.data.base import DepthDataModule
+from depthclip.data.module import DepthDataModule
 from depthclip.fitting import checkpoint_callbacks
 from depthclip.module import DepthCLIP
 from depthclip.report import Report

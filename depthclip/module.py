@@ -27,8 +27,9 @@ from depthclip.checkpoint import (
     without_variants,
 )
 from depthclip.checks import brief, check_count, check_number
-from depthclip.data.base import Batch, DepthDataModule, Item, Split
+from depthclip.data.batches import Batch, Item
 from depthclip.data.files import read_rgb
+from depthclip.data.module import DepthDataModule, Split
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError

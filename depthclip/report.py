@@ -14,7 +14,8 @@ from pytorch_lightning.loggers import WandbLogger
 from depthclip import __version__
 from depthclip.atomic import open_atomic
 from depthclip.caveats import warn_of_caveats
-from depthclip.data.base import Chosen, Split
+from depthclip.data.module import Split
+from depthclip.data.samples import Subset
 from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
@@ -91,7 +92,7 @@ class Report(Callback):
         metrics = {
             **summary(outcome, pl_module.published),
             "unreadable": [] if samples is None else [samples.name(i) for i in outcome.result.unreadable],
-            "data": data.found() if data is not None else {},
+            "data": data.metadata() if data is not None else {},
             "recipe": self.recipe,
             "versions": versions(),
             "commit": commit(),
@@ -153,7 +154,7 @@ class Report(Callback):
         spare = iter(sorted(set(range(len(samples))) - set(missing)))
         missing += [next(spare) for _ in range(trainer.world_size - len(missing))]
         self.depths.choose(missing)
-        data.sets["test"] = Chosen(samples, missing)
+        data.sets["test"] = Subset(samples, missing)
 
     def on_predict_batch_end(
         self,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from depthclip.cache import FeatureCache
-from depthclip.data.base import DepthDataset
+from depthclip.data.samples import DepthDataset
 from depthclip.encoder import MaskCLIP, Needs
 from depthclip.errors import InputError
 from depthclip.evaluation.protocol import View
