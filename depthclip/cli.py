@@ -21,7 +21,7 @@ import depthclip.head  # noqa: F401  # and the classes of heads
 from depthclip.arguments import SUBCOMMANDS, check_name, option_names, take_trust, with_recipe_of_checkpoint
 from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint
 from depthclip.checks import check_count
-from depthclip.data.base import DepthDataModule
+from depthclip.data.module import DepthDataModule
 from depthclip.data.rooms import Rooms
 from depthclip.errors import InputError
 from depthclip.fitting import checkpoint_callbacks

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts
 from depthclip.data import DepthDataModule, DepthDataset, Sample
-from depthclip.data.base import Split
+from depthclip.data.module import Split
 from depthclip.head import LearnedWords
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from depthclip.data.base import DepthDataset
 from depthclip.data.check import data_parser, read_arguments
 from depthclip.data.nyu import LabelledSamples, open_hdf5
+from depthclip.data.samples import DepthDataset
 from depthclip.errors import InputError
 
 

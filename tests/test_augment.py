@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from depthclip.data.augment import Augment
-from depthclip.data.base import Sample, Viewed
+from depthclip.data.batches import Viewed
 from depthclip.data.files import FileSamples
+from depthclip.data.samples import Sample
 from depthclip.errors import InputError
 from depthclip.protocol import View
 

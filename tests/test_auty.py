@@ -13,7 +13,8 @@ from PIL import Image
 from torch.nn import functional as F
 
 from depthclip import DepthCLIP
-from depthclip.data.base import Batch, DepthDataModule, Item
+from depthclip.data.batches import Batch, Item
+from depthclip.data.module import DepthDataModule
 from depthclip.evaluation.evaluation import Evaluation
 from depthclip.protocol import seen_in_truth
 from tests.layouts import SAMPLES

@@ -37,7 +37,9 @@ def opened(folder, encoder, view=View(), needs=Needs(), samples=None):  # noqa: 
 
 def entries(folder, *args):
     """The number of files in the folder after an image was looked up."""
-    opened(folder, *args).get([0], torch.zeros(1, 3, 8, 8), lambda images: ImageFeatures(torch.ones(len(images), 4, 2, 2)))
+    opened(folder, *args).get(
+        [0], torch.zeros(1, 3, 8, 8), lambda images: ImageFeatures(torch.ones(len(images), 4, 2, 2))
+    )
     return len(list(folder.glob("*.pt")))
 
 

@@ -323,7 +323,11 @@ def outcome_of(depth, truth, *, unreadable=(), min_depth=1e-3):
 
 def test_names_and_scenes_travel_with_the_result():
     outcome = outcome_of(1.0, 2.0, unreadable=[5])
-    assert (outcome.images, outcome.scenes, outcome.unreadable) == (("image 3", "image 5"), ("kitchen", ""), ["image 5"])
+    assert (outcome.images, outcome.scenes, outcome.unreadable) == (
+        ("image 3", "image 5"),
+        ("kitchen", ""),
+        ["image 5"],
+    )
 
 
 def test_an_evaluation_without_figures_is_refused():

@@ -8,9 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-from depthclip.data.base import DataError
 from depthclip.data.files import read_depth, read_rgb
 from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
+from depthclip.data.samples import DataError
 from tests.layouts import picture, values, write_image, write_pair, write_pgm
 
 

@@ -9,7 +9,7 @@ import yaml
 from scipy.io import savemat
 
 from depthclip.data import DataError, Make3D
-from depthclip.data.base import Viewed
+from depthclip.data.batches import Viewed
 from depthclip.data.make3d import read_laser_grid
 from depthclip.evaluation.metrics import ERRORS, depth_errors
 from depthclip.protocol import Scoring, View

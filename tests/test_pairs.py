@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from depthclip.data import DataError, DepthDataset, Pairs, Photos
-from depthclip.data.base import Unreadable
+from depthclip.data.batches import Unreadable
 from tests.layouts import SAMPLES, picture, values, write_image, write_pair
 
 needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs ../shared/samples")
@@ -253,9 +253,9 @@ def test_an_unreadable_file_is_raised_or_skipped_by_name(folder, harm):
     ):
         batches = list(data.test_dataloader())
     assert [item.index for batch in batches for item in batch.items] == [0, 1, 3, 4, 5]
-    (one,) = [one for batch in batches for one in batch.unreadable]
-    assert isinstance(one, Unreadable)
-    assert one.index == 2
+    (unreadable,) = [unreadable for batch in batches for unreadable in batch.unreadable]
+    assert isinstance(unreadable, Unreadable)
+    assert (unreadable.index, unreadable.name, unreadable.scene) == (2, "frame-2.color.jpg", "")
 
 
 def test_photographs_from_files_folders_and_globs(tmp_path):

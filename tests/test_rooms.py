@@ -155,7 +155,7 @@ def test_data_module_gives_batches() -> None:
     assert item.rgb.shape == (3, 256, 320)
     assert item.depth is not None
     assert item.depth.shape == (120, 160)
-    assert data.found()["images"] == {"test": 3}
+    assert data.metadata()["images"] == {"test": 3}
 
 
 def test_errors_name_the_argument() -> None:

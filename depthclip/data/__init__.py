@@ -1,16 +1,20 @@
 """The data sets, one a file, all the same to the model."""
 
-from depthclip.data.base import Batch, DataError, DepthDataModule, DepthDataset, Item, Sample, Unreadable
+from depthclip.data.augment import Augment
+from depthclip.data.batches import Batch, Item, Unreadable
 from depthclip.data.kitti import KITTI
 from depthclip.data.make3d import Make3D
+from depthclip.data.module import DepthDataModule, Split
 from depthclip.data.nyu import NYU
 from depthclip.data.pairs import Pairs
 from depthclip.data.photos import Photos
 from depthclip.data.rooms import Rooms
+from depthclip.data.samples import DataError, DepthDataset, Sample, Subset
 
 __all__ = [
     "KITTI",
     "NYU",
+    "Augment",
     "Batch",
     "DataError",
     "DepthDataModule",
@@ -21,5 +25,7 @@ __all__ = [
     "Photos",
     "Rooms",
     "Sample",
+    "Split",
+    "Subset",
     "Unreadable",
 ]

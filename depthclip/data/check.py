@@ -20,7 +20,8 @@ from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
 import depthclip.data  # noqa: F401  # makes `--data NYU` a known name
-from depthclip.data.base import DataError, DepthDataModule, DepthDataset, Sample, Split
+from depthclip.data.module import DepthDataModule, Split
+from depthclip.data.samples import DataError, DepthDataset, Sample
 from depthclip.data.samples_picture import draw_samples
 from depthclip.errors import InputError
 from depthclip.protocol import Scoring, View, seen_in_truth

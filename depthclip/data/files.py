@@ -10,9 +10,9 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from depthclip.checks import check_number
-from depthclip.data.base import DataError, DepthDataset, Sample
 from depthclip.data.images import AGAIN, read_colours, read_values
 from depthclip.data.paths import regular_file
+from depthclip.data.samples import DataError, DepthDataset, Sample
 
 SCALES = (1e-6, 1e9)  # depth in megametres and in nanometres
 

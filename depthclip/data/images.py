@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
-from depthclip.data.base import DataError
 from depthclip.data.paths import regular_file
+from depthclip.data.samples import DataError
 
 AGAIN = "fetch it again, or set on_error: skip"
 

@@ -12,10 +12,11 @@ from torch import Tensor
 
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
-from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Split
 from depthclip.data.files import Entry, FileSamples, PairSamples, check_depth_values, metres, read_depth
 from depthclip.data.layouts import Repeated, check_complete, hold_out, recognise
+from depthclip.data.module import DepthDataModule, Split
 from depthclip.data.paths import argument_path, fault, folder, read_text, regular_file, shown
+from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.data.splits import DriveFrame, kitti_eigen
 from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
 from depthclip.errors import InputError
@@ -153,11 +154,11 @@ class KITTI(DepthDataModule):
             )
         return self._selection(folder) if layout == "selection" else self._object(folder)
 
-    def found(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What was found on disk: root, layout, kind of truth and counts."""
         swept = self.truth == "velodyne" or "object" in self.layouts.values()
         truth = f"velodyne {self.velodyne_depth}" if swept else self.truth
-        return {**super().found(), "root": str(self.root), "layout": self.layouts, "truth": truth}
+        return {**super().metadata(), "root": str(self.root), "layout": self.layouts, "truth": truth}
 
     def _recordings(self, split: Split, raw: Path) -> DepthDataset:
         if split == "test":
@@ -168,7 +169,7 @@ class KITTI(DepthDataModule):
         if self.lists["val"] is not None:
             return whole
         kept, held = hold_out([whole.scene(index) for index in range(len(whole))], self.val_every)
-        return Chosen(whole, kept if split == "train" else held)
+        return Subset(whole, kept if split == "train" else held)
 
     def _listed(self, split: Split) -> list[DriveFrame]:
         path = self.lists[split]

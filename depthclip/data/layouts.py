@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from depthclip.checks import check_choice
-from depthclip.data.base import DataError
 from depthclip.data.files import Entry
 from depthclip.data.paths import fault, folder, read_text, shown
+from depthclip.data.samples import DataError
 
 NAMED = 3  # missing files in a message
 

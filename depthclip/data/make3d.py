@@ -8,11 +8,12 @@ from torch import Tensor
 
 from depthclip.checks import check_count
 from depthclip.data.augment import Augment
-from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Split
 from depthclip.data.files import Entry, PairSamples, check_depth_values, metres
 from depthclip.data.images import AGAIN
 from depthclip.data.layouts import check_complete, hold_out
+from depthclip.data.module import DepthDataModule, Split
 from depthclip.data.paths import argument_path, fault, folder, regular_file
+from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.protocol import Scoring, View
 
 COUNTS = {"train": 400, "test": 134}
@@ -123,11 +124,11 @@ class Make3D(DepthDataModule):
             return self._whole("test")
         whole = self._whole("train")
         kept, held = hold_out([whole.name(index) for index in range(len(whole))], self.val_every)
-        return Chosen(whole, kept if split == "train" else held)
+        return Subset(whole, kept if split == "train" else held)
 
-    def found(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What was found on disk: root, folders of images and depth, and counts."""
-        return {**super().found(), "root": str(self.root), "folders": self.folders}
+        return {**super().metadata(), "root": str(self.root), "folders": self.folders}
 
     def _whole(self, split: Literal["train", "test"]) -> DepthDataset:
         folder(self.root, "root", "where the data set is")

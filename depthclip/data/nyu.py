@@ -13,11 +13,12 @@ import torch
 
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
-from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Sample, Split
 from depthclip.data.files import Entry, PairSamples, check_depth_values, check_scale, metres, read_depth
 from depthclip.data.images import AGAIN
 from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
+from depthclip.data.module import DepthDataModule, Split
 from depthclip.data.paths import argument_path, fault, regular_file
+from depthclip.data.samples import DataError, DepthDataset, Sample, Subset
 from depthclip.data.splits import nyu_labelled
 from depthclip.protocol import Scoring, View
 
@@ -139,11 +140,11 @@ class NYU(DepthDataModule):
         if self.lists["val"] is not None:
             return whole
         kept, held = hold_out(recordings(whole), self.val_every)
-        return Chosen(whole, kept if split == "train" else held)
+        return Subset(whole, kept if split == "train" else held)
 
-    def found(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What was found on disk: root, layout of each split, kind of depth and counts."""
-        return {**super().found(), "root": str(self.root), "layout": self.layouts, "depth": self.depth}
+        return {**super().metadata(), "root": str(self.root), "layout": self.layouts, "depth": self.depth}
 
     def _whole(self, split: Literal["train", "test"]) -> DepthDataset:
         path = self.lists[split]

@@ -9,10 +9,11 @@ from typing import Any, Literal
 
 from depthclip.checks import check_choice, check_count, check_number
 from depthclip.data.augment import Augment
-from depthclip.data.base import Chosen, DataError, DepthDataModule, DepthDataset, Split
 from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
 from depthclip.data.layouts import Repeated, listed_file
+from depthclip.data.module import DepthDataModule, Split
 from depthclip.data.paths import argument_path, fault, folder, read_text
+from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.errors import InputError
 from depthclip.protocol import Scoring, View
 
@@ -139,10 +140,10 @@ class Pairs(DepthDataModule):
             return bool(matches(self.root, self.patterns[0].replace("{split}", split), "image_pattern"))
         return split == "test" or bool(self.counts[split])
 
-    def found(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What was found on disk: root, patterns or table, and counts."""
         source = str(self.table) if self.table is not None else list(self.patterns)
-        return {**super().found(), "root": str(self.root), "files": source}
+        return {**super().metadata(), "root": str(self.root), "files": source}
 
     def _some(self, entries: list[Entry], split: str) -> DepthDataset:
         if not entries:
@@ -163,7 +164,7 @@ class Pairs(DepthDataModule):
             raise DataError(
                 f"{split} is 0 of {len(entries)} images in {self.root}; set {split} to how many to use for it"
             )
-        return Chosen(PairSamples(entries, self.read), range(first, end))
+        return Subset(PairSamples(entries, self.read), range(first, end))
 
 
 def join(root: Path, image_pattern: str, depth_pattern: str, strict: bool = True) -> list[Entry]:

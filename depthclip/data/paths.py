@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from depthclip.data.base import DataError
+from depthclip.data.samples import DataError
 from depthclip.errors import InputError
 
 LONGEST = 200  # characters of a path in a message

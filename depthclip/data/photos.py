@@ -5,9 +5,10 @@ import os
 from pathlib import Path
 from typing import Any, Literal
 
-from depthclip.data.base import DataError, DepthDataModule, DepthDataset, Split
 from depthclip.data.files import Entry, FileSamples
+from depthclip.data.module import DepthDataModule, Split
 from depthclip.data.paths import argument_path, fault, regular_file, shown
+from depthclip.data.samples import DataError, DepthDataset
 from depthclip.errors import InputError
 from depthclip.protocol import View
 
@@ -69,9 +70,9 @@ class Photos(DepthDataModule):
                 regular_file(path, "images", "check the path, or set on_error: skip")
         return FileSamples([Entry(path, None, str(path)) for path in paths])
 
-    def found(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What was asked for, and how many photographs that is."""
-        return {**super().found(), "paths": self.images}
+        return {**super().metadata(), "paths": self.images}
 
 
 def photographs(named: str) -> list[Path]:

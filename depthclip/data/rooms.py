@@ -9,8 +9,9 @@ import torch
 
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
-from depthclip.data.base import DepthDataModule, DepthDataset, Sample, Split
+from depthclip.data.module import DepthDataModule, Split
 from depthclip.data.raycast import SCENES, Picture, draw_room, random_type
+from depthclip.data.samples import DepthDataset, Sample
 from depthclip.errors import InputError
 from depthclip.protocol import Scoring, View
 
@@ -155,6 +156,6 @@ class Rooms(DepthDataModule):
         """The rooms of a split."""
         return self.rooms[split]
 
-    def found(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What the data are, for metrics.json: the seed and how many rooms each split has."""
-        return super().found() | {"seed": self.rooms_seed}
+        return super().metadata() | {"seed": self.rooms_seed}

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from depthclip.atomic import open_atomic
-from depthclip.data.base import Sample
+from depthclip.data.samples import Sample
 from depthclip.protocol import View
 
 

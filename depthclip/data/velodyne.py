@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depthclip.data.base import DataError
 from depthclip.data.paths import read_text, regular_file
+from depthclip.data.samples import DataError
 
 MOST_POINTS = 10_000_000  # a sweep of the Velodyne HDL-64E has about 120,000
 FARTHEST = 500.0  # metres; the laser reaches 120

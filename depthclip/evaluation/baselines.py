@@ -14,7 +14,7 @@ from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.protocol import median
 
 if TYPE_CHECKING:
-    from depthclip.data.base import Item
+    from depthclip.data.batches import Item
 
 BUILT_IN = ("random", "training constant", "training median map", "best constant (oracle)")
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from depthclip.data.base import Split
+from depthclip.data.module import Split
 from depthclip.data.raycast import SCENES, Picture, Surface
 from depthclip.data.rooms import HEIGHT, WIDTH, room
 from experiments.tiny_rooms.captions import SCENE_TEMPLATES, CaptionWriter, agreement

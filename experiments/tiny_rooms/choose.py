@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from depthclip.data.base import Sample
 from depthclip.data.rooms import VIEW, RoomsDataset, Split
+from depthclip.data.samples import Sample
 from depthclip.encoder import AttentionPool, Crops, FrozenCLIP, ImageFeatures, MaskCLIP
 from depthclip.evaluation.baselines import BestConstant, fit_baselines
 from depthclip.evaluation.metrics import ERRORS, depth_errors
