@@ -82,7 +82,7 @@ class DepthEstimator(LightningModule):
 
     @torch.no_grad()
     def initialize_lazy_parameters(self) -> None:
-        """Run heads that have lazy modules, such as `nn.LazyConv2d`, on a blank image, which gives them their shapes."""
+        """Run heads with lazy modules, such as `nn.LazyConv2d`, on a blank image, which gives them their shapes."""
         if any(isinstance(each, UninitializedParameter) for head in self.heads for each in head.parameters()):
             self.coarse(torch.zeros(1, 3, 224, 224, device=self.device), mirror=False)
 

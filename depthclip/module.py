@@ -1,7 +1,7 @@
 """DepthCLIP, the LightningModule: the steps of `test`, `validate`, `predict` and `fit`."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -30,7 +30,8 @@ from depthclip.shown import Shown, shown_image
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
 
 
-class Prediction(NamedTuple):
+@dataclass(frozen=True)
+class Prediction:
     """The depth of one image.
 
     Args:

@@ -213,7 +213,7 @@ def write_errors(path: Path, outcome: Outcome) -> None:
 
 
 def draw_variants(model: DepthCLIP, folder: Path) -> None:
-    """Draw the depths of all heads into variants.png, and each below image and ground truth into the folder `variants`."""
+    """Draw the depths of all heads into variants.png, and each below image and target into the folder `variants`."""
     rows = strips(model.shown)
     compare_heads(rows, model.names, folder / "variants.png")
     (folder / "variants").mkdir(exist_ok=True)

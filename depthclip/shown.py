@@ -1,7 +1,7 @@
 """The test images that go into the pictures of a run."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,7 +11,8 @@ from depthclip.head.interfaces import Coarse
 from depthclip.protocol import Aligned
 
 
-class Shown(NamedTuple):
+@dataclass(frozen=True)
+class Shown:
     """A test image that goes into the pictures.
 
     Args:

@@ -91,7 +91,7 @@ def test_bin_cross_entropy_at_patches_takes_any_size():
 def test_pixels_that_do_not_count_change_nothing(loss):
     logits = torch.randn(4, 3, 6, requires_grad=True)
     one = loss_input(0, logits=logits, bins=BINS)
-    spoilt = one._replace(truth=torch.where(one.mask, one.target, torch.nan))
+    spoilt = one._replace(target=torch.where(one.mask, one.target, torch.nan))
     empty = one._replace(mask=torch.zeros_like(one.mask))
     assert loss([spoilt]).item() == loss([one]).item()
     loss([empty]).backward()

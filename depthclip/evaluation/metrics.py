@@ -206,7 +206,7 @@ class DepthErrors(Metric):
         self.rows.append(torch.cat([head.to(self.device), errors.flatten().to(self.device)])[None])
 
     def compute(self) -> Tensor:
-        """Return the rows of all images on all devices, (N, 2 + V * (9 + M)): index, pixels and errors, sorted by index."""
+        """Return the rows of all images on all devices, (N, 2 + V * (9 + M)): index, pixels, errors; by index."""
         rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)
         return rows[rows[:, 0].argsort()].cpu()
 

@@ -21,6 +21,7 @@ class Adapter(nn.Module):
         InputError: if the rank is smaller than 1 or (from `prepare`) larger than D.
     """
 
+    prepared = False  # set by `prepare_once`
     up: nn.Parameter | None
     down: nn.Parameter | None
 

@@ -37,6 +37,7 @@ class Bins(nn.Module):
         InputError: if the set is unknown, or the depths are not positive and ascending.
     """
 
+    prepared = False  # set by `prepare_once`
     values: Tensor
 
     def __init__(self, values: Sequence[float] | str = "depthclip") -> None:

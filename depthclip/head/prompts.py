@@ -52,6 +52,7 @@ class Prompts(nn.Module):
             `{distance}`, or (from `prepare`) a sentence is too long or two words have the same feature.
     """
 
+    prepared = False  # set by `prepare_once`
     fields: ClassVar[tuple[str, ...]] = ("distance", "object")  # that a template may have
     counted: ClassVar[tuple[str, ...]] = ()  # fields that may have a number, as in `{context:4}`
 
