@@ -1,15 +1,22 @@
 """The documentation's code, run as it is printed."""
 
+import json
 import re
 import sys
 from pathlib import Path
 
+import numpy as np
+import open_clip
 import pytest
 import torch
 import yaml
 
+import depthclip
+from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.__main__ import main
 from depthclip.encoder.interfaces import ImageFeatures
+from depthclip.losses import LossInput
+from tests.conftest import TEXT
 
 DOCS = Path(__file__).parent.parent / "docs"
 
@@ -19,40 +26,110 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
+def page_recipe(number: int, **encoder) -> str:
+    """A recipe of the page, with another CLIP."""
+    recipe = yaml.safe_load(blocks("extending.md", "yaml")[number])
+    recipe["model"]["encoder"] |= encoder
+    return yaml.safe_dump(recipe)
+
+
 @pytest.fixture
 def mine(tmp_path, monkeypatch, small):
-    """A folder with the page's classes and recipe, as a user would have it, but with a small random CLIP."""
+    """A folder with the page's classes and recipes, as a user would have it, but with small random CLIPs."""
     (tmp_path / "mine.py").write_text("\n\n".join(blocks("extending.md", "python")))
-    recipe = yaml.safe_load(blocks("extending.md", "yaml")[0])
-    recipe["model"]["encoder"] |= {"name": "small-vit", "pretrained": None}
-    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    vit = {"image_size": 64, "layers": 4, "width": 32, "head_width": 16, "patch_size": 16}
+    (tmp_path / "four-blocks.json").write_text(json.dumps({"embed_dim": 48, "vision_cfg": vit, "text_cfg": TEXT}))
+    open_clip.add_model_config(tmp_path / "four-blocks.json")
+    (tmp_path / "recipe.yaml").write_text(page_recipe(0, name="small-vit", pretrained=None))
+    (tmp_path / "decoder.yaml").write_text(page_recipe(1, name="four-blocks", pretrained=None, readout="tokens"))
+    (tmp_path / "stages.yaml").write_text(page_recipe(1))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
     sys.modules.pop("mine", None)
 
 
-def test_each_class_of_one_s_own_is_short():
+def test_the_classes_of_the_page_are_short():
     for block in blocks("extending.md", "python"):
-        assert len(block[block.index("class ") :].splitlines()) < 30
+        for text in re.split(r"^(?=class )", block, flags=re.MULTILINE)[1:]:
+            assert len(text.strip().splitlines()) < 35
+
+
+FEW = [f"--data.init_args.{split}_size=4" for split in ("train", "val", "test")]
 
 
 @pytest.mark.filterwarnings("ignore:pretrained is null")
-def test_classes_of_one_s_own_run_by_class_path(mine, capsys):
-    few = [f"--data.init_args.{split}_size=4" for split in ("train", "val", "test")]
-    assert (
-        main(["test", "-c", "recipe.yaml", "--trust", "mine", *few, "--model.head.bins.init_args.power", "1"]) == 0
-    ), capsys.readouterr()
+def test_the_classes_of_the_page_run_by_class_path(mine, capsys):
+    power = ["--model.head.bins.init_args.power", "1"]
+    assert main(["test", "-c", "recipe.yaml", "--trust", "mine", *FEW, *power]) == 0, capsys.readouterr()
     assert "abs_rel" in capsys.readouterr().out
+    assert main(["fit", "-c", "recipe.yaml", "--trust", "mine", *FEW, "--trainer.max_epochs", "1"]) == 0
 
 
-def test_classes_of_one_s_own_learn(mine, clip):
-    import mine
+@pytest.mark.filterwarnings("ignore:pretrained is null")
+@pytest.mark.parametrize("recipe", ["decoder.yaml", "stages.yaml"])
+def test_the_decoder_of_the_page(mine, capsys, recipe):
+    """Four blocks of a ViT, four stages of a ResNet: with and without the cache, in a checkpoint, beside words."""
+    options = ["-c", recipe, "--trust", "mine", *FEW, "--model.encoder.pretrained", "null"][
+        : -2 if "st" in recipe else None
+    ]
+    for cache in ("null", "memory", "features"):
+        few = ["--trainer.max_epochs", "4", "--model.learning_rate", "0.01"]
+        assert main(["fit", *options, *few, "--model.cache", cache, "--name", cache]) == 0, capsys.readouterr()
+    states = [
+        torch.load(f"runs/{name}/version_0/checkpoints/last.ckpt", weights_only=True)
+        for name in ("null", "memory", "features")
+    ]
+    for other in states[1:]:
+        for key, value in states[0]["state_dict"].items():
+            assert torch.equal(value, other["state_dict"][key]), key
+    last = "runs/memory/version_0/checkpoints/last.ckpt"
+    assert main(["test", *options, "--ckpt_path", last("memory"), "--name", "test"]) == 0, capsys.readouterr()
+    figures = json.loads(Path("runs/test/version_0/metrics.json").read_text())["figures"]
+    assert list(figures) == ["head", "words"]
+    assert main(["test", *options, "--name", "untrained"]) == 0
+    untrained = json.loads(Path("runs/untrained/version_0/metrics.json").read_text())["figures"]
+    assert figures["head"]["silog"] < untrained["head"]["silog"]
+    assert figures["words"] == untrained["words"]
+    for picture in ("panel.png", "variants.png"):
+        assert Path("runs/test/version_0", picture).stat().st_size > 10_000
+    model = DepthCLIP.load(last("memory"), allow=["mine"])
+    photo = np.zeros((70, 90, 3), np.uint8)
+    assert model.infer(photo).shape == (70, 90)
+    assert model.responses(photo) == {}
 
-    from depthclip.head import DepthHead
 
-    encoder = clip("small-vit", mine.BlurredMaskCLIP())
-    head = DepthHead(mine.ResidualPrompts(), mine.PowerBins(), logit_scale=10)
+def test_the_data_set_of_the_page(mine, clip):
+    import mine as page
+
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        Path(split).mkdir()
+        for name in ("a", "b"):
+            depth = rng.uniform(1, 9, (40, 50))
+            np.savez(Path(split, name), rgb=rng.integers(0, 255, (40, 50, 3), dtype=np.uint8), depth=depth)
+    model = DepthCLIP(clip("small-vit", "tokens"), DepthHead(Prompts(), Bins()))
+    figures = depthclip.evaluate(model, page.ArrayFolders("."), "out")
+    assert figures["head"]["abs_rel"] > 0
+    assert np.load("out/errors.npz")["image"].tolist() == ["a", "b"]
+
+
+def test_the_loss_of_the_page(mine):
+    import mine as page
+
+    error = np.array([0.1, -0.3, 1.0, -2.0])
+    prediction = torch.tensor(5 + error, dtype=torch.float32)[None]
+    image = LossInput(prediction, torch.full((1, 4), 5.0), torch.ones(1, 4, dtype=torch.bool))
+    c = 0.2 * 2
+    expected = np.mean([0.1, 0.3, (1 + c**2) / (2 * c), (4 + c**2) / (2 * c)])
+    assert page.BerHu(0.2)([image]).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_classes_of_the_page_learn(mine, clip):
+    import mine as page
+
+    encoder = clip("small-vit", page.BlurredMaskCLIP())
+    head = DepthHead(page.ResidualPrompts(), page.PowerBins(), logit_scale=10)
     head.prepare(encoder.text)
     features = encoder.encode_image(torch.rand(2, 3, 64, 96))
     assert isinstance(features, ImageFeatures)
