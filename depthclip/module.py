@@ -38,7 +38,7 @@ from depthclip.evaluation.metrics import ErrorMeasure, check_measures
 from depthclip.evaluation.protocol import Scoring, View, scoring_of
 from depthclip.from_file import build
 from depthclip.gather import gather
-from depthclip.head.depth_head import Coarse, DepthHead
+from depthclip.head import Coarse, DepthHead
 from depthclip.losses import Compared, Loss, SILog
 from depthclip.optimization import Optimization, advance, check_finite, parameter_groups, training_steps
 from depthclip.rows import HEAD, check_published, check_variants

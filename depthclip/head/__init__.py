@@ -2,7 +2,8 @@
 
 from depthclip.head.adapter import Adapter
 from depthclip.head.bins import Bins, LinearBins, LogBins
-from depthclip.head.depth_head import Coarse, DepthHead
+from depthclip.head.depth_head import DepthHead
+from depthclip.head.interfaces import Coarse, Head
 from depthclip.head.learned_bins import FittedBins, ImageBins, LearnedBins, SceneBins
 from depthclip.head.learned_prompts import ConditionalContext, LearnedContext, LearnedWords, Mirror
 from depthclip.head.prompts import Prompts
@@ -14,6 +15,7 @@ __all__ = [
     "ConditionalContext",
     "DepthHead",
     "FittedBins",
+    "Head",
     "ImageBins",
     "LearnedBins",
     "LearnedContext",

@@ -1,7 +1,7 @@
 """DepthHead: the paper's equation, from similarity to metres."""
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -12,24 +12,11 @@ from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder
 from depthclip.errors import InputError
 from depthclip.head.adapter import Adapter
 from depthclip.head.bins import Bins
+from depthclip.head.interfaces import Coarse, Head
 from depthclip.head.prompts import Prompts
 
 
-class Coarse(NamedTuple):
-    """What a head says of each patch.
-
-    Args:
-        depth: (B, 1, h, w) in metres.
-        logits: (B, K, h, w), the response of each word; None where a head has none.
-        bins: (K,) or (B, K) in metres.
-    """
-
-    depth: Tensor
-    logits: Tensor | None = None
-    bins: Tensor | None = None
-
-
-class DepthHead(nn.Module):
+class DepthHead(Head):
     """Compares patches with sentences and turns the similarities into metres (arXiv 2207.01077).
 
     For a patch feature f, word features t_k and bins b_k:
@@ -81,6 +68,8 @@ class DepthHead(nn.Module):
         check_choice("assignment", assignment, ("soft", "hard"))
         if smoothing != 0:
             check_number("smoothing", smoothing, at_least=0.01, at_most=1e3, unit="patches", hint="use 0 for none")
+        self.needs = Needs(pooled=prompts.needs_pooled or bins.needs_pooled)
+        self.labels = prompts.labels
         self.prompts = prompts
         self.bins = bins
         self.temperature = temperature
@@ -92,9 +81,9 @@ class DepthHead(nn.Module):
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learn_temperature else None
 
     @property
-    def needs(self) -> Needs:
-        """Features that the head reads beside the dense ones."""
-        return Needs(pooled=self.prompts.needs_pooled or self.bins.needs_pooled)
+    def needs_depths(self) -> bool:
+        """Whether the bins must be fitted to training depths."""
+        return self.bins.needs_depths
 
     def prepare(self, text: TextEncoder) -> None:
         """Encodes fixed sentences and creates learned parameters, before an optimizer asks for them.
@@ -105,6 +94,15 @@ class DepthHead(nn.Module):
         self.bins.prepare(text)
         if self.adapter is not None:
             self.adapter.prepare(text)
+
+    def update(self, depth: Tensor, scene: str) -> None:
+        """Add the depth map of one training image to the statistics of the bins."""
+        self.bins.tally(depth, scene)
+
+    def compute(self) -> None:
+        """Fit the bins to the training depths, unless another head that shares them has done so."""
+        if self.bins.needs_depths:
+            self.bins.settle()
 
     def forward(self, features: ImageFeatures, text: TextEncoder) -> Coarse:
         """Dense features (B, D, h, w) to coarse depth; logits and softmax are float32 under any precision."""
