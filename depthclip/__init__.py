@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from depthclip.encoder import FrozenCLIP
     from depthclip.evaluating import evaluate
-    from depthclip.head import Bins, DepthHead, Prompts
+    from depthclip.head import Bins, DepthHead, Head, Prompts
     from depthclip.module import DepthCLIP
 
 __version__ = "0.1.0"
-__all__ = ["Bins", "DepthCLIP", "DepthHead", "FrozenCLIP", "Prompts", "__version__", "evaluate"]
+__all__ = ["Bins", "DepthCLIP", "DepthHead", "FrozenCLIP", "Head", "Prompts", "__version__", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:
@@ -20,6 +20,7 @@ def __getattr__(name: str) -> Any:
         "DepthCLIP": "depthclip.module",
         "DepthHead": "depthclip.head",
         "FrozenCLIP": "depthclip.encoder",
+        "Head": "depthclip.head",
         "Prompts": "depthclip.head",
         "evaluate": "depthclip.evaluating",
     }

@@ -14,7 +14,7 @@ from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.data import Photos, Rooms
 from depthclip.depth_files import DepthFolder, encode, file_names
 from depthclip.errors import InputError
-from depthclip.head.depth_head import Coarse
+from depthclip.head import Coarse
 from depthclip.pictures import colour_depth
 from depthclip.protocol import Scoring
 from depthclip.report import Report

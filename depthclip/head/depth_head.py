@@ -92,11 +92,11 @@ class DepthHead(Head):
                 prepare_once(part, text)
 
     def update(self, depth: Tensor, scene: str) -> None:
-        """Add a training image to the statistics of the bins."""
+        """Add the depth map of one training image to the statistics of the bins."""
         self.bins.tally(depth, scene)
 
     def compute(self) -> None:
-        """Fit the bins, unless they were fitted as those of another head."""
+        """Fit the bins to the training depths, unless another head that shares them has done so."""
         if self.bins.needs_depths:
             self.bins.settle()
 

@@ -1,4 +1,9 @@
-"""The contract of a head: image features and a text tower in, depth in metres out. Words and bins are optional."""
+"""The contract between DepthCLIP and the heads that turn features into metres.
+
+`Head` is the base class of all heads. The contracts of the two parts of a `DepthHead` are `depthclip.head.Prompts` and
+`depthclip.head.Bins`. Both are concrete classes, the fixed prompts and the fixed bins, so that a recipe may leave out
+the class_path: `prompts: {words: five}` and `bins: {values: [1, 2, 4]}`.
+"""
 
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
@@ -9,12 +14,12 @@ from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder
 
 
 class Coarse(NamedTuple):
-    """The output of a head for a batch of images, at the resolution of the patches or any other.
+    """Outputs of a head for a batch of images, at the resolution of its feature map.
 
     Args:
-        depth: (B, 1, h, w) metres.
-        logits: (B, K, h, w), the logit of each word; None for a head without words.
-        bins: (K,) or (B, K) metres; None for a head without bins.
+        depth: (B, 1, h, w) in metres.
+        logits: (B, K, h, w), the response of each word; None for a head without words.
+        bins: (K,) or (B, K) in metres; None for a head without bins.
     """
 
     depth: Tensor
@@ -23,28 +28,29 @@ class Coarse(NamedTuple):
 
     @property
     def weights(self) -> Tensor | None:
-        """The weight of each word, softmax of the logits, (B, K, h, w); None without words."""
+        """The softmax of the logits over the words, (B, K, h, w); None for a head without words."""
         return None if self.logits is None else self.logits.softmax(1)
 
     def image(self, k: int) -> "Coarse":
-        """Return the output for image `k` of the batch, as a batch of one."""
-        logits, bins = self.logits, self.bins
+        """Return the outputs for image k as a batch of size 1; bins (K,) that all images share stay (K,)."""
+        only = slice(k, k + 1)
         return Coarse(
-            self.depth[k : k + 1],
-            None if logits is None else logits[k : k + 1],
-            bins if bins is None or bins.ndim == 1 else bins[k : k + 1],
+            self.depth[only],
+            None if self.logits is None else self.logits[only],
+            self.bins if self.bins is None or self.bins.ndim == 1 else self.bins[only],
         )
 
 
 class Head(nn.Module):
-    """Base class of heads, which turn the features of images into depth.
+    """Base class of modules that turn image features into depth in metres.
 
-    A subclass overrides `forward`, and the rest where it applies. It may use lazy modules such as `nn.LazyConv2d`:
-    `DepthCLIP` runs them once, on a blank image, before an optimizer reads the parameters.
+    A subclass implements `forward`. It may also have words, bins, or parts that depend on the text tower or on training
+    depths; by default it has none of them. DepthCLIP calls `prepare` once, and runs a head with lazy modules such as
+    `nn.LazyConv2d` once on a blank image, both before an optimizer reads the parameters.
 
     Attributes:
-        needs: features that the head reads beside the dense map.
-        labels: names of the K words, in the order of the logits; () for a head without words.
+        needs: features that `forward` reads beside the dense map; a class attribute, or set in the constructor.
+        labels: a short name for each of the K words, for tables and pictures; empty for a head without words.
     """
 
     needs: Needs = Needs()
@@ -53,28 +59,28 @@ class Head(nn.Module):
 
     @property
     def needs_depths(self) -> bool:
-        """Whether the head must be fitted to training depths before its first `forward`."""
+        """Whether the head must be fitted to training depths before `forward` can run."""
         return False
 
     def prepare(self, text: TextEncoder) -> None:
-        """Encode fixed sentences and create parameters whose size depends on the text tower.
+        """Create what depends on the text tower, such as encoded sentences and parameters of its size.
 
-        `DepthCLIP` calls this once, before an optimizer reads the parameters.
+        DepthCLIP calls this method, exactly once.
         """
 
     def update(self, depth: Tensor, scene: str) -> None:
-        """Add a training image to the statistics to which the head is fitted.
+        """Add the depth map of one training image to the statistics of the head.
 
         Args:
-            depth: (H, W) metres, 0 = invalid.
-            scene: scene of the image, "" where the data set names none.
+            depth: (H, W) in metres, 0 = invalid.
+            scene: the scene of the image as the data set names it; "" if it has no name.
         """
 
     def compute(self) -> None:
-        """Fit the head to the statistics."""
+        """Fit the head to the statistics that `update` gathered."""
 
     def fit(self, depths: Iterable[tuple[Tensor, str]]) -> None:
-        """Fit the head to depths and scenes of training images, see `update`."""
+        """Fit the head to the depth maps and scenes of a training set, see `update`."""
         for depth, scene in depths:
             self.update(depth, scene)
         self.compute()
@@ -83,26 +89,26 @@ class Head(nn.Module):
         """Return the depth of a batch of images.
 
         Args:
-            features: dense features (B, D, h, w), and those that the head needs.
-            text: the frozen text tower.
+            features: the dense map (B, D, h, w), and what `needs` names.
+            text: the text tower, for heads with sentences.
+
+        Returns:
+            Depth (B, 1, h, w) in metres, with h and w of the head's choice, and logits and bins if it has them.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} must implement forward(features, text)")
 
 
 class Preparable(Protocol):
-    """A head, or a part of heads, that is prepared for a text tower."""
+    """A head, or a part that several heads may share, which depends on the text tower."""
 
     prepared: bool
 
     def prepare(self, text: TextEncoder) -> None:
-        """Encode fixed sentences and create parameters."""
+        """Create what depends on the text tower."""
 
 
 def prepare_once(module: Preparable, text: TextEncoder) -> None:
-    """Call `prepare` of a head or of a part that heads may share, unless it was called before.
-
-    A head that was trained in one model can thus be scored as a variant in another.
-    """
+    """Call `prepare` unless it was called before, so that a trained head keeps its parameters in another model."""
     if not module.prepared:
         module.prepare(text)
         module.prepared = True
