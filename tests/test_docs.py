@@ -83,7 +83,7 @@ def test_the_decoder_of_the_page(mine, capsys, recipe):
     assert list(figures) == ["head", "words"]
     assert main(["test", *options, "--name", "untrained"]) == 0
     untrained = json.loads(Path("runs/untrained/version_0/metrics.json").read_text())["figures"]
-    assert figures["head"]["silog"] < untrained["head"]["silog"]
+    assert figures["head"]["abs_rel"] < untrained["head"]["abs_rel"]
     assert figures["words"] == untrained["words"]
     for picture in ("panel.png", "variants.png"):
         assert Path("runs/test/version_0", picture).stat().st_size > 10_000
