@@ -255,7 +255,7 @@ def test_an_unreadable_file_is_raised_or_skipped_by_name(folder, harm):
     assert [item.index for batch in batches for item in batch.items] == [0, 1, 3, 4, 5]
     (unreadable,) = [unreadable for batch in batches for unreadable in batch.unreadable]
     assert isinstance(unreadable, Unreadable)
-    assert (unreadable.index, unreadable.name, unreadable.scene) == (2, "frame-2.color.jpg", "")
+    assert (unreadable.index, unreadable.name, unreadable.scene) == (2, "frame-2.color.png", "")
 
 
 def test_photographs_from_files_folders_and_globs(tmp_path):
