@@ -59,7 +59,7 @@ def sentence(error: BaseException) -> str:
 def memory_or_place(text: str) -> str:
     """Return a sentence for a RuntimeError of torch that is about memory, a disk or a worker process, else ""."""
     if WORKER.search(text):
-        return "a process that loads data was killed, mostly for want of memory; use fewer data.num_workers"
+        return "a process that loads data was killed, mostly for want of memory; use fewer data.loading.num_workers"
     if NO_SPACE.search(text):
         return f"a file cannot be written ({shorten(text)}); check that the disk has space"
     if NO_MEMORY.search(text):

@@ -9,6 +9,7 @@ import inspect
 import re
 import sys
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import fields, is_dataclass
 
 from depthclip.errors import InputError
 from depthclip.messages import chain
@@ -31,6 +32,7 @@ PLURALS = {"float": "numbers", "int": "whole numbers", "str": "texts", "bool": "
 KEY = re.compile(r'Parser key "([^"]*)":?\s*')
 CLASS = re.compile(r"class_path '([\w.]+)'")
 UNKNOWN = re.compile(r"(?:Subcommand '\w+' does not accept option|Option) '([^']*)'")
+GROUP = re.compile(r"Group '(\w+)' does not accept option '([^']*)'")
 ABSENT = re.compile(r"No module named '([\w.]+)'|has no attribute '(\w+)'|cannot import name '(\w+)'")
 TYPE = re.compile(r"<class '([\w.]+)'>")
 
@@ -59,13 +61,17 @@ def parser_sentence(error: Exception, options: Mapping[str, Collection[str]]) ->
     key = ".".join(keys)
     if found := UNKNOWN.search(texts[-1]):
         return unknown_option(found[1], key, classes, options)
+    if found := GROUP.search(texts[-1]):
+        return unknown_option(f"{found[1]}.{found[2]}", key, classes, options)
     if found := re.search(r"unrecognized arguments?: (.*)", leaf, re.IGNORECASE):
         name = found[1].split()[0]
         if not name.startswith("--"):
             return f"argument {shorten(name)!r} belongs to no option; check the quotes, or use --help for all options"
-        return unknown_option(name[2:].partition("=")[0], "", [], options)
+        return unknown_option(name[2:].partition("=")[0], key, classes, options)
     if found := re.search(r"following arguments are required: (.*)", leaf):
-        needed = ", ".join("--" + re.sub(r"^(fit|validate|test|predict)\.", "", name) for name in found[1].split(", "))
+        within = f"{key}." if key else ""
+        names = (re.sub(r"^(fit|validate|test|predict)\.", "", name) for name in found[1].split(", "))
+        needed = ", ".join(f"--{within}{name}" for name in names)
         return f"{needed} must be given; pass a recipe with -c, such as -c configs/rooms.yaml, or set them"
     if found := re.match(r"argument (\S+): (.*)", leaf, re.DOTALL):
         return f"option {found[1]}: {one_line(found[2])}; give it a value, such as {found[1].split('/')[-1]} VALUE"
@@ -90,7 +96,7 @@ def unknown_option(name: str, key: str, classes: Collection[str], options: Mappi
             f"option --{name} is unknown; {hint}" if first not in options.get("", ()) else f"{name} is unknown; {hint}"
         )
     where = ".".join(part for part in (key, prefix) if part)
-    return f"option {last!r}{f' of {where}' if where else ''} is unknown; {nearest(last, names)}"
+    return f"option {last!r}{f' of {where}' if where else ''} is unknown; {nearest(name, names)}"
 
 
 def bad_value(key: str, leaf: str, classes: Collection[str]) -> str:
@@ -114,7 +120,7 @@ def bad_value(key: str, leaf: str, classes: Collection[str]) -> str:
     if (found := ABSENT.search(leaf)) is not None:
         named = (CLASS.findall(leaf) or [value.strip() or next(filter(None, found.groups()))])[-1]
         return f"{key} names {named}, which does not exist; {nearest(named, names)}"
-    if "Expected a dot import path" in leaf:
+    if "Expected a dot import path" in leaf and names:
         return f"{key}{value} is unknown; {nearest(text, names)}"
     if words := expected(leaf):
         return f"{key}{value} must be {' or '.join(words)}"
@@ -147,7 +153,7 @@ def subclass_names(text: str) -> list[str]:
     """Return the names of the classes that fit the option that a text of the parser is about."""
     names: list[str] = []
     for path in TYPE.findall(text):
-        if (base := class_at(path)) is not None and path.startswith("depthclip."):
+        if (base := class_at(path)) is not None and path.startswith("depthclip.") and not is_dataclass(base):
             names += [base.__name__, *(kind.__name__ for kind in descendants(base))]
     return [name for name in dict.fromkeys(names) if not name.startswith("_")]
 
@@ -168,15 +174,20 @@ def class_at(path: str) -> type | None:
 
 
 def parameters(path: str) -> list[str]:
-    """Return the names of the arguments of a class."""
+    """Return the names of the arguments of a class, such as `root` and `loading.batch_size`."""
     kind = class_at(path)
-    return [] if kind is None else [name for name in inspect.signature(kind).parameters if name != "self"]
+    names: list[str] = []
+    for name, argument in (inspect.signature(kind).parameters if kind else {}).items():
+        group = argument.annotation
+        names += [f"{name}.{field.name}" for field in fields(group)] if is_dataclass(group) else [name]
+    return [name for name in names if name != "self"]
 
 
 def nearest(name: str, names: Collection[str]) -> str:
     """Return a hint at the nearest of some names, or at all of them."""
     if not names:
         return "check its name in the output of --help"
-    if close := difflib.get_close_matches(name.rpartition(".")[2], names, n=3):
+    last = name.rpartition(".")[2]
+    if close := difflib.get_close_matches(name, names, n=3) or difflib.get_close_matches(last, names, n=3):
         return f"the nearest known {'names are' if len(close) > 1 else 'name is'} {', '.join(close)}"
     return f"known names are {', '.join(sorted(names)[:30])}"

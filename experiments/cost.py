@@ -16,8 +16,7 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts
-from depthclip.data import DepthDataModule, DepthDataset, Sample
-from depthclip.data.module import Split
+from depthclip.data import DepthDataModule, DepthDataset, Loading, Sample, Split
 from depthclip.head import Head, LearnedWords
 
 
@@ -44,7 +43,7 @@ class NoiseModule(DepthDataModule):
     """A data module with the same images in every split."""
 
     def __init__(self, count: int, size: tuple[int, int], batch_size: int) -> None:
-        super().__init__("whole", "whole", batch_size)
+        super().__init__(loading=Loading(batch_size))
         self.noise = Noise(count, size)
 
     def samples(self, split: Split) -> DepthDataset:

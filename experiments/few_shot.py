@@ -45,7 +45,8 @@ def variants(options: Options, head: HeadSettings) -> list[Variant]:
     }
     for shots in (*SHOTS, None):
         for seed in SEEDS if shots else SEEDS[:1]:
-            chosen = {"data.shots": shots, "data.seed": seed, "seed_everything": seed}
+            few = {"count": shots, "seed": seed} if shots else None
+            chosen = {"data.shots": few, "data.loading.seed": seed, "seed_everything": seed}
             name = f"{row_of(shots)}, seed {seed}"
             result.append(Variant(name, {**learned, **chosen}, row=row_of(shots), learn=True))
     return result

@@ -174,5 +174,5 @@ def test_training_settings_are_theirs():
         augment = given["data"]["init_args"]["augment"]
         assert augment["crop"] == ([416, 544] if "nyu" in name else [352, 704])
         assert augment["rotation"] == (2.5 if "nyu" in name else 1.0)
-        assert given["data"]["init_args"]["batch_size"] == 16
+        assert given["data"]["init_args"]["loading"]["batch_size"] == 16
         assert given["model"]["training_scoring"] == {"min_depth": 0.001, "max_depth": None, "crop": None}

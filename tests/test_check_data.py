@@ -65,7 +65,7 @@ def test_a_view_that_does_not_fit_is_wrong(arguments, capsys):
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs ../shared/samples")
 def test_the_recipe_of_seven_scenes(tmp_path, capsys):
     recipe = ["-c", str(RECIPES / "seven_scenes.yaml"), "--data.root", str(SAMPLES / "seven_scenes")]
-    assert main([*recipe, "--splits", "[test]", "--data.num_workers", "0", "--out", str(tmp_path)]) == 0
+    assert main([*recipe, "--splits", "[test]", "--data.loading.num_workers", "0", "--out", str(tmp_path)]) == 0
     assert "19 of 480 x 640" in capsys.readouterr().out
 
 
@@ -83,5 +83,5 @@ def test_loading_is_timed_beside_plain_decoding(arguments, capsys):
 
 
 def test_arguments_that_are_refused_are_one_sentence(capsys):
-    assert main(["--data", "Pairs", "--data.root", "none", "--data.batch_size", "0"]) == 2
-    assert capsys.readouterr().err.startswith("error: batch_size 0")
+    assert main(["--data", "Pairs", "--data.root", "none", "--data.loading.batch_size", "0"]) == 2
+    assert capsys.readouterr().err.startswith("error: loading.batch_size 0")

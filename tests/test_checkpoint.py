@@ -16,7 +16,7 @@ from depthclip import DepthCLIP, DepthHead, checkpoint
 from depthclip.__main__ import main
 from depthclip.checkpoint import RECIPE
 from depthclip.cli import run
-from depthclip.data import Rooms
+from depthclip.data import Loading, Rooms
 from depthclip.errors import InputError
 from depthclip.head import FittedBins, LearnedBins, Prompts
 
@@ -148,7 +148,7 @@ def learned(tmp_path, monkeypatch):
 
     def fit(head, *more, **model):
         encoder = {"name": "tiny-rooms", "pretrained": "bundled", "readout": "attention_pool"}
-        sizes = {"train_size": 3, "val_size": 1, "test_size": 2, "batch_size": 1}
+        sizes = {"train_size": 3, "val_size": 1, "test_size": 2, "loading": {"batch_size": 1}}
         whole = {
             "model": {"encoder": encoder, "head": head, "panels": 0, **model},
             "data": {"class_path": "depthclip.data.Rooms", "init_args": sizes},
@@ -216,7 +216,7 @@ def test_a_model_built_in_python_is_saved_and_restored(clip, tmp_path, monkeypat
     model = DepthCLIP(encoder, DepthHead(Prompts(), LearnedBins()), learning_rate=0.1)
     options = {"logger": False, "accelerator": "cpu", "devices": 1, "enable_progress_bar": False}
     trainer = Trainer(max_epochs=1, enable_checkpointing=False, enable_model_summary=False, **options)
-    trainer.fit(model, datamodule=Rooms(train_size=2, val_size=1, test_size=1, batch_size=1))
+    trainer.fit(model, datamodule=Rooms(train_size=2, val_size=1, test_size=1, loading=Loading(batch_size=1)))
     trainer.save_checkpoint("built.ckpt")
     fresh = DepthCLIP(encoder, DepthHead(Prompts(), LearnedBins()))
     assert not np.array_equal(fresh.eval().infer(IMAGE), model.eval().infer(IMAGE))

@@ -52,7 +52,7 @@ def lists(folder):
     """The images of a folder as NYU's; small ones are seen whole."""
     photo = folder / "rgb_0.jpg"
     whole = {"view": "whole", "scoring": "whole"} if photo.exists() and Image.open(photo).size != (640, 480) else {}
-    return {"root": str(folder), "test_list": str(folder / "test.txt"), "batch_size": 2, **whole}
+    return {"root": str(folder), "test_list": str(folder / "test.txt"), "loading": {"batch_size": 2}, **whole}
 
 
 def recipe(folder, **changes):
@@ -112,7 +112,7 @@ def test_validate_reports_the_validation_split(small, tiny, capsys):
 
 def test_figures_do_not_depend_on_batch_size(small, nyu):
     for batch_size in (1, 2, 3):
-        assert main(["test", "-c", recipe(nyu), "--data.init_args.batch_size", str(batch_size)]) == 0
+        assert main(["test", "-c", recipe(nyu), "--data.init_args.loading.batch_size", str(batch_size)]) == 0
     first = metrics(0)["figures"]["head"]
     for version in (1, 2):
         assert metrics(version)["figures"]["head"] == pytest.approx(first, rel=1e-6)
@@ -139,7 +139,7 @@ def test_fit_then_test_with_the_checkpoint(small, tmp_path, monkeypatch):
     }
     data = {
         "class_path": "Rooms",
-        "init_args": {"train_size": 4, "val_size": 2, "test_size": 2, "batch_size": 2, "view": "whole"},
+        "init_args": {"train_size": 4, "val_size": 2, "test_size": 2, "loading": {"batch_size": 2}, "view": "whole"},
     }
     model = {
         "encoder": {"name": "small-vit", "pretrained": None, "readout": "tokens"},
@@ -213,7 +213,7 @@ def refused(capsys, says):
 @pytest.mark.parametrize("workers", ["0", "1"])
 def test_bad_files_get_one_sentence(small, tiny, capsys, workers):
     path = recipe(tiny)
-    command = ["test", "-c", path, "--data.init_args.num_workers", workers]
+    command = ["test", "-c", path, "--data.init_args.loading.num_workers", workers]
     good = (tiny / "depth_1.png").read_bytes()
     (tiny / "depth_1.png").write_bytes(good[: len(good) // 2])
     assert main(command) == 2
@@ -232,7 +232,7 @@ def test_bad_files_get_one_sentence(small, tiny, capsys, workers):
 def test_skipping_an_unreadable_file_names_and_counts_it(small, tiny, capsys):
     (tiny / "depth_1.png").write_bytes(b"")
     with pytest.warns(UserWarning, match="depth_1.png"):
-        assert main(["test", "-c", recipe(tiny), "--data.init_args.on_error", "skip"]) == 0
+        assert main(["test", "-c", recipe(tiny), "--data.init_args.loading.on_error", "skip"]) == 0
     found = metrics()
     assert (found["images"], found["skipped"], found["unreadable"]) == (4, 1, ["rgb_1.jpg"])
 
@@ -345,7 +345,7 @@ def test_a_full_disk_and_a_want_of_memory_get_one_sentence(small, tiny, capsys, 
     for error, says in (
         (OSError(28, "No space left on device", "runs/x"), "runs/x: No space left on device; check that"),
         (MemoryError(), "the memory is used up"),
-        (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed."), "use fewer data.num_workers"),
+        (RuntimeError("DataLoader worker (pid 3) is killed by signal: Killed."), "use fewer data.loading.num_workers"),
         (
             RuntimeError("DefaultCPUAllocator: can't allocate memory"),
             "memory is used up",

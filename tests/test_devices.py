@@ -28,7 +28,7 @@ def command(folder, images, *more):
     folder.mkdir(exist_ok=True)
     view = {"size": [64, 96]}
     changes = {
-        "data": {"init_args": {"test_size": images, "train_size": 2, "batch_size": 2, "view": view}},
+        "data": {"init_args": {"test_size": images, "train_size": 2, "loading": {"batch_size": 2}, "view": view}},
         "trainer": {"logger": logger, "accelerator": "cpu", "devices": 1},
     }
     (folder / "more.yaml").write_text(yaml.safe_dump(changes))
@@ -101,7 +101,7 @@ def test_predict_on_two_processes_loses_no_image_in_silence(tmp_path):
     assert "in/3.png cannot be read" in failed.stderr
     assert "Traceback" not in failed.stderr
     before = len([path for path in (tmp_path / "out").glob("*.png") if not path.stem.endswith(".colour")])
-    done = finish([*given, "--data.on_error", "skip"], tmp_path)
+    done = finish([*given, "--data.loading.on_error", "skip"], tmp_path)
     assert done.returncode == 0
     assert "5 depth maps" in done.stdout
     assert f"{before} were there already; 1 images could not be read" in done.stdout

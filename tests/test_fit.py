@@ -45,7 +45,13 @@ def folder(small, tmp_path, monkeypatch):
         },
         "data": {
             "class_path": "depthclip.data.Rooms",
-            "init_args": {"train_size": 4, "val_size": 2, "test_size": 2, "batch_size": 2, "view": {"size": [64, 96]}},
+            "init_args": {
+                "train_size": 4,
+                "val_size": 2,
+                "test_size": 2,
+                "loading": {"batch_size": 2},
+                "view": {"size": [64, 96]},
+            },
         },
         "trainer": {"accelerator": "cpu", "devices": 1, "enable_progress_bar": False, "max_epochs": 3},
     }

@@ -15,7 +15,7 @@ import torch
 from pytorch_lightning import Callback, Trainer
 
 from depthclip import DepthCLIP, DepthHead
-from depthclip.data import Rooms
+from depthclip.data import Loading, Rooms
 from depthclip.head import LearnedBins, LearnedWords
 from tests.conftest import frozen, register
 
@@ -32,7 +32,7 @@ model = DepthCLIP(frozen("small-vit", "tokens"), DepthHead(LearnedWords(5), Lear
 quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
 once = dict(accelerator="cpu", devices=devices, max_steps=1, limit_val_batches=0)
 trainer = Trainer(**once, **quiet, callbacks=[KeepGradients()])
-trainer.fit(model, Rooms(train_size=4, view="whole", batch_size=4 // devices))
+trainer.fit(model, Rooms(train_size=4, view="whole", loading=Loading(batch_size=4 // devices)))
 """
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthclip.data import KITTI, DataError
+from depthclip.data import KITTI, DataError, Loading
 from depthclip.data.kitti import read_drive_list
 from depthclip.data.splits import kitti_eigen
 from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
@@ -231,7 +231,7 @@ def test_val_selection_cropped(tmp_path):
         KITTI(str(tmp_path)).samples("test")
 
 
-@pytest.mark.parametrize("wrong", [{"truth": "lidar"}, {"val_every": 1}, {"batch_size": 0}])
+@pytest.mark.parametrize("wrong", [{"truth": "lidar"}, {"val_every": 1}, {"shots": 0}])
 def test_bad_arguments_are_refused_at_once(wrong):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         KITTI(**wrong)
@@ -314,7 +314,7 @@ def test_batches_of_different_sizes_give_the_figures_of_batches_of_one(tmp_path,
         write_pair(tmp_path / image_path(frame.frame), tmp_path / depth_path(frame.frame), frame.frame, *size)
     figures = []
     for batch_size in (1, 3):
-        data = KITTI(str(tmp_path), allow_partial=True, batch_size=batch_size)
+        data = KITTI(str(tmp_path), allow_partial=True, loading=Loading(batch_size=batch_size))
         data.setup("test")
         errors = {}
         for batch in data.test_dataloader():

@@ -11,7 +11,7 @@ from PIL import Image
 from pytorch_lightning import Trainer
 
 from depthclip import Bins, DepthCLIP, DepthHead, Prompts
-from depthclip.data import Rooms
+from depthclip.data import Loading, Rooms
 from depthclip.head import ConditionalContext, LearnedBins, LearnedWords, LogBins
 from tests.conftest import frozen
 
@@ -25,7 +25,7 @@ def learner(count=5):
 
 
 def rooms(**settings):
-    return Rooms(train_size=6, val_size=2, test_size=3, batch_size=2, view="whole", **settings)
+    return Rooms(train_size=6, val_size=2, test_size=3, loading=Loading(batch_size=2), view="whole", **settings)
 
 
 def trainer(folder, **settings):

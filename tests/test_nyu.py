@@ -10,7 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
-from depthclip.data import NYU, DataError
+from depthclip.data import NYU, DataError, Loading, Shots
 from depthclip.data.nyu import scene_type
 from depthclip.data.splits import nyu_labelled
 from tests.layouts import (
@@ -67,7 +67,7 @@ def test_labelled(labelled, depth, which):
 @pytest.mark.filterwarnings("ignore:.*of the official", "ignore:.*fork.*")
 def test_labelled_is_opened_once_in_every_process(labelled):
     root, content = labelled
-    data = partial(root, num_workers=2, batch_size=1, view="whole")
+    data = partial(root, loading=Loading(num_workers=2, batch_size=1), view="whole")
     data.setup("test")
     data.sets["test"][0]  # opens it here, before the workers start
     items = [item for batch in data.test_dataloader() for item in batch.items]
@@ -160,11 +160,11 @@ def test_validation_is_held_out_of_training_by_recordings(official):
 
 
 def test_shots_of_each_scene(official):
-    data = NYU(str(official), shots=1, shots_per_scene=True, seed=3)
+    data = NYU(str(official), shots=Shots(1, per_scene=True, seed=3))
     few = data.training_samples()
     scenes = [few.scene(index) for index in range(len(few))]
     assert len(scenes) == len(set(scenes)) > 20
-    again = NYU(str(official), shots=1, shots_per_scene=True, seed=3).training_samples()
+    again = NYU(str(official), shots=Shots(1, per_scene=True, seed=3)).training_samples()
     assert [few.name(i) for i in range(len(few))] == [again.name(i) for i in range(len(again))]
     with pytest.raises(ValueError, match="shots 900"):
         NYU(str(official), shots=900).training_samples()

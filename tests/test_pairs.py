@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from depthclip.data import DataError, DepthDataset, Pairs, Photos
+from depthclip.data import DataError, DepthDataset, Loading, Pairs, Photos
 from depthclip.data.batches import Unreadable
 from tests.layouts import SAMPLES, picture, values, write_image, write_pair
 
@@ -108,7 +108,7 @@ def test_tables(folder):
 def test_an_empty_depth_in_a_table_has_no_truth(folder):
     table = folder / "all.csv"
     table.write_text("image,depth\nframe-0.color.png,\nframe-1.color.png,frame-1.depth.png\n")
-    data = Pairs(str(folder), table=str(table), batch_size=2)
+    data = Pairs(str(folder), table=str(table), loading=Loading(batch_size=2))
     samples = data.samples("test")
     assert samples[0].depth is None
     assert samples[1].depth is not None
@@ -138,7 +138,7 @@ def test_incomplete_pairs_are_refused_or_skipped_by_name(folder):
     (folder / "frame-3.color.png").symlink_to(".git/annex/objects/a")
     with pytest.raises(DataError, match=r"frame-1\.depth\.png has no image .*frame-1\.color\.png"):
         pairs(folder).setup("test")
-    data = pairs(folder, on_error="skip", batch_size=6)
+    data = pairs(folder, loading=Loading(on_error="skip", batch_size=6))
     data.setup("test")
     with pytest.warns(UserWarning, match="skipped") as caught:
         (batch,) = list(data.test_dataloader())
@@ -151,7 +151,7 @@ def test_incomplete_pairs_are_refused_or_skipped_by_name(folder):
 
 @pytest.mark.parametrize(("scale", "warned"), [(1.0, True), (100.0, True), (1000.0, False), (1e5, True), (1e6, True)])
 def test_a_wrong_unit_is_warned_of_once(folder, scale, warned):
-    data = pairs(folder, scale=scale, batch_size=4)
+    data = pairs(folder, scale=scale, loading=Loading(batch_size=4))
     data.setup("test")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -167,7 +167,7 @@ def test_a_wrong_unit_is_warned_of_once(folder, scale, warned):
 @pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_workers_report_through_the_main_process(folder):
     (folder / "frame-2.depth.png").write_bytes(b"no image")
-    data = pairs(folder, on_error="skip", num_workers=2, batch_size=2, scale=1.0)
+    data = pairs(folder, loading=Loading(on_error="skip", num_workers=2, batch_size=2), scale=1.0)
     data.setup("test")
     with pytest.warns(UserWarning, match="skipped") as caught:
         batches = list(data.test_dataloader())
@@ -189,9 +189,9 @@ class Killed(DepthDataset):
 
 @pytest.mark.filterwarnings("ignore:.*fork.*")
 def test_a_killed_worker_is_one_sentence(folder):
-    data = pairs(folder, num_workers=1)
+    data = pairs(folder, loading=Loading(num_workers=1))
     data.sets["test"] = Killed()
-    with pytest.raises(DataError, match=r"was killed, probably for lack of memory.*set num_workers"):
+    with pytest.raises(DataError, match=r"was killed, probably for lack of memory.*set loading.num_workers"):
         list(data.test_dataloader())
 
 
@@ -242,10 +242,10 @@ def test_an_unreadable_file_is_raised_or_skipped_by_name(folder, harm):
         path.write_bytes(path.read_bytes()[: 300 if harm == "truncated" else 0])
     else:
         write_image(path, picture(0)[..., 0] if harm == "8 bits" else values(0, 12, 16))
-    data = pairs(folder, batch_size=4)
+    data = pairs(folder, loading=Loading(batch_size=4))
     with pytest.raises(DataError, match=r"frame-2\.depth\.png"):
         read_all(data)
-    data = pairs(folder, batch_size=4, on_error="skip")
+    data = pairs(folder, loading=Loading(batch_size=4, on_error="skip"))
     data.setup("test")
     with (
         pytest.warns(UserWarning, match=r"skipped: .*frame-2\.depth\.png"),
@@ -255,14 +255,16 @@ def test_an_unreadable_file_is_raised_or_skipped_by_name(folder, harm):
     assert [item.index for batch in batches for item in batch.items] == [0, 1, 3, 4, 5]
     (unreadable,) = [unreadable for batch in batches for unreadable in batch.unreadable]
     assert isinstance(unreadable, Unreadable)
-    assert (unreadable.index, unreadable.name, unreadable.scene) == (2, "frame-2.color.jpg", "")
+    assert (unreadable.index, unreadable.name, unreadable.scene) == (2, "frame-2.color.png", "")
 
 
 def test_photographs_from_files_folders_and_globs(tmp_path):
     for index, name in enumerate(("a.jpg", "b.PNG", "sub/c.jpg", "sub/d.jpg")):
         write_image(tmp_path / name, picture(index, 20 + index, 30))
     (tmp_path / "notes.txt").touch()
-    data = Photos([str(tmp_path), str(tmp_path / "sub" / "*.jpg"), str(tmp_path / "a.jpg")], batch_size=4)
+    data = Photos(
+        [str(tmp_path), str(tmp_path / "sub" / "*.jpg"), str(tmp_path / "a.jpg")], loading=Loading(batch_size=4)
+    )
     data.setup("predict")
     items = [item for batch in data.predict_dataloader() for item in batch.items]
     assert [item.name.rpartition("/")[2] for item in items] == ["a.jpg", "b.PNG", "c.jpg", "d.jpg"]

@@ -41,7 +41,7 @@ def test_every_command(command, small, tmp_path, monkeypatch):
         Image.fromarray(pixels).save(folder / "a.jpg")
         Image.fromarray(pixels[..., 0].astype(np.uint16) * 30 + 500).save(folder / "a.png")
         (folder / "list.txt").write_text("a.jpg a.png\n")
-        given += ["--data.test_list", str(folder / "list.txt"), "--data.num_workers", "0"]
+        given += ["--data.test_list", str(folder / "list.txt"), "--data.loading.num_workers", "0"]
     Image.fromarray(pixels).save("holiday.jpg")
     assert main(given) == 0
 

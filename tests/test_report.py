@@ -11,7 +11,7 @@ from PIL import Image
 from pytorch_lightning import Trainer
 
 from depthclip import Bins, DepthCLIP, DepthHead, Prompts
-from depthclip.data import Photos, Rooms
+from depthclip.data import Loading, Photos, Rooms
 from depthclip.depth_files import DepthFolder, encode, file_names
 from depthclip.errors import InputError
 from depthclip.head import Coarse
@@ -32,7 +32,7 @@ def trainer(folder, *callbacks):
 
 
 def rooms(**settings):
-    return Rooms(train_size=2, val_size=2, test_size=3, batch_size=2, view="whole", **settings)
+    return Rooms(train_size=2, val_size=2, test_size=3, loading=Loading(batch_size=2), view="whole", **settings)
 
 
 def run_test(folder, model, data=None):
@@ -265,7 +265,7 @@ def test_predict_goes_on_where_it_was_killed(clip, photos, capsys):
 def test_unreadable_photographs_are_counted(clip, photos, capsys):
     (photos / "in/a.png").write_bytes(b"no image")
     with pytest.warns(UserWarning, match="a.png"):
-        predict(DepthCLIP(clip("small-resnet", "attention_pool"), head()), photos, on_error="skip")
+        predict(DepthCLIP(clip("small-resnet", "attention_pool"), head()), photos, loading=Loading(on_error="skip"))
     assert "1 images could not be read" in capsys.readouterr().out
     assert len(json.loads((photos / "out/index.json").read_text())["maps"]) == 2
 
@@ -275,7 +275,7 @@ def test_no_readable_photograph_is_an_error(clip, photos):
     for path in (photos / "in").iterdir():
         path.write_bytes(b"no image")
     with pytest.raises(InputError, match="none of the 3 images could be read"):
-        predict(DepthCLIP(clip("small-resnet", "attention_pool"), head()), photos, on_error="skip")
+        predict(DepthCLIP(clip("small-resnet", "attention_pool"), head()), photos, loading=Loading(on_error="skip"))
 
 
 def test_predict_overwrites_no_photograph_and_no_maps_of_another_model(clip, photos, monkeypatch):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from depthclip.data.module import Loading
 from depthclip.data.raycast import (
     COLOURS,
     FIELD_OF_VIEW,
@@ -147,7 +148,7 @@ def test_dataset_knows_the_scene_without_drawing() -> None:
 
 
 def test_data_module_gives_batches() -> None:
-    data = Rooms(train_size=4, val_size=2, test_size=3, batch_size=2)
+    data = Rooms(train_size=4, val_size=2, test_size=3, loading=Loading(batch_size=2))
     data.setup("test")
     batches = list(data.test_dataloader())
     assert [len(batch) for batch in batches] == [2, 1]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from depthclip import DepthCLIP, DepthHead, Prompts
-from depthclip.data import KITTI, DataError, Pairs
+from depthclip.data import KITTI, DataError, Loading, Pairs
 from depthclip.data.augment import Augment
 from depthclip.head import FittedBins
 from depthclip.losses import SILog
@@ -68,7 +68,7 @@ def test_training_depths_of_frames_that_cannot_be_read(pairs, tmp_path):
     (tmp_path / "3.rgb.png").write_text("no image")
     with pytest.raises(DataError, match=r"1\.rgb\.png is 60 x 70"):
         list(pairs().training_depths(5))
-    assert len(list(pairs(on_error="skip").training_depths(5))) == 3
+    assert len(list(pairs(loading=Loading(on_error="skip")).training_depths(5))) == 3
 
 
 def test_bins_and_baselines_see_the_training_depths_once(clip, tmp_path, monkeypatch):

@@ -4,7 +4,7 @@ from depthclip.data.augment import Augment
 from depthclip.data.batches import Batch, Item, Unreadable
 from depthclip.data.kitti import KITTI
 from depthclip.data.make3d import Make3D
-from depthclip.data.module import DepthDataModule, Split
+from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.nyu import NYU
 from depthclip.data.pairs import Pairs
 from depthclip.data.photos import Photos
@@ -20,11 +20,13 @@ __all__ = [
     "DepthDataModule",
     "DepthDataset",
     "Item",
+    "Loading",
     "Make3D",
     "Pairs",
     "Photos",
     "Rooms",
     "Sample",
+    "Shots",
     "Split",
     "Subset",
     "Unreadable",

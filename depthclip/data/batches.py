@@ -144,7 +144,8 @@ class Viewed(Dataset[Item | Unreadable]):
             return Unreadable(index, str(error), self.samples.name(index), self.samples.scene(index))
         except MemoryError as error:
             raise DataError(
-                f"image {self.samples.name(index)} needs more memory than there is; reduce it, or set num_workers lower"
+                f"image {self.samples.name(index)} needs more memory than there is; reduce it, or set "
+                "loading.num_workers lower"
             ) from error
         image, depth = sample.image, sample.depth
         size = (image.shape[-2], image.shape[-1])
@@ -188,7 +189,7 @@ class BatchLoader(DataLoader[Item | Unreadable]):
                 raise
             raise DataError(
                 f"a process that reads images was killed, probably for lack of memory ({self.num_workers} of them); "
-                "set num_workers or batch_size lower"
+                "set loading.num_workers or loading.batch_size lower"
             ) from error
 
     def _report(self, batch: Batch, last: bool) -> None:

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from depthclip.checks import check_number
-from depthclip.data.images import AGAIN, read_colours, read_values
+from depthclip.data.images import AGAIN, SKIP, read_colours, read_values
 from depthclip.data.paths import regular_file
 from depthclip.data.samples import DataError, DepthDataset, Sample
 
@@ -215,7 +215,7 @@ def metres(depth: np.ndarray) -> Tensor:
 
 
 def _array(path: Path) -> np.ndarray:
-    regular_file(path, "depth map", "check the data set's root and list, or set on_error: skip")
+    regular_file(path, "depth map", f"check the data set's root and list, or {SKIP}")
     try:
         # mapped, so that a header that promises more than the file holds takes no memory
         values = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -10,7 +10,8 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 from depthclip.data.paths import regular_file
 from depthclip.data.samples import DataError
 
-AGAIN = "fetch it again, or set on_error: skip"
+SKIP = "set loading.on_error: skip"
+AGAIN = f"fetch it again, or {SKIP}"
 
 
 def read_colours(path: Path) -> np.ndarray:
@@ -44,7 +45,7 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
     Raises:
         DataError: if the file cannot be decoded.
     """
-    regular_file(path, what, "check the data set's root and list, or set on_error: skip")
+    regular_file(path, what, f"check the data set's root and list, or {SKIP}")
     try:
         with Image.open(path) as image:
             _check_header(image, path, what)
@@ -53,13 +54,15 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
     except DataError:
         raise
     except UnidentifiedImageError as error:
-        told = f"{what} {path} cannot be read (its format is unknown or its header damaged)"
-        raise DataError(f"{told}; convert it to PNG, {AGAIN}") from error
+        raise DataError(
+            f"{what} {path} cannot be read (its format is unknown or its header damaged); convert it to PNG, {AGAIN}"
+        ) from error
     except Image.DecompressionBombError as error:
-        told = f"{what} {path} is too large ({error})"
-        raise DataError(f"{told}; reduce it, raise PIL.Image.MAX_IMAGE_PIXELS, or set on_error: skip") from error
+        raise DataError(
+            f"{what} {path} is too large ({error}); reduce it, raise PIL.Image.MAX_IMAGE_PIXELS, or {SKIP}"
+        ) from error
     except MemoryError as error:
-        raise DataError(f"{what} {path} needs more memory than there is; reduce it, or set on_error: skip") from error
+        raise DataError(f"{what} {path} needs more memory than there is; reduce it, or {SKIP}") from error
     except Exception as error:  # a damaged file raises whatever its bytes lead to
         raise DataError(f"{what} {path} cannot be read ({error}); {AGAIN}") from error
 
@@ -86,11 +89,12 @@ def to_rgb(image: Image.Image, path: Path) -> np.ndarray:
 
 def _check_header(image: Image.Image, path: Path, what: str) -> None:
     if image.format == "EPS":  # Pillow would run Ghostscript
-        raise DataError(f"{what} {path} is PostScript, which is a program; convert it to PNG, or set on_error: skip")
+        raise DataError(f"{what} {path} is PostScript, which is a program; convert it to PNG, or {SKIP}")
     least = image.width * image.height // 8  # bytes of an uncompressed image of 1 bit
     if image.format == "PPM" and path.stat().st_size < least:
-        told = f"{what} {path} cannot be read (its header promises {image.height} x {image.width} pixels)"
-        raise DataError(f"{told}; {AGAIN}")
+        raise DataError(
+            f"{what} {path} cannot be read (its header promises {image.height} x {image.width} pixels); {AGAIN}"
+        )
 
 
 def _turned(image: Image.Image) -> Image.Image:

@@ -14,7 +14,7 @@ from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.files import Entry, FileSamples, PairSamples, check_depth_values, metres, read_depth
 from depthclip.data.layouts import Repeated, check_complete, hold_out, recognise
-from depthclip.data.module import DepthDataModule, Split
+from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.paths import argument_path, fault, folder, read_text, regular_file, shown
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.data.splits import DriveFrame, kitti_eigen
@@ -82,15 +82,11 @@ class KITTI(DepthDataModule):
         val_list: the same for validation; without it, drives of the training split are held out.
         allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
         val_every: about one in so many training images is held out for validation, whole drives at a time.
-        view: what the model sees: a preset's name or a View.
-        scoring: which pixels count: a preset's name or a Scoring.
-        batch_size: images a batch; they may differ in size.
-        num_workers: processes that read; 0 reads in the main one.
-        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
-        augment: what training changes in image and depth together; null for nothing.
-        shots: how many training images are used, of each drive or in all; null for all there are.
-        shots_per_scene: whether `shots` counts for each drive.
-        seed: of the choice of shots.
+        view: part of an image that the model sees: a `View`, or the name of a preset.
+        scoring: pixels that count: a `Scoring`, or the name of a preset.
+        loading: batch size, worker processes, unreadable files, and the order of training images.
+        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        augment: augmentation of training images and their depth; null for none.
 
     Raises:
         InputError: if an argument is not in its range.
@@ -111,15 +107,11 @@ class KITTI(DepthDataModule):
         val_every: int = 10,
         view: View | str = "kitti",
         scoring: Scoring | str = "garg_kitti_seen",
-        batch_size: int = 4,
-        num_workers: int = 0,
-        on_error: Literal["raise", "skip"] = "raise",
+        loading: Loading = Loading(batch_size=4),
+        shots: Shots | int | None = None,
         augment: Augment | None = None,
-        shots: int | None = None,
-        shots_per_scene: bool = False,
-        seed: int = 0,
     ) -> None:
-        super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed)
+        super().__init__(view, scoring, loading, shots, augment)
         if truth not in ("annotated", "velodyne") and not truth.endswith(".npz"):
             raise InputError(f"truth {truth!r} is not known; choose annotated, velodyne, or the path of an .npz")
         check_choice("layout", layout, ("auto", *LAYOUTS))

@@ -11,7 +11,7 @@ from depthclip.data.augment import Augment
 from depthclip.data.files import Entry, PairSamples, check_depth_values, metres
 from depthclip.data.images import AGAIN
 from depthclip.data.layouts import check_complete, hold_out
-from depthclip.data.module import DepthDataModule, Split
+from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.paths import argument_path, fault, folder, regular_file
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.protocol import Scoring, View
@@ -66,14 +66,11 @@ class Make3D(DepthDataModule):
         depths: folder of the test depth, below root; null looks in those named above.
         allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
         val_every: one in so many training images is held out for validation.
-        view: what the model sees: a preset's name or a View.
-        scoring: which pixels count: a preset's name or a Scoring.
-        batch_size: images a batch.
-        num_workers: processes that read; 0 reads in the main one.
-        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
-        augment: what training changes in image and depth together; null for nothing.
-        shots: how many training images are used; null for all there are.
-        seed: of the choice of shots.
+        view: part of an image that the model sees: a `View`, or the name of a preset.
+        scoring: pixels that count: a `Scoring`, or the name of a preset.
+        loading: batch size, worker processes, unreadable files, and the order of training images.
+        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        augment: augmentation of training images and their depth; null for none.
 
     Raises:
         InputError: if an argument is not in its range.
@@ -89,23 +86,11 @@ class Make3D(DepthDataModule):
         val_every: int = 10,
         view: View | str = "make3d",
         scoring: Scoring | str = "make3d_c1",
-        batch_size: int = 4,
-        num_workers: int = 0,
-        on_error: Literal["raise", "skip"] = "raise",
+        loading: Loading = Loading(batch_size=4),
+        shots: Shots | int | None = None,
         augment: Augment | None = None,
-        shots: int | None = None,
-        seed: int = 0,
     ) -> None:
-        super().__init__(
-            view,
-            scoring,
-            batch_size,
-            num_workers,
-            on_error,
-            augment,
-            shots,
-            seed=seed,
-        )
+        super().__init__(view, scoring, loading, shots, augment)
         check_count("val_every", val_every, at_least=2, unit="images")
         self.root = argument_path("root", root)
         self.images = None if images is None else argument_path("images", images)

@@ -1,7 +1,7 @@
 """The base of all data modules."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
@@ -9,104 +9,137 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, DistributedSampler
 
-from depthclip.checks import check_choice, check_count
+from depthclip.checks import brief, check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.batches import Batch, BatchLoader, Item, Unreadable, Viewed
 from depthclip.data.plausible import DepthCheck
 from depthclip.data.samples import DataError, DepthDataset, choose_shots, with_truth
 from depthclip.data.sampling import TrainingSampler, UnrepeatedSampler
+from depthclip.errors import InputError
 from depthclip.protocol import Scoring, View, scoring_of, seen_in_truth, view_of
 
 Split = Literal["train", "val", "test"]
 MOST_WORKERS = 256
-MOST_AT_ONCE = 100_000  # images a batch
+LARGEST_BATCH = 100_000  # images
 LARGEST_SEED = 2**32 - 1
 
 
-class DepthDataModule(LightningDataModule):
-    """The base of all data modules: subclasses build a `DepthDataset` for each split.
+@dataclass(frozen=True)
+class Loading:
+    """Settings for reading samples into batches.
 
     Args:
-        view: what the model sees: the name of a preset, or a View.
-        scoring: which pixels count: the name of a preset, or a Scoring.
-        batch_size: images a batch.
-        num_workers: processes that read; 0 reads in the main one.
-        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
-        augment: what training changes in image and depth together; null for nothing.
-        shots: how many training images are used, of each scene or in all; null for all there are.
-        shots_per_scene: whether `shots` counts for each scene.
-        seed: of the choice of shots.
-        unit: argument that sets the unit of the depth files, with its value; for warnings.
+        batch_size: number of images per batch.
+        num_workers: number of processes that read; 0 reads in the main process.
+        on_error: `raise` the error of an unreadable file, or `skip` its image, with a warning.
+        seed: seed of the order of the training images.
 
     Raises:
-        InputError: if an argument is not in its range.
+        InputError: if a value is out of range.
+    """
+
+    batch_size: int = 8
+    num_workers: int = 0
+    on_error: Literal["raise", "skip"] = "raise"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("loading.batch_size", self.batch_size, at_most=LARGEST_BATCH, unit="images")
+        check_count("loading.num_workers", self.num_workers, at_least=0, at_most=MOST_WORKERS, unit="processes")
+        check_choice("loading.on_error", self.on_error, ("raise", "skip"))
+        check_count("loading.seed", self.seed, at_least=0, at_most=LARGEST_SEED)
+
+
+@dataclass(frozen=True)
+class Shots:
+    """A random choice of a few training images.
+
+    Args:
+        count: number of images.
+        per_scene: draw `count` images of each scene instead of in total.
+        seed: seed of the draw.
+
+    Raises:
+        InputError: if a value is out of range.
+    """
+
+    count: int
+    per_scene: bool = False
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_count("shots.count", self.count, unit="images", hint="set shots to null for all training images")
+        check_count("shots.seed", self.seed, at_least=0, at_most=LARGEST_SEED)
+
+
+class DepthDataModule(LightningDataModule):
+    """The base of all data modules; subclasses define `samples`, which returns the data set of a split.
+
+    Args:
+        view: part of an image that the model sees: a `View`, or the name of a preset.
+        scoring: pixels that count: a `Scoring`, or the name of a preset.
+        loading: batch size, worker processes, unreadable files, and the order of training images.
+        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        augment: augmentation of training images and their depth; null for none.
+        unit: argument that sets the unit of the depth files, with its value, for warnings.
+
+    Raises:
+        InputError: if an argument is out of range.
     """
 
     def __init__(
         self,
-        view: View | str,
-        scoring: Scoring | str,
-        batch_size: int = 8,
-        num_workers: int = 0,
-        on_error: Literal["raise", "skip"] = "raise",
+        view: View | str = "whole",
+        scoring: Scoring | str = "whole",
+        loading: Loading = Loading(),
+        shots: Shots | int | None = None,
         augment: Augment | None = None,
-        shots: int | None = None,
-        shots_per_scene: bool = False,
-        seed: int = 0,
         unit: str = "the unit of the depth files",
     ) -> None:
         super().__init__()
-        check_count("batch_size", batch_size, at_most=MOST_AT_ONCE, unit="images")
-        check_count("num_workers", num_workers, at_least=0, at_most=MOST_WORKERS, unit="processes")
-        check_choice("on_error", on_error, ("raise", "skip"))
-        if shots is not None:
-            check_count("shots", shots, unit="images", hint="use null for all training images")
-        check_count("seed", seed, at_least=0, at_most=LARGEST_SEED)
+        if not isinstance(loading, Loading):
+            raise InputError(f"loading {brief(loading)} must be a Loading, such as Loading(batch_size=4)")
         self.view = view_of(view)
         self.scoring = scoring_of(scoring)
-        self.batch_size = batch_size
-        self.num_workers = num_workers
-        self.on_error = on_error
+        self.loading = loading
+        self.shots = shots if shots is None or isinstance(shots, Shots) else Shots(shots)
         self.augment = augment
-        self.shots = shots
-        self.shots_per_scene = shots_per_scene
-        self.seed = seed
         self.sets: dict[str, DepthDataset] = {}
         self.depth_check = DepthCheck(self.scoring, unit)
 
     def samples(self, split: Split) -> DepthDataset:
-        """Builds the data set of a split; subclasses define it.
+        """Return the data set of a split; subclasses define this.
 
         Raises:
-            DataError: if there is no such split, or its files are not there.
+            DataError: if there is no such split, or files are missing.
         """
         raise DataError(f"{type(self).__name__} has no {split} split")
 
     def has(self, split: Split) -> bool:
-        """Whether there are images of a split, so that `fit` can do without validation where there are none."""
+        """Return whether a split has images; `fit` does not validate without any."""
         return True
 
     def metadata(self) -> dict[str, Any]:
-        """What was found on disk, for metrics.json: data set, layout, counts."""
+        """Return a description of the data for metrics.json: name of the data set and number of images per split."""
         return {"data": type(self).__name__, "images": {split: len(samples) for split, samples in self.sets.items()}}
 
     def training_samples(self) -> DepthDataset:
-        """Return the training images with truth: all, or as many as `shots`."""
-        samples = with_truth(self.samples("train"), "train")
-        return samples if self.shots is None else choose_shots(samples, self.shots, self.shots_per_scene, self.seed)
+        """Return the training images with ground truth, or a few of them if `shots` is set."""
+        samples, shots = with_truth(self.samples("train"), "train"), self.shots
+        return samples if shots is None else choose_shots(samples, shots.count, shots.per_scene, shots.seed)
 
     def training_depths(self, count: int) -> Iterator[tuple[Tensor, str]]:
-        """Yield depth maps (H, W) in metres of training images, 0 where a pixel would not be scored, and their scenes.
+        """Yield depth maps of training images, (H, W) metres with 0 at pixels that do not count, and their scenes.
 
         Args:
-            count: number of images, evenly spread over the training images; all where there are fewer.
+            count: number of images, evenly spread over the training images; all if there are fewer.
         """
         samples = self.training_samples()
         for index in torch.linspace(0, len(samples) - 1, min(count, len(samples))).round().int().tolist():
             try:
                 depth, size = samples.truth(index)
             except DataError:
-                if self.on_error == "raise":
+                if self.loading.on_error == "raise":
                     raise
                 continue
             if depth is not None:
@@ -116,13 +149,13 @@ class DepthDataModule(LightningDataModule):
                 yield scored, samples.scene(index)
 
     def setup(self, stage: str) -> None:
-        """Build the data sets that a stage needs and check that no device is left without an image.
+        """Build the data sets of a stage, and check that there is an image for each device.
 
-        Only `predict` takes images without truth.
+        Only `predict` accepts images without ground truth.
 
         Raises:
-            DataError: if files are missing, no image has the truth that a stage needs, or there are fewer images than
-                devices.
+            DataError: if files are missing, no image has the ground truth that the stage needs, or there are fewer
+                images than devices.
         """
         splits: dict[str, tuple[Split, ...]] = {"fit": ("train", "val"), "validate": ("val",)}
         for split in splits.get(stage, ("test",)):
@@ -141,25 +174,25 @@ class DepthDataModule(LightningDataModule):
                 )
 
     def train_dataloader(self) -> DataLoader[Item | Unreadable]:
-        """Training batches in an order of their own each epoch, dealt to the devices."""
-        viewed = Viewed(self.sets["train"], self.view, self.augment, self.on_error, self.depth_check)
+        """Return a loader of the training batches of this device, in another order in each epoch."""
+        viewed = Viewed(self.sets["train"], self.view, self.augment, self.loading.on_error, self.depth_check)
         devices, rank = (self.trainer.world_size, self.trainer.global_rank) if self.trainer else (1, 0)
-        return self._loader(viewed, TrainingSampler(viewed, devices, rank, self.seed))
+        return self._loader(viewed, TrainingSampler(viewed, devices, rank, self.loading.seed))
 
     def val_dataloader(self) -> DataLoader[Item | Unreadable] | list[DataLoader[Item | Unreadable]]:
-        """Validation batches, each image once on all devices together; no loader where there are no images."""
+        """Return a loader of the validation batches of this device, or [] without validation images."""
         return self._exact_loader("val") if "val" in self.sets else []
 
     def test_dataloader(self) -> DataLoader[Item | Unreadable]:
-        """Test batches, each image once on all devices together."""
+        """Return a loader of the test batches of this device; no image is on two devices."""
         return self._exact_loader("test")
 
     def predict_dataloader(self) -> DataLoader[Item | Unreadable]:
-        """The test images, each once on all devices together."""
+        """Return a loader of the test images of this device; no image is on two devices."""
         return self._exact_loader("test")
 
     def _exact_loader(self, split: str) -> DataLoader[Item | Unreadable]:
-        viewed = Viewed(self.sets[split], self.view, on_error=self.on_error, check=self.depth_check)
+        viewed = Viewed(self.sets[split], self.view, on_error=self.loading.on_error, check=self.depth_check)
         if self.trainer is None or self.trainer.world_size == 1:
             return self._loader(viewed)
         return self._loader(viewed, UnrepeatedSampler(viewed, self.trainer.world_size, self.trainer.global_rank))
@@ -167,17 +200,17 @@ class DepthDataModule(LightningDataModule):
     def _loader(self, viewed: Viewed, sampler: DistributedSampler | None = None) -> DataLoader[Item | Unreadable]:
         return BatchLoader(
             viewed,
-            batch_size=self.batch_size,
+            batch_size=self.loading.batch_size,
             sampler=sampler,
-            num_workers=self.num_workers,
+            num_workers=self.loading.num_workers,
             collate_fn=self.collate if viewed.augment is None else self.collate_augmented,
-            persistent_workers=self.num_workers > 0,
+            persistent_workers=self.loading.num_workers > 0,
         )
 
     def collate(self, read: Sequence[Item | Unreadable]) -> Batch:
-        """Return the items and the unreadable samples as a batch."""
-        items = [one for one in read if isinstance(one, Item)]
-        unreadable = [one for one in read if isinstance(one, Unreadable)]
+        """Return a batch of the items and the unreadable samples."""
+        items = [item for item in read if isinstance(item, Item)]
+        unreadable = [item for item in read if isinstance(item, Unreadable)]
         return Batch(items, unreadable, self.view, self.scoring)
 
     def collate_augmented(self, read: Sequence[Item | Unreadable]) -> Batch:

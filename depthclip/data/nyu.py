@@ -16,7 +16,7 @@ from depthclip.data.augment import Augment
 from depthclip.data.files import Entry, PairSamples, check_depth_values, check_scale, metres, read_depth
 from depthclip.data.images import AGAIN
 from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
-from depthclip.data.module import DepthDataModule, Split
+from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.paths import argument_path, fault, regular_file
 from depthclip.data.samples import DataError, DepthDataset, Sample, Subset
 from depthclip.data.splits import nyu_labelled
@@ -69,15 +69,11 @@ class NYU(DepthDataModule):
         allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
         val_every: about one in so many training images is held out for validation, whole recordings at a time, since
             there is no official validation split.
-        view: what the model sees: a preset's name or a View.
-        scoring: which pixels count: a preset's name or a Scoring.
-        batch_size: images a batch.
-        num_workers: processes that read; 0 reads in the main one.
-        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
-        augment: what training changes in image and depth together; null for nothing.
-        shots: how many training images are used, of each type of scene or in all; null for all there are.
-        shots_per_scene: whether `shots` counts for each type of scene.
-        seed: of the choice of shots.
+        view: part of an image that the model sees: a `View`, or the name of a preset.
+        scoring: pixels that count: a `Scoring`, or the name of a preset.
+        loading: batch size, worker processes, unreadable files, and the order of training images.
+        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        augment: augmentation of training images and their depth; null for none.
 
     Raises:
         InputError: if an argument is not in its range.
@@ -98,13 +94,9 @@ class NYU(DepthDataModule):
         val_every: int = 10,
         view: View | str = "depthclip_nyu",
         scoring: Scoring | str = "depthclip_nyu",
-        batch_size: int = 8,
-        num_workers: int = 0,
-        on_error: Literal["raise", "skip"] = "raise",
+        loading: Loading = Loading(),
+        shots: Shots | int | None = None,
         augment: Augment | None = None,
-        shots: int | None = None,
-        shots_per_scene: bool = False,
-        seed: int = 0,
     ) -> None:
         check_scale("depth_scale", depth_scale)
         check_count("depth_column", depth_column, at_most=MOST_COLUMNS, hint="column 0 names the image")
@@ -112,7 +104,7 @@ class NYU(DepthDataModule):
         check_choice("layout", layout, ("auto", *LAYOUTS))
         check_choice("depth", depth, ("raw", "filled"))
         unit = f"depth_scale {depth_scale:g}"
-        super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed, unit)
+        super().__init__(view, scoring, loading, shots, augment, unit)
         self.root = argument_path("root", root)
         self.layout = layout
         self.depth = depth

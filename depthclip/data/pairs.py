@@ -10,8 +10,9 @@ from typing import Any, Literal
 from depthclip.checks import check_choice, check_count, check_number
 from depthclip.data.augment import Augment
 from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
+from depthclip.data.images import SKIP
 from depthclip.data.layouts import Repeated, listed_file
-from depthclip.data.module import DepthDataModule, Split
+from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.paths import argument_path, fault, folder, read_text
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.errors import InputError
@@ -49,17 +50,11 @@ class Pairs(DepthDataModule):
         train: how many images, the first, are for training.
         val: how many images, those after the training images, are for validation.
         test: how many images, the last, are for testing; null for all that are left.
-        view: what the model sees: a preset's name or a View.
-        scoring: which pixels count: a preset's name or a Scoring.
-        batch_size: images a batch; they may differ in size.
-        num_workers: processes that read; 0 reads in the main one.
-        on_error: what an unreadable file, or an image or depth map without its partner, does: `raise` its error, or
-            `skip` it, name it and count it.
-        augment: what training changes in image and depth together; null for nothing.
-        shots: how many training images are used, of each scene or in all; null for all there are.
-        shots_per_scene: whether `shots` counts for each scene: the table's column, or what all but the last wildcard
-            stand for.
-        seed: of the choice of shots.
+        view: part of an image that the model sees: a `View`, or the name of a preset.
+        scoring: pixels that count: a `Scoring`, or the name of a preset.
+        loading: batch size, worker processes, unreadable files, and the order of training images.
+        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        augment: augmentation of training images and their depth; null for none.
 
     Raises:
         InputError: if an argument is not in its range, or arguments contradict each other.
@@ -80,13 +75,9 @@ class Pairs(DepthDataModule):
         test: int | None = None,
         view: View | str = "whole",
         scoring: Scoring | str = "whole",
-        batch_size: int = 8,
-        num_workers: int = 0,
-        on_error: Literal["raise", "skip"] = "raise",
+        loading: Loading = Loading(),
+        shots: Shots | int | None = None,
         augment: Augment | None = None,
-        shots: int | None = None,
-        shots_per_scene: bool = False,
-        seed: int = 0,
     ) -> None:
         check_scale("scale", scale)
         for value in invalid:
@@ -95,7 +86,7 @@ class Pairs(DepthDataModule):
         for name, value in {"train": train, "val": val, "test": 0 if test is None else test}.items():
             check_count(name, value, at_least=0, unit="images")
         unit = f"scale {scale:g}"
-        super().__init__(view, scoring, batch_size, num_workers, on_error, augment, shots, shots_per_scene, seed, unit)
+        super().__init__(view, scoring, loading, shots, augment, unit)
         if (table is None) == (image_pattern is None or depth_pattern is None):
             given = f"image_pattern {image_pattern!r}, depth_pattern {depth_pattern!r} and table {table!r}"
             raise InputError(f"{given} do not fit together; give either both patterns, or the table")
@@ -125,7 +116,7 @@ class Pairs(DepthDataModule):
                 return self._some([entry for entry, own in zip(entries, splits, strict=True) if own == split], split)
         else:
             patterns = [pattern.replace("{split}", split) for pattern in self.patterns]
-            entries = join(self.root, patterns[0], patterns[1], self.on_error == "raise")
+            entries = join(self.root, patterns[0], patterns[1], self.loading.on_error == "raise")
             if self.in_folders:
                 return self._some(entries, split)
         return self._counted(entries, split)
@@ -196,7 +187,7 @@ def join(root: Path, image_pattern: str, depth_pattern: str, strict: bool = True
 
 
 def _complete(image: Path, has_image: bool, depth: Path, has_depth: bool) -> None:
-    go_on = "or set on_error: skip to go on without it"
+    go_on = f"or {SKIP} to go on without it"
     if not has_depth:
         raise DataError(f"image {image} has no depth map {depth}; complete the pair, set depth_pattern, {go_on}")
     if not has_image:

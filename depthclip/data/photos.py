@@ -3,10 +3,11 @@
 import glob
 import os
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from depthclip.data.files import Entry, FileSamples
-from depthclip.data.module import DepthDataModule, Split
+from depthclip.data.images import SKIP
+from depthclip.data.module import DepthDataModule, Loading, Split
 from depthclip.data.paths import argument_path, fault, regular_file, shown
 from depthclip.data.samples import DataError, DepthDataset
 from depthclip.errors import InputError
@@ -23,10 +24,8 @@ class Photos(DepthDataModule):
 
     Args:
         images: paths of images or of folders, or globs such as `holiday/*.jpg`.
-        view: what the model sees: a preset's name or a View.
-        batch_size: images a batch; they may differ in size.
-        num_workers: processes that read; 0 reads in the main one.
-        on_error: what an unreadable file does: `raise` its error, or `skip` it, name it and count it.
+        view: part of an image that the model sees: a `View`, or the name of a preset.
+        loading: batch size, worker processes, and unreadable files.
 
     Raises:
         InputError: if no images are named, or an argument is not in its range.
@@ -37,11 +36,9 @@ class Photos(DepthDataModule):
         self,
         images: list[str],
         view: View | str = "whole",
-        batch_size: int = 1,
-        num_workers: int = 0,
-        on_error: Literal["raise", "skip"] = "raise",
+        loading: Loading = Loading(batch_size=1),
     ) -> None:
-        super().__init__(view, "whole", batch_size, num_workers, on_error)
+        super().__init__(view, "whole", loading)
         if isinstance(images, str) or not images:
             raise InputError(f"images {images!r} must be a list of files, folders or globs; images is empty otherwise")
         for image in images:
@@ -65,9 +62,9 @@ class Photos(DepthDataModule):
             DataError: if there are none, or, unless unreadable files are skipped, a path is not a regular file.
         """
         paths = dict.fromkeys(path for image in self.images for path in photographs(image))
-        if self.on_error == "raise":
+        if self.loading.on_error == "raise":
             for path in paths:
-                regular_file(path, "images", "check the path, or set on_error: skip")
+                regular_file(path, "images", f"check the path, or {SKIP}")
         return FileSamples([Entry(path, None, str(path)) for path in paths])
 
     def metadata(self) -> dict[str, Any]:

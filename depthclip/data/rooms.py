@@ -9,7 +9,7 @@ import torch
 
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
-from depthclip.data.module import DepthDataModule, Split
+from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.raycast import SCENES, Picture, draw_room, random_type
 from depthclip.data.samples import DepthDataset, Sample
 from depthclip.errors import InputError
@@ -105,14 +105,11 @@ class Rooms(DepthDataModule):
         rooms_seed: of all rooms; the splits share none.
         train_types: which types of scene there are to train on; null for all.
         test_types: which types of scene there are to test on; null for all.
-        view: what the model sees: the name of a preset, or a View.
-        scoring: which pixels count: the name of a preset, or a Scoring.
-        batch_size: images a batch.
-        num_workers: processes that draw; 0 draws in the main one.
-        augment: what training changes in image and depth together; null for nothing.
-        shots: how many training rooms are used, of each type or in all; null for all there are.
-        shots_per_scene: whether `shots` counts for each type of room.
-        seed: of the choice of shots.
+        view: part of an image that the model sees: a `View`, or the name of a preset.
+        scoring: pixels that count: a `Scoring`, or the name of a preset.
+        loading: batch size, worker processes, unreadable files, and the order of training images.
+        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        augment: augmentation of training images and their depth; null for none.
 
     Raises:
         InputError: if a size or seed is not in its range or a type unknown.
@@ -128,23 +125,11 @@ class Rooms(DepthDataModule):
         test_types: list[str] | None = None,
         view: View | str = VIEW,
         scoring: Scoring | str = "whole",
-        batch_size: int = 8,
-        num_workers: int = 0,
+        loading: Loading = Loading(),
+        shots: Shots | int | None = None,
         augment: Augment | None = None,
-        shots: int | None = None,
-        shots_per_scene: bool = False,
-        seed: int = 0,
     ) -> None:
-        super().__init__(
-            view,
-            scoring,
-            batch_size,
-            num_workers,
-            augment=augment,
-            shots=shots,
-            shots_per_scene=shots_per_scene,
-            seed=seed,
-        )
+        super().__init__(view, scoring, loading, shots, augment)
         self.rooms_seed = rooms_seed
         self.rooms = {
             "train": RoomsDataset("train", train_size, rooms_seed, train_types),

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depthclip.data.images import AGAIN, SKIP
 from depthclip.data.paths import read_text, regular_file
 from depthclip.data.samples import DataError
 
@@ -26,10 +27,10 @@ def read_sweep(path: Path) -> np.ndarray:
         DataError: if the file is missing, empty, does not hold whole points, or holds values that no laser measures,
             as big-endian or double-precision ones look.
     """
-    regular_file(path, "sweep", "complete the copy of velodyne_points, or set on_error: skip")
+    regular_file(path, "sweep", f"complete the copy of velodyne_points, or {SKIP}")
     size = path.stat().st_size
     if size % 16 or size > 16 * MOST_POINTS:
-        raise DataError(f"sweep {path} has {size} bytes, not 16 for each point; fetch it again, or set on_error: skip")
+        raise DataError(f"sweep {path} has {size} bytes, not 16 for each point; {AGAIN}")
     try:
         points = np.fromfile(path, "<f4").reshape(-1, 4)[:, :3]
     except OSError as error:

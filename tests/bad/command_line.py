@@ -81,7 +81,7 @@ def run(name: str, *args: str, names: tuple[str, ...] = ()) -> Case:
 
 
 NUMBERS = ("model.head.temperature", "model.learning_rate", "model.weight_decay", "model.head.logit_scale")
-COUNTS = ("model.max_side", "model.panels", "data.batch_size", "data.test_size", "trainer.max_epochs")
+COUNTS = ("model.max_side", "model.panels", "data.loading.batch_size", "data.test_size", "trainer.max_epochs")
 SWITCHES = ("model.mirror", "model.training_baselines", "trainer.enable_progress_bar")
 CLASSES = {"model.loss": "SILg", "data": "Roms", "model.head.bins": "LogBnis", "model.head.prompts": "LearnedWord"}
 NAMES = ("../../outside", "/x", "..", "a/../../b", "", "~/x", "a\nb", "\x00", "a\\b", "x" * 300)

@@ -1,6 +1,6 @@
 """Arguments of the data modules and of Augment out of their domain."""
 
-from depthclip.data import KITTI, NYU, Make3D, Pairs, Photos, Rooms
+from depthclip.data import KITTI, NYU, Loading, Make3D, Pairs, Photos, Rooms, Shots
 from depthclip.data.augment import Augment
 from tests.bad.judge import Case
 from tests.harm import load_all, read_all
@@ -96,19 +96,24 @@ CASES = [
         refuse(kind, make, argument, value, given)
         for kind, (make, given) in MODULES.items()
         for argument, values in {
+            "loading": (4, None),
+            "shots": (0, -3, 10**12, 1.5),
+        }.items()
+        for value in values
+        if kind != "Photos" or argument != "shots"
+    ),
+    *(
+        refuse("Loading", Loading, argument, value)
+        for argument, values in {
             "batch_size": (0, -1, 10**12, 1.5, NAN),
             "num_workers": (-1, 10**12, INF),
+            "on_error": ("ignore", None),
+            "seed": (-1, 2**70),
         }.items()
         for value in values
     ),
-    *(
-        refuse(kind, make, argument, value, given)
-        for kind, (make, given) in MODULES.items()
-        if kind != "Photos"
-        for argument, values in {"shots": (0, -3, 10**12), "seed": (-1, 2**70)}.items()
-        for value in values
-    ),
-    *(refuse(kind, MODULES[kind][0], "on_error", "ignore", MODULES[kind][1]) for kind in MODULES if kind != "Rooms"),
+    *(refuse("Shots", Shots, "count", value) for value in (0, -3, 10**12, NAN)),
+    *(refuse("Shots", Shots, "seed", value, {"count": 1}) for value in (-1, 2**70)),
     *(
         refuse(kind, MODULES[kind][0], "root", v, MODULES[kind][1])
         for kind in ("KITTI", "Make3D", "NYU", "Pairs")

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.io import savemat
 
-from depthclip.data import Make3D
+from depthclip.data import Loading, Make3D
 from tests.bad.judge import Case
 from tests.harm import ALL, BROKEN, SPECIAL, read_all
 from tests.layouts import picture, write_image, write_laser_grid
@@ -31,7 +31,7 @@ def skipped(name, harm):
     def run(folder):
         write(folder)
         harm(folder)
-        data = Make3D(str(folder), allow_partial=True, on_error="skip", view="whole")
+        data = Make3D(str(folder), allow_partial=True, loading=Loading(on_error="skip"), view="whole")
         data.setup("test")
         assert len([item for batch in data.test_dataloader() for item in batch.items]) == 2
 

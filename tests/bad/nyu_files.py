@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 from scipy.io import savemat
 
-from depthclip.data import NYU
+from depthclip.data import NYU, Loading
 from tests.bad.judge import Case
 from tests.harm import ALL, BROKEN, SPECIAL, read_all
 from tests.layouts import picture, write_frame, write_image, write_labelled, write_pair, write_splits
@@ -64,7 +64,7 @@ def frame(name, harm, *names):
 
     def skipped(folder):
         write(folder)
-        data = NYU(str(folder), allow_partial=True, on_error="skip", view="whole", scoring="whole")
+        data = NYU(str(folder), allow_partial=True, loading=Loading(on_error="skip"), view="whole", scoring="whole")
         data.setup("test")
         assert len([item for batch in data.test_dataloader() for item in batch.items]) == 2
 

@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from depthclip.data import Pairs
+from depthclip.data import Loading, Pairs
 from tests.bad.judge import Case
 from tests.harm import ALL, BROKEN, SPECIAL, load_all, read_all
 from tests.layouts import picture, values, write_image, write_pair, write_pgm
@@ -40,12 +40,12 @@ def refused(name, suffix, harm, *names, kind=None):
 
 
 def skipped(name, suffix, harm, *names, kind=None):
-    """The same with on_error: skip, which warns and counts."""
+    """The same with loading.on_error: skip, which warns and counts."""
 
     def run(folder):
         write(folder, suffix)
         harm(folder)
-        read = data(folder, suffix, on_error="skip")
+        read = data(folder, suffix, loading=Loading(on_error="skip"))
         read.setup("test")
         assert [item.index for batch in read.test_dataloader() for item in batch.items] == [0, 2]
 

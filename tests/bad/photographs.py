@@ -6,7 +6,7 @@ import zlib
 import numpy as np
 from PIL import Image
 
-from depthclip.data import Photos
+from depthclip.data import Loading, Photos
 from tests.bad.judge import Case
 from tests.harm import ALL, load_all
 from tests.layouts import picture, write_image
@@ -38,7 +38,7 @@ def harmed(name, harm, *names, suffix="jpg"):
 
     def skipped(folder):
         write(folder)
-        data = Photos([str(folder / f"*.{suffix}"), str(folder / f"1.{suffix}")], on_error="skip")
+        data = Photos([str(folder / f"*.{suffix}"), str(folder / f"1.{suffix}")], loading=Loading(on_error="skip"))
         data.setup("predict")
         assert len([item for batch in data.predict_dataloader() for item in batch.items]) == 2
 
