@@ -13,7 +13,7 @@ from depthclip.data.files import Entry, PairSamples, check_depth_values, metres
 from depthclip.data.images import AGAIN
 from depthclip.data.layouts import check_complete, hold_out
 from depthclip.data.paths import argument_path, fault, folder, regular_file
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 COUNTS = {"train": 400, "test": 134}
 # `name` is test or train, `Name` is Test134 or Train400: the tarballs' own folders first
@@ -86,8 +86,8 @@ class Make3D(DepthDataModule):
         depths: str | None = None,
         allow_partial: bool = False,
         val_every: int = 10,
-        view: View | str = "make3d",
-        scoring: Scoring | str = "make3d_c1",
+        view: View | str = VIEWS["make3d"],
+        scoring: Scoring | str = SCORINGS["make3d_c1"],
         batch_size: int = 4,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",

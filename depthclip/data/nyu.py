@@ -19,7 +19,7 @@ from depthclip.data.images import AGAIN
 from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
 from depthclip.data.paths import argument_path, fault, regular_file
 from depthclip.data.splits import nyu_labelled
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 COUNTS = {"train": 795, "test": 654}
 BLOCK = 20
@@ -95,8 +95,8 @@ class NYU(DepthDataModule):
         depth_scale: float = 1000.0,
         allow_partial: bool = False,
         val_every: int = 10,
-        view: View | str = "depthclip_nyu",
-        scoring: Scoring | str = "depthclip_nyu",
+        view: View | str = VIEWS["depthclip_nyu"],
+        scoring: Scoring | str = SCORINGS["depthclip_nyu"],
         batch_size: int = 8,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",

@@ -14,7 +14,7 @@ from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
 from depthclip.data.layouts import Repeated, listed_file
 from depthclip.data.paths import argument_path, fault, folder, read_text
 from depthclip.errors import InputError
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -77,8 +77,8 @@ class Pairs(DepthDataModule):
         train: int = 0,
         val: int = 0,
         test: int | None = None,
-        view: View | str = "whole",
-        scoring: Scoring | str = "whole",
+        view: View | str = VIEWS["whole"],
+        scoring: Scoring | str = SCORINGS["whole"],
         batch_size: int = 8,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",

@@ -9,7 +9,7 @@ from depthclip.data.base import DataError, DepthDataModule, DepthDataset, Split
 from depthclip.data.files import Entry, FileSamples
 from depthclip.data.paths import argument_path, fault, regular_file, shown
 from depthclip.errors import InputError
-from depthclip.protocol import View
+from depthclip.protocol import VIEWS, View
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -35,7 +35,7 @@ class Photos(DepthDataModule):
     def __init__(
         self,
         images: list[str],
-        view: View | str = "whole",
+        view: View | str = VIEWS["whole"],
         batch_size: int = 1,
         num_workers: int = 0,
         on_error: Literal["raise", "skip"] = "raise",

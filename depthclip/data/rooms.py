@@ -12,7 +12,7 @@ from depthclip.data.augment import Augment
 from depthclip.data.base import DepthDataModule, DepthDataset, Sample, Split
 from depthclip.data.raycast import SCENES, Picture, draw_room, random_type
 from depthclip.errors import InputError
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import SCORINGS, Scoring, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 # Twice the size at which rooms are drawn, in whole strides of a ResNet: what tiny-rooms was trained on.
@@ -126,7 +126,7 @@ class Rooms(DepthDataModule):
         train_types: list[str] | None = None,
         test_types: list[str] | None = None,
         view: View | str = VIEW,
-        scoring: Scoring | str = "whole",
+        scoring: Scoring | str = SCORINGS["whole"],
         batch_size: int = 8,
         num_workers: int = 0,
         augment: Augment | None = None,
