@@ -1,6 +1,5 @@
 """The command line: LightningCLI with this package's model, data modules and report."""
 
-import argparse
 import inspect
 import logging
 import os
@@ -12,13 +11,13 @@ from typing import Any
 
 import torch
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser, Namespace, capture_parser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace, capture_parser
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import depthclip.data  # makes `--data NYU` a known name
 import depthclip.head  # noqa: F401  # and the classes of heads
-from depthclip.arguments import SUBCOMMANDS, check_name, option_names, take_trust, with_recipe_of_checkpoint
+from depthclip.arguments import SUBCOMMANDS, check_name, option_names, prepare, with_recipe_of_checkpoint
 from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint
 from depthclip.checks import check_count
 from depthclip.data.module import DepthDataModule
@@ -28,34 +27,12 @@ from depthclip.fitting import checkpoint_callbacks
 from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
 from depthclip.parser_messages import parser_sentence
-from depthclip.recipe_files import MODE, check_no_pipe, load_yaml, read_recipe, shorten
-from depthclip.recipes import expand
+from depthclip.recipe_files import check_no_pipe, shorten
+from depthclip.recipe_option import MODE, RecipeFile
 from depthclip.report import Report
 from depthclip.runs import RunLogger
 from depthclip.trainer_checks import check_trainer
 from depthclip.trust import check_untyped, trusting
-
-
-class RecipeFile(ActionConfigFile):
-    """The option -c: a recipe file is checked before the parser copies its values."""
-
-    def __call__(
-        self,
-        parser: argparse.ArgumentParser,
-        cfg: argparse.Namespace,
-        values: Any,
-        option_string: str | None = None,
-    ) -> None:
-        """Read a recipe file, or a recipe that is given as text.
-
-        Raises:
-            InputError: if the file cannot be used.
-        """
-        if isinstance(values, str) and values.lstrip().startswith("{"):
-            load_yaml(values)
-        else:
-            read_recipe(values)
-        super().__call__(parser, cfg, values, option_string)
 
 
 class DepthCLI(LightningCLI):
@@ -226,7 +203,7 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
     # thresholds of the deltas. Lightning would give each of several CPU processes its share of the cores; here each
     # keeps what one has alone.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
-    given, trusted = take_trust(expand(sys.argv[1:] if args is None else args))
+    given, trusted = prepare(sys.argv[1:] if args is None else args)
     with parsing(given, trusted):
         return depth_cli(with_recipe_of_checkpoint(given, trusted))
 
@@ -240,7 +217,7 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
     Raises:
         InputError: if an option is refused.
     """
-    given, trusted = take_trust(expand(arguments))
+    given, trusted = prepare(arguments)
     with parsing(given, trusted):
         parser = capture_parser(lambda: depth_cli([given[0]]))
         config = parser.parse_args(given)

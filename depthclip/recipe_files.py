@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonargparse import get_loader, set_loader
+from jsonargparse import get_loader
 
 from depthclip.errors import InputError
 
-MODE = "recipe"  # the name of this loader among the parser modes of jsonargparse
 LARGEST_FILE = 10_000_000  # bytes
 MOST_VALUES = 100_000  # counted after aliases are expanded
 DEEPEST = 50
@@ -41,8 +40,13 @@ def read_recipe(path: str) -> dict[str, Any]:
         if keys & recipe.keys():
             raise InputError(f"{path} is a {part} file, with {sorted(keys & recipe.keys())}: use --{part} {path}")
     for key in ("model", "trainer"):
-        if not isinstance(recipe.get(key, {}), dict | str):
-            raise InputError(f"{path}: {key} {recipe[key]!r} must hold keys with values")
+        value = recipe.get(key, {})
+        if not isinstance(value, dict | str) and not (key in PARTS and isinstance(value, list)):
+            raise InputError(f"{path}: {key} {value!r} must hold keys with values")
+    for key in PARTS:
+        value = recipe.get(key)
+        if isinstance(value, list) and not (value and all(isinstance(part, dict | str) for part in value)):
+            raise InputError(f"{path}: {key} {value!r} must hold keys with values, or be a list of files and such keys")
     for key, value in recipe.items():
         if value == {} and key not in (*PARTS, "trainer"):  # the parser overlooks it, even if there is no such key
             raise InputError(f"{path}: {key} {{}} has no value; give it one or remove it")
@@ -134,9 +138,6 @@ def check_no_pipe(text: str) -> None:
         return
     if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
         raise InputError(f"{text} is a pipe or a device and not a file; pass the path of a file")
-
-
-set_loader(MODE, load_yaml, (yaml.YAMLError,))
 
 
 class Node:

@@ -37,6 +37,7 @@ REFUSED = tuple(
         "inference",
         "learn",
         "module",
+        "recipe_option",
         "study",
         "trust",
     )

@@ -16,7 +16,7 @@ from depthclip import DepthCLIP
 from depthclip.data.batches import Batch, Item
 from depthclip.data.module import DepthDataModule
 from depthclip.evaluation.evaluation import Evaluation
-from depthclip.protocol import seen_in_truth
+from depthclip.protocol import seen_in_truth, spell_out
 from tests.layouts import SAMPLES
 from tests.test_cli import CONFIGS
 
@@ -31,7 +31,7 @@ MEAN, STD = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
 
 
 def recipe(name):
-    return yaml.safe_load((CONFIGS / f"learn/auty_{name}.yaml").read_text())
+    return spell_out(yaml.safe_load((CONFIGS / f"learn/auty_{name}.yaml").read_text()))
 
 
 def build(name):

@@ -15,7 +15,6 @@ import yaml
 from PIL import Image
 
 from depthclip.__main__ import main
-from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -256,26 +255,6 @@ def test_help_and_version(capsys):
     assert "python -m depthclip test -c configs/rooms.yaml" in capsys.readouterr().out
     assert main(["--version"]) == 0
     assert main([]) == 0
-
-
-def test_recipes_spell_the_presets_out():
-    for file, view, scoring in (
-        ("nyu", "depthclip_nyu", "depthclip_nyu"),
-        ("nyu_eigen", "eigen_nyu", "eigen_nyu"),
-        ("kitti", "kitti", "garg_kitti_seen"),
-        ("make3d", "make3d", "make3d_c1"),
-    ):
-        given = yaml.safe_load((CONFIGS / f"data/{file}.yaml").read_text())["init_args"]
-        crops = {k: tuple(v) if isinstance(v, list) else v for k, v in given["view"].items()}
-        assert View(**crops) == VIEWS[view], file
-        spelled = {k: tuple(v) if isinstance(v, list) else v for k, v in given["scoring"].items()}
-        assert Scoring(**spelled) == SCORINGS[scoring], file
-
-
-def test_the_released_run_is_the_released_model():
-    whole = yaml.safe_load((CONFIGS / "nyu_released.yaml").read_text())["model"]
-    model = yaml.safe_load((CONFIGS / "model/released.yaml").read_text())
-    assert {k: v for k, v in whole.items() if k != "published"} == model
 
 
 def runs():

@@ -12,7 +12,7 @@ from depthclip.data import DataError, Make3D
 from depthclip.data.batches import Viewed
 from depthclip.data.make3d import read_laser_grid
 from depthclip.evaluation.metrics import ERRORS, depth_errors
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import Scoring, View, spell_out
 from tests.layouts import SAMPLES, link, picture, write_image, write_laser_grid
 from tests.test_cli import CONFIGS
 
@@ -139,7 +139,8 @@ def test_c1_on_the_centre_is_monodepth2s(tmp_path, scaled):
 
 def test_the_two_recipes_differ_in_the_median_alone():
     metric, scaled = (
-        yaml.safe_load((CONFIGS / f"data/{name}.yaml").read_text())["init_args"] for name in ("make3d", "make3d_median")
+        spell_out(yaml.safe_load((CONFIGS / f"data/{name}.yaml").read_text()))["init_args"]
+        for name in ("make3d", "make3d_median")
     )
     assert not metric["scoring"].pop("median_scaling")
     assert scaled["scoring"].pop("median_scaling")

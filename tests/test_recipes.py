@@ -11,6 +11,7 @@ import pytest
 
 from depthclip import recipes
 from depthclip.__main__ import main
+from depthclip.cli import resolve
 from depthclip.errors import InputError
 from depthclip.recipes import expand, find
 
@@ -141,3 +142,141 @@ def test_a_wheel_has_the_recipes_and_runs_without_the_clone(tmp_path):
     assert str(target / "depthclip/configs") in listed
     few = ["--data.test_size", "4", "--trainer.accelerator", "cpu"]
     assert "4 images scored" in depthclip("test", "-c", "rooms", *few)
+
+
+KITTI = {"crop": "kb", "size": None, "max_side": None, "mirror": True, "align_corners": False}
+GARG_SEEN = {
+    "min_depth": 0.001,
+    "max_depth": 80.0,
+    "crop": "garg",
+    "crop_of": "seen",
+    "clamp": None,
+    "resample": "bilinear",
+    "median_scaling": False,
+}
+WHOLE = {**GARG_SEEN, "max_depth": 10.0, "crop": None, "crop_of": "truth"}
+INLINE = "{model: model.yaml, data: {class_path: KITTI, init_args: {root: x, view: PRESET}}}"
+
+
+def resolved(*args):
+    """The view, the scoring and the model of a command line."""
+    recipe = resolve(["test", *args])
+    data = recipe["data"]["init_args"]
+    return data["view"], data["scoring"], recipe["model"]
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ["-c", "kitti"],
+        ["--model", "model/rn50", "--data", "data/kitti"],
+        ["--model", "model/rn50", "--data", "KITTI", "--data.root", "x"],
+        ["--model", "model/rn50", "--data", "KITTI", "--data.view", "kitti", "--data.scoring=garg_kitti_seen"],
+    ],
+)
+def test_presets_are_spelled_out_and_single_fields_change(args):
+    assert resolved(*args)[:2] == (KITTI, GARG_SEEN)
+    single = ["--data.view.mirror", "false", "--data.init_args.scoring.max_depth", "50"]
+    assert resolved(*args, *single)[:2] == ({**KITTI, "mirror": False}, {**GARG_SEEN, "max_depth": 50.0})
+
+
+@pytest.mark.parametrize("preset", ["{preset: kitti, mirror: false}", "{mirror: false, preset: kitti}"])
+def test_a_preset_with_a_field_changed(preset, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(ROOT / "configs/model/rn50.yaml", "model.yaml")
+    Path("run.yaml").write_text(INLINE.replace("PRESET", preset))
+    changed = {**KITTI, "mirror": False}
+    assert resolved("-c", "run.yaml")[0] == changed
+    assert resolved("-c", INLINE.replace("PRESET", preset))[0] == changed
+    assert resolved("-c", INLINE.replace("PRESET", "whole"), "--data.view", preset)[0] == changed
+    assert resolved("-c", "run.yaml", "--data.view.align_corners=true")[0] == {**changed, "align_corners": True}
+    assert resolved("-c", "run.yaml", "--data.view", "kitti")[0] == KITTI
+    given = ["--model.training_scoring", "{preset: whole, max_depth: 3}", "--model.training_scoring.min_depth=1"]
+    assert resolved("-c", "run.yaml", *given)[2]["training_scoring"] == {**WHOLE, "max_depth": 3.0, "min_depth": 1.0}
+
+
+@pytest.mark.parametrize("name", ["KITTI", "NYU", "Make3D", "Pairs", "Photos", "Rooms"])
+def test_a_single_field_keeps_the_default_view_of_a_data_module(name):
+    needs = {"Photos": ["--data.images", "[x.jpg]"], "Pairs": ["--data.root", "x", "--data.table", "x.csv"]}.get(
+        name, []
+    )
+    given = ["test", "--model", "model/rn50", "--data", name, *needs]
+    default = resolve(given)["data"]["init_args"]["view"]
+    changed = resolve([*given, "--data.view.max_side", "77"])["data"]["init_args"]["view"]
+    assert changed == {**default, "max_side": 77}
+
+
+@pytest.mark.parametrize(
+    ("preset", "message"),
+    [
+        ("kiti", "view 'kiti' is no preset; choose one of depthclip_nyu, .*kitti"),
+        ("{preset: kiti, mirror: true}", "view 'kiti' is no preset; choose one of depthclip_nyu, .*kitti"),
+        (
+            "{preset: kitti, miror: true}",
+            "option of view 'miror' is unknown; choose one of crop, size, .*mirror",
+        ),
+        ("{preset: [kitti]}", "view .'kitti'. is no preset; choose one of"),
+    ],
+)
+def test_an_unknown_preset_or_field_is_named(preset, message):
+    inline = INLINE.replace("PRESET", preset).replace("model.yaml", "configs/model/rn50.yaml")
+    options = (["--data.view", preset], [f"--data.init_args.view={preset}"])
+    for args in (["-c", inline], *(["-c", "kitti", *option] for option in options)):
+        with pytest.raises(InputError, match=message):
+            resolve(["test", *args, "--data.view.mirror", "false"])
+
+
+def test_a_list_of_parts_is_applied_in_order(tmp_path, monkeypatch):
+    (tmp_path / "parts").mkdir()
+    shutil.copy(ROOT / "configs/model/rn50.yaml", tmp_path / "parts/model.yaml")
+    (tmp_path / "parts/data.yaml").write_text("class_path: KITTI\ninit_args: {root: x, view: kitti, batch_size: 3}\n")
+    (tmp_path / "run.yaml").write_text(
+        "name: mine\n"
+        "model: [parts/model.yaml, {head: {temperature: 0.3}, panels: 1}, {panels: 2}]\n"
+        "data: [parts/data.yaml, {init_args: {view: {mirror: false}}}]\n"
+    )
+    monkeypatch.chdir(ROOT)
+    recipe = resolve(["test", "-c", str(tmp_path / "run.yaml"), "--model.max_side", "99"])
+    model, data = recipe["model"], recipe["data"]["init_args"]
+    assert (recipe["name"], model["encoder"]["init_args"]["name"]) == ("mine", "RN50-quickgelu")
+    assert (model["head"]["init_args"]["temperature"], model["panels"], model["max_side"]) == (0.3, 2, 99)
+    assert (data["root"], data["batch_size"], data["view"]) == ("x", 3, {**KITTI, "mirror": False})
+
+
+@pytest.mark.parametrize("name", sorted(name for name in NAMES if name.startswith("data/")))
+def test_every_data_recipe_is_spelled_out(name):
+    data = resolve(["test", "--model", "model/rn50", "--data", name])["data"]["init_args"]
+    assert data["view"].keys() == KITTI.keys()
+    assert name == "data/photos" or data["scoring"].keys() == GARG_SEEN.keys()
+
+
+def test_monodepth2s_652_have_a_recipe():
+    """Its evaluate_depth.py for the split eigen_benchmark: no crop and no cap, predictions clamped to 80 m."""
+    view, scoring, _ = resolved("--model", "model/rn50", "--data", "data/kitti_652")
+    assert view == {**KITTI, "crop": None, "size": [192, 640]}
+    assert scoring == {
+        "min_depth": 0.0,
+        "max_depth": None,
+        "crop": None,
+        "crop_of": "truth",
+        "clamp": [0.001, 80.0],
+        "resample": "bilinear",
+        "median_scaling": True,
+    }
+
+
+def test_the_released_run_is_the_released_model_with_published_figures():
+    released = resolve(["test", "--model", "model/released", "--data", "data/nyu"])
+    run = resolve(["test", "-c", "nyu_released"])
+    published = run["model"].pop("published")
+    # arXiv 2207.01077, Table 1
+    assert [source["abs_rel"] for source in published.values()] == [0.388, 0.393, 1.327]
+    assert released["model"].pop("published") is None
+    assert (run["model"], run["data"]) == (released["model"], released["data"])
+
+
+@pytest.mark.parametrize("part", ["model: []", "model: [1, 2]", "model: [[x]]", "data: []", "data: [null]"])
+def test_a_list_that_holds_no_parts_is_refused(part, tmp_path):
+    (tmp_path / "run.yaml").write_text(f"{part}\n")
+    with pytest.raises(InputError, match=r"run.yaml: (model|data) \[.*\] must hold keys with values, or be a list of"):
+        resolve(["test", "-c", str(tmp_path / "run.yaml")])

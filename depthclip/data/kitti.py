@@ -20,7 +20,7 @@ from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.data.splits import DriveFrame, kitti_eigen
 from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
 from depthclip.errors import InputError
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 RAW = ("raw", "raw_data", "kitti_raw", "kitti_raw_data", "input")
 ANNOTATED = ("gt", "depth", "annotated", "data_depth_annotated", "gt_depth", "kitti_gt", "kitti_depth")
@@ -105,8 +105,8 @@ class KITTI(DepthDataModule):
         val_list: str | None = None,
         allow_partial: bool = False,
         val_every: int = 10,
-        view: View | str = "kitti",
-        scoring: Scoring | str = "garg_kitti_seen",
+        view: View | str = VIEWS["kitti"],
+        scoring: Scoring | str = SCORINGS["garg_kitti_seen"],
         loading: Loading = Loading(batch_size=4),
         shots: Shots | int | None = None,
         augment: Augment | None = None,

@@ -14,7 +14,7 @@ from depthclip.data.layouts import check_complete, hold_out
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.paths import argument_path, fault, folder, regular_file
 from depthclip.data.samples import DataError, DepthDataset, Subset
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 COUNTS = {"train": 400, "test": 134}
 # `name` is test or train, `Name` is Test134 or Train400: the tarballs' own folders first
@@ -84,8 +84,8 @@ class Make3D(DepthDataModule):
         depths: str | None = None,
         allow_partial: bool = False,
         val_every: int = 10,
-        view: View | str = "make3d",
-        scoring: Scoring | str = "make3d_c1",
+        view: View | str = VIEWS["make3d"],
+        scoring: Scoring | str = SCORINGS["make3d_c1"],
         loading: Loading = Loading(batch_size=4),
         shots: Shots | int | None = None,
         augment: Augment | None = None,

@@ -20,7 +20,7 @@ from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.paths import argument_path, fault, regular_file
 from depthclip.data.samples import DataError, DepthDataset, Sample, Subset
 from depthclip.data.splits import nyu_labelled
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 COUNTS = {"train": 795, "test": 654}
 BLOCK = 20
@@ -92,8 +92,8 @@ class NYU(DepthDataModule):
         depth_scale: float = 1000.0,
         allow_partial: bool = False,
         val_every: int = 10,
-        view: View | str = "depthclip_nyu",
-        scoring: Scoring | str = "depthclip_nyu",
+        view: View | str = VIEWS["depthclip_nyu"],
+        scoring: Scoring | str = SCORINGS["depthclip_nyu"],
         loading: Loading = Loading(),
         shots: Shots | int | None = None,
         augment: Augment | None = None,

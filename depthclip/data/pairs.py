@@ -16,7 +16,7 @@ from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.paths import argument_path, fault, folder, read_text
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.errors import InputError
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
@@ -73,8 +73,8 @@ class Pairs(DepthDataModule):
         train: int = 0,
         val: int = 0,
         test: int | None = None,
-        view: View | str = "whole",
-        scoring: Scoring | str = "whole",
+        view: View | str = VIEWS["whole"],
+        scoring: Scoring | str = SCORINGS["whole"],
         loading: Loading = Loading(),
         shots: Shots | int | None = None,
         augment: Augment | None = None,

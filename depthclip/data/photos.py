@@ -11,7 +11,7 @@ from depthclip.data.module import DepthDataModule, Loading, Split
 from depthclip.data.paths import argument_path, fault, regular_file, shown
 from depthclip.data.samples import DataError, DepthDataset
 from depthclip.errors import InputError
-from depthclip.protocol import View
+from depthclip.protocol import VIEWS, View
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
@@ -35,7 +35,7 @@ class Photos(DepthDataModule):
     def __init__(
         self,
         images: list[str],
-        view: View | str = "whole",
+        view: View | str = VIEWS["whole"],
         loading: Loading = Loading(batch_size=1),
     ) -> None:
         super().__init__(view, "whole", loading)

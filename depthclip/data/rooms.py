@@ -13,7 +13,7 @@ from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.raycast import SCENES, Picture, draw_room, random_type
 from depthclip.data.samples import DepthDataset, Sample
 from depthclip.errors import InputError
-from depthclip.protocol import Scoring, View
+from depthclip.protocol import SCORINGS, Scoring, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
 # Twice the size at which rooms are drawn, in whole strides of a ResNet: what tiny-rooms was trained on.
@@ -124,7 +124,7 @@ class Rooms(DepthDataModule):
         train_types: list[str] | None = None,
         test_types: list[str] | None = None,
         view: View | str = VIEW,
-        scoring: Scoring | str = "whole",
+        scoring: Scoring | str = SCORINGS["whole"],
         loading: Loading = Loading(),
         shots: Shots | int | None = None,
         augment: Augment | None = None,

@@ -1,7 +1,7 @@
 """Protocols: the part of an image that the model sees, the pixels that are scored, and the presets of the field."""
 
 from depthclip.protocol.box import Box, Crop, seen_in_truth
-from depthclip.protocol.presets import SCORINGS, VIEWS, scoring_of, view_of
+from depthclip.protocol.presets import SCORINGS, VIEWS, scoring_of, spell_out, view_of
 from depthclip.protocol.scoring import Aligned, Scoring, median
 from depthclip.protocol.view import View
 
@@ -16,5 +16,6 @@ __all__ = [
     "median",
     "scoring_of",
     "seen_in_truth",
+    "spell_out",
     "view_of",
 ]
