@@ -1,7 +1,6 @@
 """DepthCLIP, the LightningModule: the steps of `test`, `validate`, `predict` and `fit`."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -25,24 +24,9 @@ from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_finite, parameter_groups, training_steps
 from depthclip.protocol import Scoring, scoring_of
 from depthclip.rows import HEAD, check_published
-from depthclip.shown import Shown, shown_image
+from depthclip.shown import Prediction, Shown, shown_image
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """The depth of one image.
-
-    Args:
-        index: index in the data set.
-        name: name of the sample.
-        depth: (h', w') metres.
-    """
-
-    index: int
-    name: str
-    depth: Tensor
 
 
 class DepthCLIP(DepthEstimator):
@@ -125,11 +109,13 @@ class DepthCLIP(DepthEstimator):
 
     # ---- training depths, to which bins and baselines are fitted
 
-    def fit_bins(self) -> None:
+    def fit_heads(self) -> None:
         """Fit the heads that need training depths."""
         if any(head.needs_depths for head in self.heads):
             for _ in self.training_depths():
                 pass
+
+    on_validation_start = on_predict_start = fit_heads
 
     def training_depths(self) -> Iterator[Tensor]:
         """Yield the training depths (H, W) in metres; heads that need them are fitted in the same pass.
@@ -150,14 +136,6 @@ class DepthCLIP(DepthEstimator):
         for head in heads:
             head.compute()
 
-    def on_validation_start(self) -> None:
-        """Fit the heads that need training depths."""
-        self.fit_bins()
-
-    def on_predict_start(self) -> None:
-        """Fit the heads that need training depths."""
-        self.fit_bins()
-
     # ---- test, validate and predict
 
     def on_test_start(self) -> None:
@@ -166,7 +144,7 @@ class DepthCLIP(DepthEstimator):
         if data is not None and self.training_baselines:
             fitted = fit_baselines(self.training_depths())  # which fits the heads too
         else:
-            self.fit_bins()
+            self.fit_heads()
         rivals = [baseline.name for baseline in self.baselines]
         self.evaluation = Evaluation(self.names, fitted, self.device, measures=self.errors, rivals=rivals)
         self.shown = []
@@ -275,7 +253,7 @@ class DepthCLIP(DepthEstimator):
         Raises:
             InputError: if images are augmented, which the cache does not support.
         """
-        self.fit_bins()
+        self.fit_heads()
         data = self.datamodule
         if self.features is not None and data is not None:
             if data.augment is not None:

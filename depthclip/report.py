@@ -20,9 +20,10 @@ from depthclip.errors import InputError
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
 from depthclip.evaluation.metrics import higher_is_better
 from depthclip.gather import gather
-from depthclip.module import DepthCLIP, Prediction
+from depthclip.module import DepthCLIP
 from depthclip.pictures import compare_heads, panel, save_picture, strips
 from depthclip.runs import remove_without_results, run_folder
+from depthclip.shown import Prediction
 from depthclip.table import render, say, table
 
 VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")

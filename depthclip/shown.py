@@ -1,4 +1,4 @@
-"""The test images that go into the pictures of a run."""
+"""Images in the results of a run: test images in the pictures, and predicted depth maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +32,21 @@ class Shown:
     depth: Tensor
     weights: Tensor | None
     farthest: Tensor
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The depth of one image.
+
+    Args:
+        index: index in the data set.
+        name: name of the sample.
+        depth: (h', w') metres.
+    """
+
+    index: int
+    name: str
+    depth: Tensor
 
 
 def shown_image(item: Item, aligned: Aligned, coarse: Sequence[Coarse]) -> Shown:
