@@ -40,7 +40,7 @@ from depthclip.from_file import build
 from depthclip.gather import gather
 from depthclip.head.depth_head import Coarse, DepthHead
 from depthclip.losses import Compared, Loss, SILog
-from depthclip.optimization import Optimization, advance, check_finite, parameter_groups, training_steps
+from depthclip.optimization import Optimization, advance, check_not_diverged, parameter_groups, training_steps
 from depthclip.rows import HEAD, check_published, check_variants
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
@@ -446,7 +446,7 @@ class DepthCLIP(LightningModule):
                 "no pixel of the training images has a valid depth within the scoring; check the scale of the depth "
                 "files (values per metre), scoring.min_depth, scoring.max_depth and scoring.crop"
             )
-        check_finite(self.head, f"epoch {self.current_epoch + 1}", self.learning_rate)
+        check_not_diverged(self.head, f"epoch {self.current_epoch + 1}", self.learning_rate)
 
     def training_features(self, items: list[Item], rgb: Tensor) -> ImageFeatures:
         """Return the frozen tower's features of a stack of images, from the cache where it has them."""

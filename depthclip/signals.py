@@ -1,4 +1,4 @@
-"""SIGTERM and SIGINT end a run at once, with a sentence and the exit code that a shell expects."""
+"""End a run on SIGTERM or SIGINT with a message and the exit code that a shell expects."""
 
 import os
 import signal
@@ -9,9 +9,12 @@ from types import FrameType
 
 
 class Ended(BaseException):
-    """The process was asked to end.
+    """SIGTERM or SIGINT has arrived.
 
-    Not an `Exception`, so that no handler on the way takes it for a failure; files that are being written are removed.
+    This is no `Exception`, so that handlers of failures do not catch it. Files that are not complete are removed.
+
+    Args:
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -33,8 +36,8 @@ def end(number: int, frame: FrameType | None) -> None:
 def ending() -> Iterator[None]:
     """Raise `Ended` within the block when SIGTERM or SIGINT arrives.
 
-    Lightning calls a handler that it finds after its own, which ends the processes of other devices. A job of SLURM is
-    left to Lightning, which may save it and queue it again.
+    Lightning calls an existing handler after its own handler, which ends the processes of other devices. In a SLURM job
+    only Lightning's handler is active, because it can save and requeue the job.
     """
     if threading.current_thread() is not threading.main_thread() or "SLURM_JOB_ID" in os.environ:
         yield
