@@ -64,8 +64,8 @@ class DepthCLI(LightningCLI):
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Return a parser with the option -c."""
         parser = LightningArgumentParser(**kwargs)
-        help = "recipe: a YAML file, or the name of a recipe of the package; may be repeated"
-        parser.add_argument("-c", "--config", action=RecipeFile, help=help)
+        text = "recipe: a YAML file, or the name of a recipe of the package; may be repeated"
+        parser.add_argument("-c", "--config", action=RecipeFile, help=text)
         return parser
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:

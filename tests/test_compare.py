@@ -15,7 +15,7 @@ from depthclip.evaluation.metrics import ERRORS
 from depthclip.study.collect import Results, collect
 from depthclip.study.compare import compare_runs, labels_of
 from depthclip.study.files import read_scores
-from depthclip.study.latex import latex
+from depthclip.study.latex import latex_table
 from depthclip.study.plan import Pass, Variant
 from depthclip.study.tables import Layout, save_tables
 from tests.fake_runs import errors_like, write_run
@@ -211,7 +211,7 @@ NASTY = ["50% of a_b & c", "[0.1] {x}", r"C:\temp #1 ~ ^", "*a < b | c > d$", "p
 def test_latex_is_well_formed_whatever_rows_are_called(tmp_path):
     write_run(tmp_path / "a", {"head": [0.1, 0.2], **{name: [0.3, 0.1] for name in NASTY}}, {"random": [2.0, 3.0]})
     found = compare_runs([str(tmp_path / "a")])
-    text = latex(found, Layout("rmse", holm=True, test_sets=True))
+    text = latex_table(found, Layout("rmse", holm=True, test_sets=True))
     rows = tabular(text)
     assert rows[0][:5] == ["", "test set", r"rmse$\downarrow$", r"$\Delta$ rmse", "compared"]
     assert rows[2][0] == r"50\% of a\_b \& c"

@@ -26,7 +26,7 @@ from depthclip.evaluation.metrics import ERRORS
 from depthclip.study.collect import collect, distinct_baselines, make_row
 from depthclip.study.command import main, parse
 from depthclip.study.pictures import draw_rows
-from depthclip.study.plan import Pass, StudyError, Variant, plan
+from depthclip.study.plan import Pass, StudyError, Variant, plan_passes
 from depthclip.study.run import run_passes
 from depthclip.study.study import arguments_of
 from experiments import few_shot, prompt_learning, prompt_words, reproduce, temperature
@@ -175,7 +175,7 @@ def test_studies_draw_and_note_what_is_left_when_variants_failed(tmp_path):
 
 def passes_of(study, args=()):
     options = parse(study, ["--quick", *args])
-    return plan(study.variants(options, {}), lambda one: arguments_of(study, options, one), options.out)
+    return plan_passes(study.variants(options, {}), lambda one: arguments_of(study, options, one), options.out)
 
 
 def test_variants_share_an_image_pass_unless_they_differ_in_more_than_the_head():
@@ -244,9 +244,7 @@ def test_a_study_that_was_killed_goes_on(tmp_path, whole, number):
     os.kill(process.pid, number)
     _, said = process.communicate()
     assert process.returncode == (143 if number == signal.SIGTERM else -9)
-    assert number == signal.SIGKILL or said == (
-        "error: ended by SIGTERM; use --resume to go on with the passes that are left\n"
-    )
+    assert number == signal.SIGKILL or said == ("error: ended by SIGTERM; use --resume to run the remaining passes\n")
     assert not (tmp_path / "table.md").exists()
     before = finished[0].stat().st_mtime_ns
 
