@@ -2,10 +2,13 @@
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from depthclip.errors import InputError
 
 
 class Ended(BaseException):
@@ -48,3 +51,24 @@ def ending() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def exit_code(work: Callable[[], int], resume: str) -> int:
+    """Call a function that a signal may end; return its exit code, or 2, 130 or 143 after an error message.
+
+    Args:
+        work: function to call; it returns an exit code.
+        resume: the way to continue, for the message after a signal.
+
+    Returns:
+        The exit code: 2 after an `InputError`, 130 after SIGINT, 143 after SIGTERM.
+    """
+    try:
+        with ending():
+            return work()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Ended as ended:
+        print(f"error: ended by {ended.name}; {resume}", file=sys.stderr)
+        return ended.exit_code

@@ -168,7 +168,7 @@ def test_a_figure_has_axes_for_each_test_set(tmp_path, monkeypatch):
 def test_studies_draw_and_note_what_is_left_when_variants_failed(tmp_path):
     only = [finished(tmp_path / "a", Variant("zero-shot"), rows={"head": [0.2, 0.4]})]
     found = collect("Why?", only, {"words and bins learned": "the run was ended by SIGTERM"})
-    few_shot.draw(found, tmp_path / "figure.png")
+    few_shot.draw_shots(found, tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").size > (600, 300)
     assert "words and bins learned has" not in prompt_learning.verdicts(found)
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from depthclip.errors import InputError
-from depthclip.signals import Ended, ending
+from depthclip.signals import exit_code
 from depthclip.study.collect import collect
 from depthclip.study.plan import Pass, StudyError, Variant, plan_passes, resolve_recipe, write_recipes
 from depthclip.study.run import run_passes
@@ -36,16 +35,9 @@ def main(study: Study, args: Sequence[str] | None = None) -> int:
         The exit code: 0 if all variants were scored, 1 if some were not, 2 for bad input, 130 after Ctrl-C, and 143
         after SIGTERM.
     """
-    try:
-        with ending():
-            options = parse(study, args)
-            return run_study(study, options, make_console())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Ended as ended:
-        print(f"error: ended by {ended.name}; use --resume to run the remaining passes", file=sys.stderr)
-        return ended.exit_code
+    return exit_code(
+        lambda: run_study(study, parse(study, args), make_console()), "use --resume to run the remaining passes"
+    )
 
 
 def make_console() -> Console:
