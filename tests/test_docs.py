@@ -1,4 +1,4 @@
-"""The documentation's code, run as it is printed."""
+"""Run the code in the documentation."""
 
 import re
 import sys
@@ -15,13 +15,13 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 
 def blocks(page: str, language: str) -> list[str]:
-    """The code blocks of a page in one language."""
+    """Return the code blocks of a page in a language."""
     return re.findall(rf"^```{language}\n(.*?)^```", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE)
 
 
 @pytest.fixture
 def mine(tmp_path, monkeypatch, small):
-    """A folder with the page's classes and recipe, as a user would have it, but with a small random CLIP."""
+    """A folder with the classes and the recipe of the page, and a small CLIP with random weights."""
     (tmp_path / "mine.py").write_text("\n\n".join(blocks("extending.md", "python")))
     recipe = yaml.safe_load(blocks("extending.md", "yaml")[0])
     recipe["model"]["encoder"] |= {"name": "small-vit", "pretrained": None}
@@ -32,13 +32,13 @@ def mine(tmp_path, monkeypatch, small):
     sys.modules.pop("mine", None)
 
 
-def test_each_class_of_one_s_own_is_short():
+def test_each_class_is_short():
     for block in blocks("extending.md", "python"):
         assert len(block[block.index("class ") :].splitlines()) < 30
 
 
 @pytest.mark.filterwarnings("ignore:pretrained is null")
-def test_classes_of_one_s_own_run_by_class_path(mine, capsys):
+def test_classes_of_the_user_run_by_class_path(mine, capsys):
     few = [f"--data.init_args.{split}_size=4" for split in ("train", "val", "test")]
     assert (
         main(["test", "-c", "recipe.yaml", "--trust", "mine", *few, "--model.head.bins.init_args.power", "1"]) == 0
@@ -46,7 +46,7 @@ def test_classes_of_one_s_own_run_by_class_path(mine, capsys):
     assert "abs_rel" in capsys.readouterr().out
 
 
-def test_classes_of_one_s_own_learn(mine, clip):
+def test_classes_of_the_user_learn(mine, clip):
     import mine
 
     from depthclip.head import DepthHead
