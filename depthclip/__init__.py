@@ -1,4 +1,4 @@
-"""depthclip: metric depth from one photograph, a frozen CLIP and sentences about distance."""
+"""Estimate metric depth from one photograph with a frozen CLIP and sentences about distance."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ __all__ = ["Bins", "DepthCLIP", "DepthHead", "FrozenCLIP", "Head", "Prompts", "_
 
 
 def __getattr__(name: str) -> Any:
-    """Imports a public name when it is first used, so that `import depthclip` costs nothing."""
+    """Import a public name on first use, so that `import depthclip` is fast."""
     homes = {
         "Bins": "depthclip.head",
         "DepthCLIP": "depthclip.module",

@@ -1,4 +1,4 @@
-"""python -m depthclip {fit,validate,test,predict,learn,compare}: depth from language on the command line."""
+"""Run the command line: `python -m depthclip {fit,validate,test,predict,learn,compare}`."""
 
 import os
 import sys
@@ -9,33 +9,35 @@ from depthclip.signals import Ended, ending
 
 USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,compare} [-c recipe.yaml ...] [--key value ...]
 
-depth from language: CLIP, sentences about distance, and a few depths in metres
+Estimate metric depth with a frozen CLIP, sentences about distance, and a few depths in metres.
 
-  test      score a model and its baselines: a table, metrics.json and a picture
-  validate  score it on the validation split
+subcommands:
+  test      score a model and its baselines; write a table, metrics.json and a picture
+  validate  score a model on the validation split
   fit       learn prompts or bins while CLIP stays frozen
   predict   write depth maps of images
-  learn     fit, then test what was learned
-  compare   compare runs and studies: one table with paired differences and intervals
+  learn     fit, then test with the learned parameters
+  compare   print runs and studies in one table with paired differences and intervals
+  recipes   list the recipes that come with the package
 
 examples:
   python -m depthclip test -c configs/rooms.yaml
   python -m depthclip test -c configs/nyu_released.yaml --data.root data/nyu
-  python -m depthclip recipes                           the recipes that come with the package
-  python -m depthclip test --help                       every option of a subcommand
-  python -m depthclip test --model.head.help            options of a class: also --model.encoder.help,
+  python -m depthclip test --help                       list all options of a subcommand
+  python -m depthclip test --model.head.help            list the options of a class; see also --model.encoder.help,
   python -m depthclip test --data.help NYU              --model.loss.help SILog, --trainer.logger.help CSVLogger
-  python -m depthclip test --ckpt_path learned.ckpt     with the recipe in the checkpoint
-  python -m depthclip test -c recipe.yaml --trust mine  with classes of mine.py, whose code is run
-  python -m depthclip --version
+  python -m depthclip test --ckpt_path learned.ckpt     use the recipe in the checkpoint
+  python -m depthclip test -c recipe.yaml --trust mine  allow classes of mine.py, which runs the code of mine.py
+  python -m depthclip --version                         print the version
 """
 
 
 def main(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    What the user can correct is printed as one sentence, with exit code 2; SIGTERM and SIGINT end a run with 143 and
-    130; any other exception is a bug and keeps its traceback. DEPTHCLIP_TRACEBACK=1 shows all tracebacks.
+    An error that the user can correct is printed as one sentence, with exit code 2. SIGTERM and SIGINT end a run with
+    exit codes 143 and 130. Any other exception is a bug and keeps its traceback. DEPTHCLIP_TRACEBACK=1 shows all
+    tracebacks.
     """
     make_tolerant()
     given = sys.argv[1:] if args is None else args
@@ -57,15 +59,15 @@ def main(args: list[str] | None = None) -> int:
             return run_reporting(given)
         except Ended as ended:
             if os.environ.get("LOCAL_RANK", "0") == "0":
-                print(f"error: ended by {ended.name}; what had finished is kept", file=sys.stderr)
+                print(f"error: ended by {ended.name}; finished files are kept", file=sys.stderr)
             return ended.exit_code
         finally:
             abandon_output()
 
 
 def run_reporting(given: list[str]) -> int:
-    """Run a subcommand and return its exit code, after a sentence where the user can correct something."""
-    # the heavy imports come after the help, which must not wait for them
+    """Run a subcommand and return its exit code; print an error that the user can correct as one sentence."""
+    # imported here because these imports are slow and `--help` works without them
     from depthclip.cli import run
     from depthclip.learn import learn
     from depthclip.messages import is_users, sentence

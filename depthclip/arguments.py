@@ -1,4 +1,4 @@
-"""The command line before the parser sees it, and checks of what it says of the run as a whole."""
+"""Prepare the command line before it is parsed, and check the name of the run."""
 
 import argparse
 import inspect
@@ -33,10 +33,10 @@ LONGEST_NAME = 200
 
 
 def check_name(name: object) -> None:
-    """Raise unless the name of a run is a folder within runs/.
+    """Raise unless the name of a run is a relative folder within runs/.
 
     Raises:
-        InputError: naming it.
+        InputError: if it is not.
     """
     text = str(name)
     parts = PurePath(text).parts
@@ -47,9 +47,13 @@ def check_name(name: object) -> None:
 
 
 def with_recipe_of_checkpoint(args: Sequence[str], trusted: Sequence[str]) -> list[str]:
-    """Return a command line that takes the recipe from the checkpoint, where it names a checkpoint and no recipe.
+    """Insert the recipe in a checkpoint into a command line that names a checkpoint but no recipe.
 
-    What stands on the command line itself comes later and wins.
+    Other options come later and override the recipe.
+
+    Args:
+        args: subcommand and options.
+        trusted: modules that the user trusts.
 
     Raises:
         InputError: if the checkpoint cannot be read or has no recipe.
@@ -59,7 +63,7 @@ def with_recipe_of_checkpoint(args: Sequence[str], trusted: Sequence[str]) -> li
     given.add_argument("-c", "--config")
     try:
         found, _ = given.parse_known_args(list(args))
-    except argparse.ArgumentError:  # an option without a value, which the whole parser reports
+    except argparse.ArgumentError:  # an option without a value; the parser of the subcommand reports it
         return list(args)
     path = found.ckpt_path
     if path in (None, "null", "", *KEYWORDS) or found.config is not None or args[0] not in SUBCOMMANDS:
@@ -116,10 +120,13 @@ def spelled(option: str, value: str) -> str:
 
 
 def take_trust(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the command line without --trust, which no recipe may give, and the modules after it.
+    """Split the options --trust, which no recipe may contain, from a command line.
+
+    Returns:
+        The other arguments, and the trusted modules.
 
     Raises:
-        InputError: if no module follows.
+        InputError: if no module follows --trust.
     """
     options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     options.add_argument("--trust", action="append", default=[])
@@ -131,7 +138,7 @@ def take_trust(args: Sequence[str]) -> tuple[list[str], list[str]]:
 
 
 def option_names() -> dict[str, list[str]]:
-    """Return the names that may follow each prefix of an option."""
+    """Return the known names of options by prefix: "" for the top level, `model` and `trainer`."""
     return {
         "": [*TOP_LEVEL],
         "model": [*inspect.signature(DepthCLIP).parameters],

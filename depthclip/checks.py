@@ -1,13 +1,13 @@
-"""Range checks of arguments, in one place: NaN, infinite, negative and absurdly large numbers are refused here."""
+"""Check the ranges of arguments, so that NaN, infinite and absurdly large numbers raise an error early."""
 
 import math
 from collections.abc import Collection
 
 from depthclip.errors import InputError
 
-LARGEST_COUNT = 100_000_000  # more of anything is a mistake, and would take the memory of the machine
+LARGEST_COUNT = 100_000_000  # a larger count is a mistake, and would exhaust the memory
 LONGEST_TEXT = 160  # characters of a value in a message
-LARGEST_SIDE = 16_384  # pixels of an image that a model sees; its square takes 3 GiB
+LARGEST_SIDE = 16_384  # pixels; a square image of this side takes 3 GiB as float32
 LARGEST_DEPTH = 1e6  # metres
 
 
@@ -30,7 +30,7 @@ def check_number(
         at_least: inclusive lower bound.
         at_most: inclusive upper bound.
         unit: unit of the number, such as `metres`.
-        hint: what to do instead, such as `use null for none`.
+        hint: the way out, such as `use null for none`.
 
     Raises:
         InputError: if the value is not a number, NaN, infinite, or out of the range.
@@ -52,8 +52,8 @@ def check_number(
     )
     if not inside:
         kind = f"a finite number of {unit}" if unit else "a finite number"
-        wanted = " ".join([kind, " and ".join(bounds)]).rstrip()
-        raise InputError(f"{name} {brief(value)} must be {wanted}" + (f"; {hint}" if hint else ""))
+        expected = " ".join([kind, " and ".join(bounds)]).rstrip()
+        raise InputError(f"{name} {brief(value)} must be {expected}" + (f"; {hint}" if hint else ""))
 
 
 def check_count(
@@ -67,7 +67,7 @@ def check_count(
         at_least: the smallest count.
         at_most: the largest count.
         unit: what is counted, such as `images`.
-        hint: what to do instead, such as `use null for all`.
+        hint: the way out, such as `use null for all`.
 
     Raises:
         InputError: if the value is not a whole number or out of the range.
@@ -80,10 +80,16 @@ def check_count(
 
 
 def check_choice(name: str, value: object, choices: Collection[str], hint: str = "") -> None:
-    """Raise unless a value is one of some names.
+    """Raise unless a value is one of the allowed names.
+
+    Args:
+        name: name of the argument, as the user writes it.
+        value: the value.
+        choices: the allowed names.
+        hint: the way out besides these names, such as `or give a file`.
 
     Raises:
-        InputError: listing the names.
+        InputError: if the value is none of the names; the message lists them.
     """
     if not isinstance(value, str) or value not in choices:
         raise InputError(
@@ -92,7 +98,7 @@ def check_choice(name: str, value: object, choices: Collection[str], hint: str =
 
 
 def brief(value: object) -> str:
-    """Return the representation of a value for a message, on one line, cut in the middle where it is long."""
+    """Return the representation of a value on one line; a long representation is cut in the middle."""
     try:
         text = " ".join(repr(value).split())
     except ValueError:  # Python refuses to write integers of more than 4300 digits
@@ -101,10 +107,15 @@ def brief(value: object) -> str:
 
 
 def check_pair(name: str, pair: object, expected: str) -> None:
-    """Raise unless a value is a sequence of two.
+    """Raise unless a value is a list or tuple of length 2.
+
+    Args:
+        name: name of the argument, as the user writes it.
+        pair: the value.
+        expected: description of the expected value, for the message.
 
     Raises:
-        InputError: with the value and what is expected.
+        InputError: if the value has another type or length.
     """
     if not isinstance(pair, tuple | list) or len(pair) != 2:
         raise InputError(f"{name} {pair!r} must be {expected}")
@@ -113,8 +124,13 @@ def check_pair(name: str, pair: object, expected: str) -> None:
 def check_crop(name: str, crop: object, presets: Collection[str]) -> None:
     """Raise unless a crop is null, a preset, or (top, left, bottom, right) of a box that is not empty.
 
+    Args:
+        name: name of the argument, as the user writes it.
+        crop: the crop; a box is in pixels.
+        presets: names of the presets.
+
     Raises:
-        InputError: with the crop.
+        InputError: if the crop is anything else.
     """
     if crop is None:
         return

@@ -15,8 +15,8 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace, capture_parse
 from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
-import depthclip.data  # makes `--data NYU` a known name
-import depthclip.head  # noqa: F401  # and the classes of heads
+import depthclip.data  # registers the data modules, as for `--data NYU`
+import depthclip.head  # noqa: F401  # registers the classes of heads
 from depthclip.arguments import SUBCOMMANDS, check_name, option_names, prepare, with_recipe_of_checkpoint
 from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint
 from depthclip.checks import check_count
@@ -36,34 +36,35 @@ from depthclip.trust import check_untyped, trusting
 
 
 class DepthCLI(LightningCLI):
-    """LightningCLI with short defaults: runs go to `runs/`, and every run reports."""
+    """LightningCLI with defaults of this package: runs go to `runs/`, and every run writes a report."""
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Return a parser with the option -c."""
         parser = LightningArgumentParser(**kwargs)
-        parser.add_argument("-c", "--config", action=RecipeFile, help="path of a recipe, a YAML file; may be repeated")
+        text = "recipe: a YAML file, or the name of a recipe of the package; may be repeated"
+        parser.add_argument("-c", "--config", action=RecipeFile, help=text)
         return parser
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add data, model and trainer in this order, in which the help shows them."""
+        """Add data, model and trainer, in the order of the help."""
         parser.add_lightning_class_args(DepthDataModule, "data", subclass_mode=True)
         parser.add_lightning_class_args(DepthCLIP, "model")
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the option --name."""
-        parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
-        parser.add_argument("--output", type=str, help="predict: the folder of the depth maps; those it has are kept")
+        """Add the options --name and --output."""
+        parser.add_argument("--name", default="depthclip", help="folder of the run within runs/")
+        parser.add_argument("--output", type=str, help="folder of the depth maps of predict; existing maps are kept")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the command line and check what needs no model.
+        """Parse the command line and check the arguments that need no model.
 
-        The path of a checkpoint is kept out of the configuration until the classes are built: LightningCLI would read
-        the hyperparameters in the file and obey them, whoever wrote them.
+        The path of a checkpoint is removed from the configuration until the classes are built, because LightningCLI
+        would apply hyperparameters from the file, which may be untrusted.
 
         Raises:
-            InputError: naming the argument.
+            InputError: if an argument is refused.
         """
         super().parse_arguments(parser, args)
         config = self.config[self.config.subcommand]
@@ -82,21 +83,21 @@ class DepthCLI(LightningCLI):
             read_checkpoint(self.ckpt_path)
 
     def before_instantiate_classes(self) -> None:
-        """Set what Lightning would decide differently."""
+        """Override defaults of Lightning, and check --output."""
         config = self.config[self.subcommand]
         if "ckpt_path" in config:
             config.ckpt_path = self.ckpt_path
         if "verbose" in config:
-            config.verbose = False  # Lightning's own table; the report prints a better one
+            config.verbose = False  # omits the table of Lightning; the report prints a table
         if config.get("return_predictions", True) is None:
-            config.return_predictions = False  # depth maps are written as they come; kept, they would fill the memory
+            config.return_predictions = False  # depth maps are written at once; keeping them would fill the memory
         if config.output is not None and self.subcommand != "predict":
             raise InputError(f"output {config.output} is for predict; remove it, and use --name for another folder")
         if "weights_only" in config:
-            config.weights_only = True  # checkpoints are data, whoever wrote them
+            config.weights_only = True  # loading a checkpoint runs no code
 
     def instantiate_classes(self) -> None:
-        """Build data, model and trainer, after the files of the data were looked for.
+        """Check the files of the data, then build data, model and trainer.
 
         Raises:
             InputError: if a constructor refuses a value.
@@ -104,13 +105,13 @@ class DepthCLI(LightningCLI):
         check_data(self.config[self.subcommand].data, str(self.subcommand))
         try:
             super().instantiate_classes()
-        except (ValueError, ArgumentError) as error:  # of a constructor, which had nothing but the user's values
+        except (ValueError, ArgumentError) as error:  # raised by a constructor for a value of the user
             raise InputError(sentence(error)) from error
 
     def after_instantiate_classes(self) -> None:
-        """Take what was learned from a checkpoint, and warn where the bundled CLIP is used for what it has not seen.
+        """Load learned parameters from a checkpoint, and warn if the bundled CLIP is used on data other than rooms.
 
-        To test needs no more of a checkpoint than that; only `fit` leaves the file to Lightning, which resumes from it.
+        `fit` also passes the checkpoint to Lightning, which resumes from it; the other subcommands do not.
 
         Raises:
             InputError: if the checkpoint does not fit.
@@ -123,18 +124,18 @@ class DepthCLI(LightningCLI):
                 self.config_init[self.subcommand].ckpt_path = None
         if self.model.encoder.name == "tiny-rooms" and not isinstance(self.datamodule, Rooms):
             warnings.warn(
-                "tiny-rooms was trained on procedural rooms and knows nothing of photographs: what it says of "
-                f"{type(self.datamodule).__name__} means nothing; use a CLIP such as configs/model/rn50.yaml",
+                "tiny-rooms was trained on procedural rooms, not on photographs: its depth of images of "
+                f"{type(self.datamodule).__name__} is meaningless; use a CLIP such as configs/model/rn50.yaml",
                 stacklevel=2,
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with a logger and the report.
 
-        The logger is not written into the configuration, so that a saved `config.yaml` follows `--name`.
+        The default logger is not added to the configuration, so that `--name` also applies to a saved `config.yaml`.
 
         Raises:
-            InputError: if Lightning refuses an argument; only its own constructor runs here.
+            InputError: if the Trainer refuses an argument.
         """
         config = self.config[self.subcommand]
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.subcommand]
@@ -158,9 +159,9 @@ class DepthCLI(LightningCLI):
         return trainer
 
     def checkpoints(self) -> dict[str, list[Callback]]:
-        """Return the trainer's argument `callbacks` with those that keep checkpoints: Lightning keeps only the last.
+        """Return the Trainer's argument `callbacks` with the callbacks that keep the best and the last checkpoint.
 
-        `test` gets them too, or Lightning would warn that a checkpoint has states of callbacks that are missing.
+        `test` gets them too, because Lightning warns if a checkpoint has states of missing callbacks.
         """
         settings = self.config_init[self.subcommand].trainer
         if settings.enable_checkpointing is False:
@@ -173,11 +174,11 @@ class DepthCLI(LightningCLI):
 def check_data(config: Namespace, stage: str) -> None:
     """Raise if files of the data are missing, before the weights of a model are fetched, which may take minutes.
 
-    The parser builds the model first, so the data module is built for this check and once more with the rest.
+    The parser builds the model first, so the data module is built twice: for this check, and with the model.
 
     Args:
         config: class and arguments of the data module.
-        stage: subcommand, which decides the splits that are needed.
+        stage: subcommand; it determines the splits that are needed.
 
     Raises:
         InputError: if the data module refuses an argument or misses a file.
@@ -186,7 +187,7 @@ def check_data(config: Namespace, stage: str) -> None:
     parser.add_subclass_arguments(DepthDataModule, "data")
     try:
         parser.instantiate(Namespace(data=config)).data.setup(stage)
-    except (ValueError, ArgumentError) as error:  # of a constructor, which had nothing but the user's values
+    except (ValueError, ArgumentError) as error:  # raised by a constructor for a value of the user
         raise InputError(sentence(error)) from error
 
 
@@ -199,9 +200,9 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
     Raises:
         InputError: if an argument, a recipe or a file cannot be used.
     """
-    # Convolutions that are split over another number of threads round differently, which moves pixels across the
-    # thresholds of the deltas. Lightning would give each of several CPU processes its share of the cores; here each
-    # keeps what one has alone.
+    # Convolutions on another number of threads round differently, which moves pixels across the thresholds of the
+    # deltas. Lightning would divide the cores among several CPU processes; here each process has as many threads as a
+    # single process.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     given, trusted = prepare(sys.argv[1:] if args is None else args)
     with parsing(given, trusted):
@@ -209,7 +210,7 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
 
 
 def resolve(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the whole recipe that a command line stands for, all defaults included; nothing is built or run.
+    """Return the whole recipe of a command line, including all defaults, without building or running anything.
 
     Args:
         arguments: subcommand and options, such as `["test", "-c", "configs/rooms.yaml"]`.
@@ -226,7 +227,7 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
 
 def depth_cli(args: list[str]) -> DepthCLI:
     """Return the command line interface after its run."""
-    # Lightning's advertisements, and its warning about its own use of torch
+    # hide hints of Lightning, and a warning about its use of torch
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")

@@ -1,4 +1,4 @@
-"""Depth maps as 16-bit PNG: their names, their scales, and a folder of them that a killed run can go on filling."""
+"""Write depth maps as 16-bit PNG files to a folder that a later run can complete."""
 
 import hashlib
 import json
@@ -21,7 +21,7 @@ SCALES = (1000, 500, 256, 100, 50, 20, 10, 5, 2, 1)  # values per metre
 LARGEST = 65535
 INDEX = "index.json"
 COLOUR = ".colour"
-LONGEST = 180  # bytes; a file name may have 255, of which suffixes take some
+LONGEST = 180  # bytes; a file name may have 255, and suffixes are added to it
 
 
 def scale_for(farthest: float) -> float:
@@ -29,21 +29,21 @@ def scale_for(farthest: float) -> float:
     return next((scale for scale in SCALES if farthest * scale <= LARGEST), LARGEST / max(farthest, 1e-6))
 
 
-def encode(depth: np.ndarray) -> tuple[np.ndarray, float]:
+def to_png_values(depth: np.ndarray) -> tuple[np.ndarray, float]:
     """Return depth (H, W) in metres as 16-bit values, 0 = invalid, and the values per metre."""
     scale = scale_for(float(depth.max()))
-    # a depth that is too small for the scale stays valid
+    # a valid depth that rounds to 0 is stored as 1
     values = np.where(depth > 0, np.clip((depth * scale).round(), 1, LARGEST), 0)
     return values.astype(np.uint16), scale
 
 
 def file_names(names: Sequence[str]) -> list[str]:
-    """Return a file name without suffix for each sample, all of them different on any file system.
+    """Return a file name without suffix for each sample; no two are equal, on any file system.
 
-    `a/b.jpg` becomes `a_b`. Samples that would share a name keep the suffix of the image, and those that still do get a
-    hash of the whole name. The result depends on the names alone.
+    `a/b.jpg` becomes `a_b`. Samples that would share a name keep the suffix of the image; if they would still share it,
+    a hash of the whole name is appended. The result depends only on the names.
     """
-    found: dict[int, str] = {}
+    assigned: dict[int, str] = {}
     taken: set[str] = set()
     forms: tuple[Callable[[int], str], ...] = (
         lambda k: _flat(str(PurePosixPath(names[k]).with_suffix("")) if PurePosixPath(names[k]).name else names[k]),
@@ -52,16 +52,16 @@ def file_names(names: Sequence[str]) -> list[str]:
         lambda k: f"{_flat(names[k])}-{_digest(names[k])}-{k}",
     )
     for form in forms:
-        waiting = {k: form(k) for k in range(len(names)) if k not in found}
+        waiting = {k: form(k) for k in range(len(names)) if k not in assigned}
         counts = Counter(claim for name in waiting.values() for claim in _claims(name))
         unique = {
             k: name
             for k, name in waiting.items()
             if all(counts[claim] == 1 and claim not in taken for claim in _claims(name))
         }
-        found.update(unique)
+        assigned.update(unique)
         taken.update(claim for name in unique.values() for claim in _claims(name))
-    return [found[k] for k in range(len(names))]
+    return [assigned[k] for k in range(len(names))]
 
 
 def _flat(name: str) -> str:
@@ -78,17 +78,17 @@ def _digest(name: str) -> str:
 
 
 def _claims(name: str) -> tuple[str, str]:
-    """Return the names that a sample occupies, alike for file systems that ignore case."""
+    """Return the file names that a sample uses, with case folded because some file systems ignore case."""
     return name.casefold(), f"{name}{COLOUR}".casefold()
 
 
 class DepthFolder:
-    """The depth maps of some samples in a folder: a 16-bit PNG and a picture for each, and an index.
+    """A folder with a 16-bit PNG and a picture of the depth of each sample, and an index.
 
     Args:
         folder: folder of the files.
         names: names of all samples.
-        settings: settings on which the depths depend; a folder with other settings is refused.
+        settings: settings that the depths depend on; `open` refuses a folder with other settings.
     """
 
     def __init__(self, folder: Path, names: Sequence[str], settings: dict[str, Any]) -> None:
@@ -97,32 +97,37 @@ class DepthFolder:
         self.files = file_names(names)
         self.settings = json.loads(json.dumps(settings, default=str))
         self.chosen = list(range(len(names)))
-        self.scales: dict[str, float] = {}  # by file, of the maps that are there
+        self.scales: dict[str, float] = {}  # values per metre of the depth maps in the folder, by file
 
     def open(self) -> list[int]:
-        """Make the folder and return the samples whose depth maps are missing in it.
+        """Create the folder and return the indices of the samples without a depth map in it.
 
         Raises:
-            InputError: if it cannot be made, or holds other files of these names or maps of other settings.
+            InputError: if the folder cannot be created, or has other files of these names, or depth maps of other
+                settings.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(
-                f"output {self.folder} cannot be made a folder ({error.strerror}); choose another folder with --output"
+                f"output {self.folder} cannot be created ({error.strerror}); choose another folder with --output"
             ) from error
         self._check_index()
         return [k for k in range(len(self.files)) if not self._is_there(k)]
 
     def choose(self, chosen: list[int]) -> None:
-        """Take the indices that `write` is given as places in a list of samples."""
+        """Select the samples that `write` writes.
+
+        Args:
+            chosen: indices of samples; the argument `index` of `write` counts in this list.
+        """
         self.chosen = chosen
 
     def write(self, index: int, name: str, depth: np.ndarray) -> None:
         """Write the depth map of a sample and a picture of it.
 
         Args:
-            index: place among the chosen samples; the files of samples that are not known are numbered by it.
+            index: position among the chosen samples; a position beyond them becomes the name of the file.
             name: name of the sample.
             depth: (H, W) metres.
 
@@ -135,13 +140,13 @@ class DepthFolder:
                 "weights"
             )
         file = self.files[self.chosen[index]] if index < len(self.chosen) else f"{index:06d}"
-        values, scale = encode(depth)
+        values, scale = to_png_values(depth)
         picture = colour_depth(depth, *depth_range(torch.from_numpy(depth)))
         text = PngInfo()
         text.add_text("image", _printable(name))
         text.add_text("depth_scale", f"{scale:.17g}")
         try:
-            # the map comes last: when it is there, the sample is done
+            # the depth map is written last: if it exists, the sample is complete
             for path, pixels in ((f"{file}{COLOUR}.png", picture), (f"{file}.png", values)):
                 with open_atomic(self.folder / path) as opened:
                     Image.fromarray(pixels).save(opened, "PNG", pnginfo=text)
@@ -150,7 +155,7 @@ class DepthFolder:
         self.scales[f"{file}.png"] = scale
 
     def write_index(self) -> None:
-        """Write the scale and the image of each depth map that is there.
+        """Write the index: the scale and the image of each depth map in the folder.
 
         Raises:
             InputError: if the file cannot be written.
@@ -166,10 +171,10 @@ class DepthFolder:
             raise _unwritable(self.folder / INDEX, error) from error
 
     def closing(self, before: int, skipped: int) -> str:
-        """Return a sentence on the maps that are there.
+        """Return a summary of the depth maps in the folder.
 
         Args:
-            before: number of maps that were there before the run.
+            before: number of depth maps that existed before the run.
             skipped: number of images that could not be read.
         """
         counts = Counter(self.scales.values())
@@ -177,8 +182,8 @@ class DepthFolder:
             f"{scale:g}" if len(counts) == 1 else f"{scale:g} in {count}" for scale, count in sorted(counts.items())
         )
         parts = [
-            f"{len(self.scales)} depth maps and pictures of them are in {self.folder}: 16-bit PNG, values per metre: "
-            f"{scales or 'none'} (also in {INDEX} and in each file as depth_scale)"
+            f"{len(self.scales)} depth maps with pictures are in {self.folder}: 16-bit PNG, values per metre: "
+            f"{scales or 'none'} (also in {INDEX} and as depth_scale in each file)"
         ]
         if before:
             parts.append(f"{before} were there already")
@@ -194,7 +199,7 @@ class DepthFolder:
             settings = json.loads(path.read_bytes())["settings"]
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(
-                f"{path} is no index of depth maps; choose another folder with --output, or remove it"
+                f"{path} is not an index of depth maps; choose another folder with --output, or remove the file"
             ) from error
         if settings != self.settings:
             raise InputError(
@@ -210,15 +215,15 @@ class DepthFolder:
 
 
 def _texts(path: Path) -> dict[str, str]:
-    """Return the texts in a PNG of this module; none if there is no file.
+    """Return the text fields of a PNG that this module wrote; an empty dictionary if there is no file.
 
     Raises:
-        InputError: if there is something else.
+        InputError: if the path leads to anything else.
     """
     if not path.exists():
         return {}
     try:
-        if path.is_file():  # opening a pipe would wait for ever
+        if path.is_file():  # opening a pipe would block
             with Image.open(path, formats=["PNG"]) as image:
                 texts = {key: str(image.info[key]) for key in ("image", "depth_scale")}
             float(texts["depth_scale"])
@@ -229,12 +234,12 @@ def _texts(path: Path) -> dict[str, str]:
 
 
 def _printable(name: str) -> str:
-    """Return a file name as text that can be encoded."""
+    """Return a file name with characters escaped that UTF-8 cannot encode."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:
     return InputError(
-        f"{path} cannot be written ({error.strerror or error}); free space or choose another folder with --output, and "
-        "give the command again: with the same --output it goes on"
+        f"{path} cannot be written ({error.strerror or error}); free space and repeat the command, which continues in "
+        "the same folder, or choose another folder with --output"
     )

@@ -1,4 +1,4 @@
-"""A model built from the settings in a checkpoint, which may come from a stranger."""
+"""Build a model from the settings in a checkpoint, which may be untrusted."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,21 +15,21 @@ from depthclip.trust import PACKAGE, refusing_imports
 
 
 def build(kind: type[nn.Module], settings: Mapping[str, Any], path: str | Path, allow: Sequence[str] = ()) -> Any:
-    """Return a model as settings from a file describe it.
+    """Return the model that settings from a file describe.
 
-    What would be built is checked after the parser has resolved short names, and no module is imported on the way.
+    The named classes are checked after the parser has resolved short names. Parsing imports no further module.
 
     Args:
         kind: class of the model.
-        settings: its arguments as YAML has them.
+        settings: arguments of the class, as plain values of YAML.
         path: the file, for messages.
-        allow: modules beside this package whose classes may be named.
+        allow: modules outside this package whose classes the settings may name.
 
     Raises:
         InputError: if the settings name other classes or do not fit the class.
     """
     check_settings(settings, path, allow)
-    if allow:  # the command line, if it ran in this process, made the parser deny all that it does not know
+    if allow:  # the command line, if it ran in this process, has set a denylist
         set_parsing_settings(import_path_allowlist=list(allow))
     parser = ArgumentParser(exit_on_error=False)
     parser.add_class_arguments(kind, "model")
@@ -38,13 +38,15 @@ def build(kind: type[nn.Module], settings: Mapping[str, Any], path: str | Path, 
         try:
             parsed = parser.parse_object({"model": {**settings}})
         except (ArgumentError, TypeError, ValueError, AttributeError, IndexError, KeyError) as caught:
-            error = caught  # of the parser, which meets whatever the file holds
+            error = caught  # raised by the parser, because the file may hold anything
     if refused:
-        raise InputError(f"{path} names {refused[0]}, which is not {PACKAGE}'s; if you trust it, allow it by name")
+        raise InputError(
+            f"{path} names {refused[0]}, which is not {PACKAGE}'s; if you trust that module, pass its name in `allow`"
+        )
     if error is not None:
         raise InputError(f"{path} has settings that do not fit: {parser_sentence(error, {})}") from error
     check_classes(parsed.as_dict(), allow)
     try:
         return parser.instantiate(parsed).model
-    except (ArgumentError, ValueError) as caught:  # of a constructor, which had nothing but the file's values
+    except (ArgumentError, ValueError) as caught:  # raised by a constructor for a value of the file
         raise InputError(f"{path} has settings that do not fit: {sentence(caught)}") from caught

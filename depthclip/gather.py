@@ -23,9 +23,9 @@ def gather(value: Value) -> list[Value]:
     values: list[Value] = [value] * distributed.get_world_size()
     try:
         distributed.all_gather_object(values, value)
-    except RuntimeError as error:  # the backend's word for a peer that is gone
+    except RuntimeError as error:  # raised by the backend if another process is gone
         raise InputError(
-            "another process of this run ended before all images were done; its error is printed above: correct that "
-            "and give the command again"
+            "another process of this run has ended early; correct the error that it printed above and run the command "
+            "again"
         ) from error
     return values

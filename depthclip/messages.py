@@ -1,4 +1,4 @@
-"""One sentence for each exception that the user can act on: the argument or file, its value, and the way out."""
+"""Turn an exception that the user can act on into one sentence: the argument or file, its value, and the way out."""
 
 import errno
 import re
@@ -10,7 +10,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from depthclip.errors import InputError
 from depthclip.recipe_files import one_line, shorten
 
-# A file that is missing is not among them: where the user named it, it is an `InputError` already.
+# without ENOENT: a missing file that the user named raises an `InputError`
 PLACES = {
     number
     for name in ("ENOSPC", "EDQUOT", "EROFS", "EACCES", "EPERM", "ENAMETOOLONG", "ENOTDIR", "EISDIR", "EEXIST", "EIO")
@@ -33,20 +33,20 @@ def is_users(error: BaseException) -> bool:
 
 
 def sentence(error: BaseException) -> str:
-    """Return the text of an exception as one line.
+    """Return the message of an exception as one line.
 
-    A loader's worker process puts its traceback before the text, and a library may wrap an `InputError` of this
-    package in an exception that lists all that was tried; both are left out.
+    A worker process of a data loader adds its traceback to the message, and a library may wrap an `InputError` of this
+    package in an exception that lists all attempts; both additions are removed.
     """
     error = next((inner for inner in chain(error) if isinstance(inner, InputError)), error)
     while "Union subtypes" in str(error) and error.__cause__ is not None:
-        error = error.__cause__  # of a constructor, which the parser wraps once for each union on the way
+        error = error.__cause__  # the parser wraps the error of a constructor once for each enclosing union
     text = str(error).strip()
     if text.startswith("Caught ") and "\n" in text:
         text = text.splitlines()[-1].partition(": ")[2]
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if error.filename else ""
-        text = f"{where}{error.strerror}; check that the place exists, has space, and may be written"
+        text = f"{where}{error.strerror}; check that the path exists and can be written, and that its disk has space"
     elif isinstance(error, MemoryError | torch.OutOfMemoryError):
         text = f"the memory is used up ({shorten(text) or 'out of memory'}); use smaller images, batches or counts"
     elif isinstance(error, RuntimeError):
@@ -57,9 +57,9 @@ def sentence(error: BaseException) -> str:
 
 
 def memory_or_place(text: str) -> str:
-    """Return a sentence for a RuntimeError of torch that is about memory, a disk or a worker process, else ""."""
+    """Return a sentence for torch's RuntimeError about memory, a disk or a worker process, "" for any other error."""
     if WORKER.search(text):
-        return "a process that loads data was killed, mostly for want of memory; use fewer data.loading.num_workers"
+        return "a process that loads data was killed, usually for lack of memory; use fewer data.loading.num_workers"
     if NO_SPACE.search(text):
         return f"a file cannot be written ({shorten(text)}); check that the disk has space"
     if NO_MEMORY.search(text):
@@ -68,7 +68,7 @@ def memory_or_place(text: str) -> str:
 
 
 def chain(error: BaseException) -> Iterator[BaseException]:
-    """Yield an exception and those that led to it, the outermost first."""
+    """Yield an exception and its causes, the outermost first."""
     seen: list[BaseException] = []
     inner: BaseException | None = error
     while inner is not None and inner not in seen:

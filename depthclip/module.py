@@ -21,7 +21,7 @@ from depthclip.head.depth_head import DepthHead
 from depthclip.head.interfaces import Coarse, Head
 from depthclip.inference import DepthEstimator
 from depthclip.losses import Loss, LossInput, SILog, loss_input
-from depthclip.optimization import Optimization, check_finite, parameter_groups, training_steps
+from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
 from depthclip.protocol import Scoring, scoring_of
 from depthclip.rows import HEAD, check_published
 from depthclip.shown import Prediction, Shown, shown_image
@@ -292,7 +292,7 @@ class DepthCLIP(DepthEstimator):
                 "no pixel of the training images has a valid depth within the scoring; check the scale of the depth "
                 "files (values per metre), scoring.min_depth, scoring.max_depth and scoring.crop"
             )
-        check_finite(self.head, f"epoch {self.current_epoch + 1}", self.learning_rate)
+        check_not_diverged(self.head, f"epoch {self.current_epoch + 1}", self.learning_rate)
 
     def training_features(self, items: list[Item], rgb: Tensor) -> ImageFeatures:
         """Return the frozen tower's features of a stack of images, from the cache where it has them."""

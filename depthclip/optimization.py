@@ -27,7 +27,7 @@ class Optimization:
     """
 
     interval: Literal["step", "epoch"] = "step"
-    monitor = "val/abs_rel"  # the figure that a ReduceLROnPlateau watches
+    monitor = "val/abs_rel"  # the metric for ReduceLROnPlateau
 
     def __init__(self, div_factor: float = 25.0, final_div_factor: float = 1e4) -> None:
         check_number("div_factor", div_factor, above=0)
@@ -40,7 +40,7 @@ class Optimization:
 
         Args:
             groups: parameter groups with their `weight_decay`, which is 0 for bins and temperatures.
-            learning_rate: the model's argument of that name.
+            learning_rate: argument `learning_rate` of the model.
         """
         return AdamW(groups, lr=learning_rate)
 
@@ -49,7 +49,7 @@ class Optimization:
 
         Args:
             optimizer: result of `optimizer`.
-            learning_rate: the model's argument of that name, here the largest of the cycle.
+            learning_rate: argument `learning_rate` of the model, the peak of the cycle.
             steps: number of optimizer steps of the whole training.
         """
         return OneCycleLR(
@@ -82,7 +82,11 @@ class Optimization:
 
 
 def parameter_groups(head: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Return the parameters that a head learns: matrices, which decay, and vectors and numbers, which do not.
+    """Return the trainable parameters of a head: matrices with weight decay, vectors and scalars without.
+
+    Args:
+        head: head with trainable parameters.
+        weight_decay: weight decay of the matrices, at least 0.
 
     Raises:
         InputError: if the head learns nothing.
@@ -93,7 +97,7 @@ def parameter_groups(head: nn.Module, weight_decay: float) -> list[dict[str, Any
             "there is nothing to train: CLIP is frozen and the head is fixed; set head.prompts to LearnedWords or "
             "LearnedContext, head.bins to LearnedBins, or head.learn_temperature: true"
         )
-    # decay draws towards 0, which means nothing for the gaps between bins or the logarithm of a temperature
+    # weight decay pulls towards 0, which has no meaning for gaps between bins or the logarithm of a temperature
     matrices = {"params": [p for p in learned if p.ndim > 1], "weight_decay": weight_decay}
     vectors = {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0}
     return [group for group in (matrices, vectors) if group["params"]]
@@ -114,11 +118,16 @@ def training_steps(trainer: Trainer) -> int:
     return int(steps)
 
 
-def check_finite(head: nn.Module, when: str, learning_rate: float) -> None:
+def check_not_diverged(head: nn.Module, when: str, learning_rate: float) -> None:
     """Raise if training has diverged.
 
+    Args:
+        head: head in training.
+        when: time of the check, for the message, such as `epoch 3`.
+        learning_rate: learning rate, for the message.
+
     Raises:
-        InputError: naming the first parameter with a value that is not finite.
+        InputError: if a trainable parameter is not finite.
     """
     for name, parameter in head.named_parameters():
         if parameter.requires_grad and not parameter.isfinite().all():
@@ -129,9 +138,9 @@ def check_finite(head: nn.Module, when: str, learning_rate: float) -> None:
 
 
 def advance(schedule: LRScheduler, steps: int) -> None:
-    """Advance a new schedule to a number of steps, and set the learning rates of its optimizer accordingly."""
+    """Advance a new schedule by a number of steps, and set the learning rates of its optimizer accordingly."""
     schedule.load_state_dict({**schedule.state_dict(), "last_epoch": steps - 1})
     with warnings.catch_warnings():
-        # torch warns of an optimizer that has not stepped; it has, in the run that wrote the checkpoint
+        # torch warns that the optimizer has not stepped; it has, in the run that wrote the checkpoint
         warnings.simplefilter("ignore")
         schedule.step()

@@ -1,4 +1,4 @@
-"""Standard output that no reader and no encoding can make a run fail."""
+"""Protect a run from a closed or limited standard output."""
 
 import io
 import os
@@ -6,7 +6,7 @@ import sys
 
 
 class UnreadOutput(io.FileIO):
-    """A file that accepts what nobody reads any more, as in `| head -1`: the run goes on and writes its files."""
+    """A raw file that ignores a closed pipe, as in `| head -1`, so that the run continues and writes its files."""
 
     def write(self, data: object) -> int:
         """Write bytes, or drop them if the reader is gone."""
@@ -17,7 +17,7 @@ class UnreadOutput(io.FileIO):
 
 
 def make_tolerant() -> None:
-    """Replace unknown characters by escapes on both streams, and accept a reader of standard output that goes away."""
+    """Escape characters that standard output and error cannot encode, and ignore a closed pipe on standard output."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -29,7 +29,7 @@ def make_tolerant() -> None:
 
 
 def abandon_output() -> None:
-    """Send what cannot be printed to nowhere, or Python would fail again when it closes the stream."""
+    """Discard output that cannot be written; otherwise Python fails again when it closes the stream."""
     try:
         sys.stdout.flush()
     except OSError:

@@ -1,7 +1,7 @@
-"""One line for each error of the argument parser: the key, the value, what is expected, the nearest known name.
+"""Turn an error of the argument parser into one line: the key, the value, the expected type, the nearest known name.
 
-The parser's own text lists all types that were tried at every level of a nested configuration. Its exceptions, from the
-outer to the inner by `__cause__`, name one key each; the innermost says what is wrong.
+The message of the parser lists all types that were tried at every level of a nested configuration. Each exception in
+its chain of `__cause__` names one key; the innermost has the reason.
 """
 
 import difflib
@@ -42,7 +42,7 @@ def parser_sentence(error: Exception, options: Mapping[str, Collection[str]]) ->
 
     Args:
         error: the parser's exception.
-        options: names that may follow a prefix: `""` for the top level, `model` and `trainer`.
+        options: known names by prefix: `""` for the top level, `model` and `trainer`.
     """
     texts: list[str] = []
     keys: list[str] = []
@@ -52,29 +52,29 @@ def parser_sentence(error: Exception, options: Mapping[str, Collection[str]]) ->
         if isinstance(inner, InputError):
             return one_line(inner)
         texts.append(text := str(inner).strip())
-        if (found := KEY.match(text)) is not None:
-            if found[1] not in keys[-1:] and found[1] != "config":
-                keys.append(found[1])
-            leaf = text[found.end() :]
+        if (match := KEY.match(text)) is not None:
+            if match[1] not in keys[-1:] and match[1] != "config":
+                keys.append(match[1])
+            leaf = text[match.end() :]
         if text.startswith("Problem with given class_path") and (path := CLASS.search(text)):
             classes.append(path[1])
     key = ".".join(keys)
-    if found := UNKNOWN.search(texts[-1]):
-        return unknown_option(found[1], key, classes, options)
-    if found := GROUP.search(texts[-1]):
-        return unknown_option(f"{found[1]}.{found[2]}", key, classes, options)
-    if found := re.search(r"unrecognized arguments?: (.*)", leaf, re.IGNORECASE):
-        name = found[1].split()[0]
+    if match := UNKNOWN.search(texts[-1]):
+        return unknown_option(match[1], key, classes, options)
+    if match := GROUP.search(texts[-1]):
+        return unknown_option(f"{match[1]}.{match[2]}", key, classes, options)
+    if match := re.search(r"unrecognized arguments?: (.*)", leaf, re.IGNORECASE):
+        name = match[1].split()[0]
         if not name.startswith("--"):
             return f"argument {shorten(name)!r} belongs to no option; check the quotes, or use --help for all options"
         return unknown_option(name[2:].partition("=")[0], key, classes, options)
-    if found := re.search(r"following arguments are required: (.*)", leaf):
+    if match := re.search(r"following arguments are required: (.*)", leaf):
         within = f"{key}." if key else ""
-        names = (re.sub(r"^(fit|validate|test|predict)\.", "", name) for name in found[1].split(", "))
+        names = (re.sub(r"^(fit|validate|test|predict)\.", "", name) for name in match[1].split(", "))
         needed = ", ".join(f"--{within}{name}" for name in names)
         return f"{needed} must be given; pass a recipe with -c, such as -c configs/rooms.yaml, or set them"
-    if found := re.match(r"argument (\S+): (.*)", leaf, re.DOTALL):
-        return f"option {found[1]}: {one_line(found[2])}; give it a value, such as {found[1].split('/')[-1]} VALUE"
+    if match := re.match(r"argument (\S+): (.*)", leaf, re.DOTALL):
+        return f"option {match[1]}: {one_line(match[2])}; give it a value, such as {match[1].split('/')[-1]} VALUE"
     return bad_value(key or "an option", leaf, classes)
 
 
@@ -82,10 +82,10 @@ def unknown_option(name: str, key: str, classes: Collection[str], options: Mappi
     """Return one line for an option that does not exist.
 
     Args:
-        name: the option, with dots.
-        key: the key that it was given under, "" for the top level.
-        classes: class paths on the way to it.
-        options: names that may follow a prefix.
+        name: dotted name of the option.
+        key: key of the enclosing value, "" for the top level.
+        classes: class paths that enclose the option, the outermost first.
+        options: known names by prefix.
     """
     prefix, _, last = name.rpartition(".")
     names: Collection[str] = parameters(list(classes)[-1]) if classes else options.get(prefix, ())
@@ -103,9 +103,9 @@ def bad_value(key: str, leaf: str, classes: Collection[str]) -> str:
     """Return one line for a value that does not fit its option.
 
     Args:
-        key: the option, with dots.
-        leaf: the parser's text without the keys.
-        classes: class paths on the way to it.
+        key: dotted name of the option.
+        leaf: message of the parser without the keys.
+        classes: class paths that enclose the option, the outermost first.
     """
     given = re.findall(r"Given value: (.*)", leaf) or re.findall(r"Got value: (.*)", leaf)
     path = re.search(r"Expected a path but (.*?) either not accessible", leaf)
@@ -113,23 +113,23 @@ def bad_value(key: str, leaf: str, classes: Collection[str]) -> str:
         return f"{key}: there is no file {shorten(path[1])}; pass the path of a YAML file, or the values"
     text = given[-1] if given else path[1] if path else ""
     value = f" {shorten(text)!r}" if text and not text.startswith("NestedArg") else ""
-    if found := re.search(r"Importing '([\w.]+)' is not allowed", leaf):
-        module = found[1].rpartition(".")[0]
-        return f"{key} names {found[1]}, code outside this package; use --trust {module} if you trust that module"
+    if match := re.search(r"Importing '([\w.]+)' is not allowed", leaf):
+        module = match[1].rpartition(".")[0]
+        return f"{key} names {match[1]}, code outside this package; use --trust {module} if you trust that module"
     names = subclass_names(leaf)
-    if (found := ABSENT.search(leaf)) is not None:
-        named = (CLASS.findall(leaf) or [value.strip() or next(filter(None, found.groups()))])[-1]
+    if (match := ABSENT.search(leaf)) is not None:
+        named = (CLASS.findall(leaf) or [value.strip() or next(filter(None, match.groups()))])[-1]
         return f"{key} names {named}, which does not exist; {nearest(named, names)}"
     if "Expected a dot import path" in leaf and names:
         return f"{key}{value} is unknown; {nearest(text, names)}"
-    if words := expected(leaf):
-        return f"{key}{value} must be {' or '.join(words)}"
+    if types := expected_types(leaf):
+        return f"{key}{value} must be {' or '.join(types)}"
     lines = [line.strip(" -") for line in leaf.splitlines() if line.strip(" -")]
     return f"{key}{value} cannot be used: {shorten(lines[-1] if lines else leaf, 300)}; check its name and value"
 
 
-def expected(leaf: str) -> list[str]:
-    """Return the types that the parser expected, in words."""
+def expected_types(leaf: str) -> list[str]:
+    """Return the types that the parser expected, in words, from its message."""
     if choices := re.findall(r"Literal\[([^\]]*)\]|[Ee]xpected one of \[?([^\]\n]*)", leaf):
         return [f"one of {''.join(choices[-1])}" + (" or null" if "NoneType" in leaf else "")]
     if union := re.findall(r"Subtypes: \[(.*)\]", leaf):
@@ -150,7 +150,7 @@ def in_words(name: str) -> str:
 
 
 def subclass_names(text: str) -> list[str]:
-    """Return the names of the classes that fit the option that a text of the parser is about."""
+    """Return the names of the subclasses of the classes in a message of the parser."""
     names: list[str] = []
     for path in TYPE.findall(text):
         if (base := class_at(path)) is not None and path.startswith("depthclip.") and not is_dataclass(base):
@@ -159,7 +159,7 @@ def subclass_names(text: str) -> list[str]:
 
 
 def descendants(base: type) -> Iterator[type]:
-    """Yield the subclasses of a class that are imported."""
+    """Yield the imported subclasses of a class, at any depth."""
     kinds: list[type] = base.__subclasses__()
     for kind in kinds:
         yield kind
@@ -167,10 +167,10 @@ def descendants(base: type) -> Iterator[type]:
 
 
 def class_at(path: str) -> type | None:
-    """Return the class at a dotted path, if its module is imported already; nothing is imported here."""
+    """Return the class at a dotted path, or None if its module is not imported yet; no module is imported."""
     module, _, name = path.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
-    return found if isinstance(found, type) else None
+    kind = getattr(sys.modules.get(module), name, None)
+    return kind if isinstance(kind, type) else None
 
 
 def parameters(path: str) -> list[str]:
@@ -184,7 +184,7 @@ def parameters(path: str) -> list[str]:
 
 
 def nearest(name: str, names: Collection[str]) -> str:
-    """Return a hint at the nearest of some names, or at all of them."""
+    """Return a hint that lists the names most similar to a name, or all names if none is similar."""
     if not names:
         return "check its name in the output of --help"
     last = name.rpartition(".")[2]

@@ -1,4 +1,4 @@
-"""Recipe files: YAML that is small, whole and free of tricks, checked before the argument parser copies it."""
+"""Read recipe files; their size, depth and keys are checked before the argument parser copies the values."""
 
 import stat
 from collections.abc import Iterator, Mapping
@@ -48,7 +48,7 @@ def read_recipe(path: str) -> dict[str, Any]:
         if isinstance(value, list) and not (value and all(isinstance(part, dict | str) for part in value)):
             raise InputError(f"{path}: {key} {value!r} must hold keys with values, or be a list of files and such keys")
     for key, value in recipe.items():
-        if value == {} and key not in (*PARTS, "trainer"):  # the parser overlooks it, even if there is no such key
+        if value == {} and key not in (*PARTS, "trainer"):  # the parser accepts it even if the key does not exist
             raise InputError(f"{path}: {key} {{}} has no value; give it one or remove it")
     return recipe
 
@@ -57,7 +57,7 @@ def read_text(path: str) -> str:
     """Return the text of a regular UTF-8 file.
 
     Raises:
-        InputError: naming the path and the reason.
+        InputError: if the file cannot be read.
     """
     check_file(path, "recipe", "pass the path of a YAML file", LARGEST_FILE)
     try:
@@ -67,16 +67,16 @@ def read_text(path: str) -> str:
 
 
 def check_file(path: str | Path, kind: str, way_out: str, largest: int | None = None) -> None:
-    """Raise unless a path leads to a regular file that can be read; a pipe would never end.
+    """Raise unless a path leads to a regular file that can be read; reading a pipe would never end.
 
     Args:
         path: the path.
-        kind: what is looked for, such as `recipe`.
-        way_out: what the user can do instead.
-        largest: the most bytes that it may have; None for any number.
+        kind: kind of the file for the message, such as `recipe`.
+        way_out: hint for the message.
+        largest: largest allowed size in bytes; None for no limit.
 
     Raises:
-        InputError: naming the path and the reason.
+        InputError: if the file is missing, too large, not regular, or cannot be read.
     """
     shown = shorten(path) or repr(str(path))
     try:
@@ -103,7 +103,7 @@ def load_yaml(text: str) -> Any:
 
     Raises:
         yaml.YAMLError: if the text is not YAML.
-        InputError: if the text nests or expands without measure, or gives a key twice.
+        InputError: if the text nests too deeply, expands to too many values, or has a key twice.
     """
     if any(sign in text for sign in "&*[{\n"):  # anything else is a single scalar
         check_size(text)
@@ -114,7 +114,7 @@ def load_yaml(text: str) -> Any:
 
 
 def texts(value: object) -> Iterator[str]:
-    """Yield every text in nested values, keys included."""
+    """Yield every string in nested values, including keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping):
@@ -127,10 +127,10 @@ def texts(value: object) -> Iterator[str]:
 
 
 def check_no_pipe(text: str) -> None:
-    """Raise if a text is the path of a pipe or a device, which the parser would read as a file of values for ever.
+    """Raise if a text is the path of a pipe or a device, which the parser would try to read without end.
 
     Raises:
-        InputError: naming the path.
+        InputError: if it is.
     """
     try:
         mode = Path(text).stat().st_mode
@@ -141,7 +141,7 @@ def check_no_pipe(text: str) -> None:
 
 
 class Node:
-    """A collection of a YAML document that is being read: its size with aliases expanded, and its keys so far."""
+    """A YAML collection during parsing, with its size after expansion of aliases and the keys read so far."""
 
     def __init__(self, anchor: str | None = None, mapping: bool = False) -> None:
         self.anchor = anchor
@@ -164,13 +164,13 @@ class Node:
 
 
 def check_size(text: str) -> None:
-    """Raise if YAML text nests deeply, expands to many values, refers to itself, or gives a key twice.
+    """Raise if YAML text nests too deeply, expands to too many values, refers to itself, or has a key twice.
 
-    The events of the document are counted one by one, so that nothing is expanded here.
+    The check counts parser events and expands no alias.
 
     Raises:
         yaml.YAMLError: if the text is not YAML.
-        InputError: naming the anchor or key.
+        InputError: if the text is refused.
     """
     anchors: dict[str, int] = {}
     stack = [Node()]
@@ -202,16 +202,16 @@ def check_size(text: str) -> None:
 
 
 def fast_loader() -> type[Any]:
-    """Return the loader of libyaml where it is installed."""
+    """Return the loader of libyaml if it is installed, else the loader in Python."""
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def one_line(error: object) -> str:
-    """Return the text of an exception without line breaks."""
+    """Return the message of an exception without line breaks."""
     return " ".join(str(error).replace('in "<unicode string>", ', "at ").split())
 
 
 def shorten(value: object, length: int = 80) -> str:
-    """Return the text of a value, cut in the middle if it is long."""
+    """Return a value as text on one line; a long text is cut in the middle."""
     text = " ".join(str(value).split())
     return text if len(text) <= length else f"{text[: length - 20]} ... {text[-15:]}"

@@ -24,7 +24,7 @@ from depthclip.module import DepthCLIP
 from depthclip.pictures import compare_heads, panel, save_picture, strips
 from depthclip.runs import remove_without_results, run_folder
 from depthclip.shown import Prediction
-from depthclip.table import render, say, table
+from depthclip.table import metrics_table, print_text, render
 
 VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")
 
@@ -97,14 +97,14 @@ class Report(Callback):
             "commit": commit(),
         }
         try:
-            say(render(table(metrics)).rstrip())
+            print_text(render(metrics_table(metrics)).rstrip())
         finally:  # the files are written even if the reader of the output has gone, as with `| head`
             written = self.write(pl_module, metrics)
         if isinstance(trainer.logger, WandbLogger):
             track(trainer.logger, metrics, pl_module.names[0], self.folder / "panel.png" if pl_module.shown else None)
-        say(f"{metrics['images']} images scored, {metrics['skipped']} skipped; written:")
+        print_text(f"{metrics['images']} images scored, {metrics['skipped']} skipped; written:")
         for path in written:
-            say(f"  {path}")
+            print_text(f"  {path}")
         warn_of_caveats(pl_module, data.scoring if data is not None else None)
 
     def write(self, model: DepthCLIP, metrics: dict[str, Any]) -> list[Path]:
@@ -147,7 +147,7 @@ class Report(Callback):
         if not missing:
             self.limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 0
             if trainer.is_global_zero:
-                say(f"all {len(samples)} depth maps are in {self.depths.folder} already; nothing is computed")
+                print_text(f"all {len(samples)} depth maps are in {self.depths.folder} already; nothing is computed")
             return
         # each device needs an image; where fewer are missing, a few are computed again
         spare = iter(sorted(set(range(len(samples))) - set(missing)))
@@ -183,7 +183,7 @@ class Report(Callback):
             self.depths.scales.update(scales)
         self.depths.write_index()
         skipped = sum(count for _, count in parts)
-        say(self.depths.closing(before, skipped))
+        print_text(self.depths.closing(before, skipped))
         if not self.depths.scales:
             raise InputError(f"none of the {skipped} images could be read; check the files that the warnings name")
         lost = len(self.depths.files) - len(self.depths.scales) - skipped

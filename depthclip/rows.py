@@ -1,4 +1,4 @@
-"""The rows of a report: what variants and published figures may be called, and what published figures may hold."""
+"""Check the rows of a report: the names of variants and published figures, and the values of published figures."""
 
 from collections.abc import Iterable, Mapping
 
@@ -16,8 +16,11 @@ LONGEST = 200
 def check_variants(names: Iterable[str]) -> None:
     """Raise if a variant has the name of another row, or a name that cannot be printed.
 
+    Args:
+        names: names of the variants.
+
     Raises:
-        InputError: naming the variant.
+        InputError: if a name is reserved, empty, too long, or not printable.
     """
     for name in names:
         _check_name("variants", name)
@@ -29,10 +32,13 @@ def check_variants(names: Iterable[str]) -> None:
 
 
 def check_published(published: Mapping[str, Mapping[str, float]]) -> None:
-    """Raise if a published row has no name, an unknown error, or a figure that its error cannot have.
+    """Raise if a published row has no name, an unknown error, or a figure out of the range of its error.
+
+    Args:
+        published: figures by row and error.
 
     Raises:
-        InputError: naming the row and the figure.
+        InputError: if a row or a figure is invalid.
     """
     for name, row in published.items():
         _check_name("published", name)

@@ -1,4 +1,4 @@
-"""The folders of runs: each belongs to one run, and a run that fails before it writes anything leaves none."""
+"""Manage the folders of runs: each folder belongs to one run, and a run that fails without results leaves no folder."""
 
 import shutil
 from itertools import count
@@ -8,7 +8,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
-WITHOUT_RESULTS = ("config.yaml", "hparams.yaml")  # files of a run that has not found anything yet
+WITHOUT_RESULTS = ("config.yaml", "hparams.yaml")  # files that are written before there are results
 
 
 class RunLogger(CSVLogger):
@@ -25,7 +25,7 @@ class RunLogger(CSVLogger):
 
     @property
     def version(self) -> int | str:
-        """The number of the run; the first process creates the folder, and the others get its path from the trainer."""
+        """The number of the run. Rank 0 creates the folder; the other processes get its path from the trainer."""
         if self.claimed is None:
             first = rank_zero_only.rank == 0  # type: ignore[attr-defined]  # an attribute that Lightning does not type
             self.claimed = claim(Path(self.root_dir)) if first else 0
@@ -33,14 +33,14 @@ class RunLogger(CSVLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Save what was logged, and remove the folder of a run that failed without results."""
+        """Save the log, and remove the folder of a run that failed without results."""
         super().finalize(status)
         if status == "failed" and self.claimed is not None:
             remove_without_results(Path(self.log_dir))
 
 
 def claim(root: Path) -> int:
-    """Create the next folder `version_N` and return N; the folder is new, whatever other processes do."""
+    """Create the next folder `version_N` and return N; no two processes get the same folder."""
     root.mkdir(parents=True, exist_ok=True)
     numbers = [path.name.removeprefix("version_") for path in root.glob("version_*")]
     first = max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
@@ -54,12 +54,13 @@ def claim(root: Path) -> int:
 
 
 def run_folder(trainer: Trainer) -> Path:
-    """Return the folder of a run, the same on all devices; every device must call it.
+    """Return the folder of a run, the same on all devices; every device must call this function.
 
-    Loggers such as Weights & Biases have a folder for all runs, of which each run gets a part, as checkpoints do.
+    A logger such as Weights & Biases has one folder for all runs. Each run then gets a subfolder, which also holds its
+    checkpoints.
     """
     folder, logger = Path(trainer.log_dir or trainer.default_root_dir), trainer.logger
-    # on other devices a logger may not know the name of the run
+    # a logger may know the name of the run on rank 0 only
     if trainer.is_global_zero and logger is not None and logger.save_dir and folder == Path(logger.save_dir):
         version = logger.version if isinstance(logger.version, str) else f"version_{logger.version}"
         folder = folder / str(logger.name) / version
@@ -67,7 +68,7 @@ def run_folder(trainer: Trainer) -> Path:
 
 
 def remove_without_results(folder: Path) -> None:
-    """Remove the folder of a run if it holds nothing but the recipe."""
+    """Remove the folder of a run if it contains only the recipe."""
     if not folder.is_dir():
         return
     files = [path for path in folder.rglob("*") if not path.is_dir()]

@@ -1,17 +1,23 @@
-"""SIGTERM and SIGINT end a run at once, with a sentence and the exit code that a shell expects."""
+"""End a run on SIGTERM or SIGINT with a message and the exit code that a shell expects."""
 
 import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from depthclip.errors import InputError
+
 
 class Ended(BaseException):
-    """The process was asked to end.
+    """SIGTERM or SIGINT has arrived.
 
-    Not an `Exception`, so that no handler on the way takes it for a failure; files that are being written are removed.
+    This is no `Exception`, so that handlers of failures do not catch it. Files that are not complete are removed.
+
+    Args:
+        number: number of the signal.
     """
 
     def __init__(self, number: int) -> None:
@@ -33,8 +39,8 @@ def end(number: int, frame: FrameType | None) -> None:
 def ending() -> Iterator[None]:
     """Raise `Ended` within the block when SIGTERM or SIGINT arrives.
 
-    Lightning calls a handler that it finds after its own, which ends the processes of other devices. A job of SLURM is
-    left to Lightning, which may save it and queue it again.
+    Lightning calls an existing handler after its own handler, which ends the processes of other devices. In a SLURM job
+    only Lightning's handler is active, because it can save and requeue the job.
     """
     if threading.current_thread() is not threading.main_thread() or "SLURM_JOB_ID" in os.environ:
         yield
@@ -45,3 +51,24 @@ def ending() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def exit_code(work: Callable[[], int], resume: str) -> int:
+    """Call a function that a signal may end; return its exit code, or 2, 130 or 143 after an error message.
+
+    Args:
+        work: function to call; it returns an exit code.
+        resume: the way to continue, for the message after a signal.
+
+    Returns:
+        The exit code: 2 after an `InputError`, 130 after SIGINT, 143 after SIGTERM.
+    """
+    try:
+        with ending():
+            return work()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except Ended as ended:
+        print(f"error: ended by {ended.name}; {resume}", file=sys.stderr)
+        return ended.exit_code

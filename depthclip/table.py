@@ -1,4 +1,4 @@
-"""The table of figures on the screen, and printing that no name and no encoding can break."""
+"""Print the table of figures."""
 
 import sys
 from typing import Any
@@ -9,8 +9,12 @@ from rich.table import Table
 from rich.text import Text
 
 
-def table(metrics: dict[str, Any]) -> Table:
-    """Return a table of the model's rows above the baselines and the published ones; the best of the model is bold."""
+def metrics_table(metrics: dict[str, Any]) -> Table:
+    """Return a table with the rows of the model, the baselines and the published rows; the best head is bold.
+
+    Args:
+        metrics: content of metrics.json.
+    """
     result = Table(title="mean over images", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("", overflow="fold", min_width=8)
     rows, higher = metrics["figures"], metrics["higher_is_better"]
@@ -19,7 +23,7 @@ def table(metrics: dict[str, Any]) -> Table:
         result.add_column(f"{error}{'↑' if error in higher else '↓'}", justify="right", no_wrap=True)
     best = {e: (max if e in higher else min)(row[e] for row in rows.values()) for e in errors}
     for name, row in rows.items():
-        # a Text is printed as it is, while brackets in a string would be markup
+        # rich would read brackets in a string as markup, but not in a Text
         result.add_row(
             Text(name), *(_cell(row, error, row[error] == best[error] and len(rows) > 1) for error in errors)
         )
@@ -32,7 +36,7 @@ def table(metrics: dict[str, Any]) -> Table:
 
 
 def render(table: Table) -> str:
-    """Return a table as text: as wide as the terminal, and in a file as wide as it needs."""
+    """Return a table as text, as wide as the terminal; without a terminal, as wide as the table needs."""
     width = None if sys.stdout.isatty() else max(120, Console(width=10_000).measure(table).maximum)
     console = Console(width=width)
     with console.capture() as captured:
@@ -40,7 +44,7 @@ def render(table: Table) -> str:
     return captured.get()
 
 
-def say(text: str) -> None:
+def print_text(text: str) -> None:
     """Print a text, with `?` for characters that standard output cannot encode."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), flush=True)

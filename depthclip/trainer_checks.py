@@ -1,4 +1,4 @@
-"""Checks of the Trainer's arguments before anything is built; Lightning finds some of them only after hours."""
+"""Check the arguments of the Trainer before anything is built; Lightning detects some errors only after hours."""
 
 import math
 import os
@@ -12,7 +12,7 @@ from pytorch_lightning.accelerators import AcceleratorRegistry
 from depthclip.checks import check_choice, check_count, check_number
 from depthclip.errors import InputError
 
-COUNTS = {  # the smallest value; null leaves each at its default
+COUNTS = {  # smallest allowed value; null selects the default
     "num_nodes": 1,
     "accumulate_grad_batches": 1,
     "log_every_n_steps": 0,
@@ -41,10 +41,10 @@ def check_trainer(given: Mapping[str, Any]) -> None:
     """Raise unless the plain arguments of a Trainer are in their ranges.
 
     Args:
-        given: the arguments of `pytorch_lightning.Trainer` by name.
+        given: arguments of `pytorch_lightning.Trainer` by name.
 
     Raises:
-        InputError: naming the argument.
+        InputError: if an argument is out of its range.
     """
     for name, least in COUNTS.items():
         if given.get(name) is not None:
@@ -68,8 +68,12 @@ def check_trainer(given: Mapping[str, Any]) -> None:
 def check_batches(name: str, value: object) -> None:
     """Raise unless a limit of batches is null, a count, or a share from 0 to 1.
 
+    Args:
+        name: name of the argument.
+        value: the limit.
+
     Raises:
-        InputError: naming the argument.
+        InputError: if the limit is anything else.
     """
     if value is None or isinstance(value, str | dict):  # val_check_interval may be a time
         return
@@ -80,20 +84,20 @@ def check_batches(name: str, value: object) -> None:
 
 
 def check_precision(value: object) -> None:
-    """Raise unless the precision is one in which a frozen tower and its batches are computed.
+    """Raise unless the precision is supported.
 
     Raises:
-        InputError: naming the precision.
+        InputError: if it is not.
     """
     if value is not None:
         check_choice("trainer.precision", str(value), PRECISIONS, "because depth and its errors are kept in 32 bits")
 
 
 def check_accelerator(value: object) -> None:
-    """Raise unless the accelerator is known and at hand.
+    """Raise unless the accelerator is known and available.
 
     Raises:
-        InputError: naming the accelerator.
+        InputError: if it is not.
     """
     if not isinstance(value, str):
         return
@@ -104,10 +108,10 @@ def check_accelerator(value: object) -> None:
 
 
 def check_devices(value: object, accelerator: object) -> None:
-    """Raise unless devices are a sensible number, a list of indices, or auto.
+    """Raise unless `devices` is a number that the machine can have, a list of indices, or auto.
 
     Raises:
-        InputError: naming the argument.
+        InputError: if it is anything else.
     """
     hint = "use auto for all that are found"
     if isinstance(value, list):
@@ -123,21 +127,21 @@ def check_devices(value: object, accelerator: object) -> None:
         return
     most = 1024
     if accelerator == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        most = max(8, os.cpu_count() or 1)  # each is a process with a model of its own
+        most = max(8, os.cpu_count() or 1)  # each device is a process with a copy of the model
     check_count("trainer.devices", count, at_most=most, unit="devices", hint=hint)  # type: ignore[arg-type]
 
 
 def check_time(value: object) -> None:
-    """Raise unless a time limit reads DD:HH:MM:SS or holds times.
+    """Raise unless a time limit is a text DD:HH:MM:SS or a mapping of units to numbers.
 
     Raises:
-        InputError: naming the argument.
+        InputError: if it is anything else.
     """
     way_out = "use DD:HH:MM:SS, such as 00:02:30:00, or {hours: 2.5}"
     if isinstance(value, str) and not re.fullmatch(r"\d+:\d\d?:\d\d?:\d\d?", value):
-        raise InputError(f"trainer.max_time {value!r} is no time; {way_out}")
+        raise InputError(f"trainer.max_time {value!r} is not a time limit; {way_out}")
     if isinstance(value, Mapping):
         for unit, amount in value.items():
             numeric = isinstance(amount, int | float) and not isinstance(amount, bool)
             if unit not in TIMES or not numeric or not math.isfinite(amount) or amount < 0:
-                raise InputError(f"trainer.max_time {dict(value)!r} is no time; {way_out}")
+                raise InputError(f"trainer.max_time {dict(value)!r} is not a time limit; {way_out}")

@@ -1,4 +1,4 @@
-"""Which classes a recipe may name: a class path imports a module, and to import a module is to run its code."""
+"""Restrict the classes that a recipe may name: a class path imports a module, and importing runs its code."""
 
 import sys
 from collections.abc import Collection, Iterator, Sequence
@@ -13,7 +13,7 @@ from depthclip.errors import InputError
 from depthclip.recipe_files import texts
 
 PACKAGE = __name__.partition(".")[0]
-# All that a recipe needs without classes of the user: this package and the parts of a Trainer.
+# modules for recipes without classes of the user: this package and the parts of a Trainer
 KNOWN = (
     PACKAGE,
     "pytorch_lightning.accelerators",
@@ -25,7 +25,7 @@ KNOWN = (
     "lightning_fabric.plugins",
     "torch.optim",
 )
-# Functions of these modules take a path, and import what a file names or run what a list says.
+# functions of these modules import modules that a file names, or run commands that a list contains
 REFUSED = tuple(
     f"{PACKAGE}.{name}"
     for name in (
@@ -46,16 +46,16 @@ REFUSED = tuple(
 
 @contextmanager
 def trusting(modules: Sequence[str] = ()) -> Iterator[None]:
-    """Let the argument parser import the classes of this package, of a Trainer's parts and of further modules only.
+    """Restrict the argument parser to classes of this package, of a Trainer's parts and of trusted modules.
 
-    The settings of jsonargparse are global, so they hold for the process; `modules` are trusted within the block only.
-    Classes in places without a type (Any, object) are never built, and recipes are never read from a network.
+    The settings of jsonargparse are global and stay in force for the process, but `modules` are trusted only within the
+    block. Classes for arguments of type Any or object are never built, and recipes are never read from a network.
 
     Args:
         modules: modules that the user trusts, such as `mine` or `mine.losses`.
 
     Raises:
-        InputError: if a name is not a module's.
+        InputError: if a name is not a valid module name.
     """
     for name in modules:
         if not all(part.isidentifier() for part in name.split(".")) or name.partition(".")[0] == "jsonargparse":
@@ -74,15 +74,14 @@ def trusting(modules: Sequence[str] = ()) -> Iterator[None]:
 
 
 def check_untyped(values: object, name: str = "") -> None:
-    """Raise if a class is named in a place without a type, where it would stay a mapping that its owner trips over.
+    """Raise if a class is named for an argument of plain values, where the parser would leave it as a mapping.
 
     Args:
-        values: what the argument parser made of a recipe: a `Namespace` for each class that it will build, `dict` for
-            plain values.
+        values: parsed recipe: a `Namespace` for each class that the parser will build, `dict` for plain values.
         name: key of the values.
 
     Raises:
-        InputError: naming the key and the class.
+        InputError: if a plain value has a `class_path`.
     """
     if isinstance(values, dict) and "class_path" in values:
         raise InputError(f"{name} takes plain values, not the class {values['class_path']!r}; remove class_path there")
@@ -96,7 +95,7 @@ def check_untyped(values: object, name: str = "") -> None:
 
 
 class Refusal(MetaPathFinder):
-    """An import hook that refuses some modules.
+    """An import hook that refuses some modules and records the refused names.
 
     Args:
         names: full names of the modules.
@@ -109,7 +108,7 @@ class Refusal(MetaPathFinder):
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        """Return None, which leaves the search to the other hooks.
+        """Return None, so that the other hooks search for the module.
 
         Raises:
             ModuleNotFoundError: if the module is refused.
@@ -122,17 +121,17 @@ class Refusal(MetaPathFinder):
 
 @contextmanager
 def refusing_imports(settings: object, allow: Sequence[str]) -> Iterator[list[str]]:
-    """Refuse to import the modules that settings from a file name, unless they are this package's or allowed.
+    """Refuse imports of modules that settings from a file name, unless they belong to this package or are allowed.
 
-    The settings of jsonargparse are global and could not be taken back afterwards, so `DepthCLIP.load`, which is called
-    from programs that may have a parser of their own, uses a hook for the time of parsing instead.
+    The settings of jsonargparse are global and cannot be restored. `DepthCLIP.load` may be called by a program with
+    another parser, so it uses an import hook during parsing instead.
 
     Args:
         settings: nested settings; every text in them may be a class path.
         allow: further modules that the user trusts.
 
     Yields:
-        The modules that were refused, a list that grows.
+        A list to which the name of each refused module is appended.
     """
     names = {prefix for text in texts(settings) for prefix in prefixes(text) if not within(prefix, (PACKAGE, *allow))}
     hook = Refusal(names)
@@ -144,11 +143,11 @@ def refusing_imports(settings: object, allow: Sequence[str]) -> Iterator[list[st
 
 
 def prefixes(text: str) -> list[str]:
-    """Return the module names that a dotted text may stand for: `a` and `a.b` for `a.b.C`."""
+    """Return the names of modules that importing a dotted path may load: `a`, `a.b` and `a.b.C` for `a.b.C`."""
     parts = text.split(".")
     return [".".join(parts[: k + 1]) for k in range(len(parts))] if all(p.isidentifier() for p in parts) else []
 
 
 def within(module: str, modules: Sequence[str]) -> bool:
-    """Return whether a module is one of these or below one of them."""
+    """Return whether a module is in a list of modules, or a submodule of one of them."""
     return any(module == name or module.startswith(f"{name}.") for name in modules)

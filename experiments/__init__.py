@@ -1,0 +1,1 @@
+"""Studies, one question each, and benchmarks: `python -m experiments` lists the studies."""

@@ -1,4 +1,4 @@
-"""`python -m experiments`: the studies and their questions."""
+"""Which studies are there? Print their commands and questions: `python -m experiments`."""
 
 from rich.console import Console
 
@@ -11,7 +11,7 @@ def main() -> None:
     for module in STUDIES:
         console.print(f"python -m experiments.{module.STUDY.name}", style="cyan")
         console.print(f"  {module.STUDY.question}", markup=False)
-    console.print("\nwith --quick on the model and the rooms that ship with the package; see docs/studies.md")
+    console.print("\nAdd --quick to use the model and the rooms that come with the package; see docs/studies.md.")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Run every study with --quick and write docs/studies.md: `python -m experiments.all_quick`, an hour at most."""
+"""What are the results of all studies with --quick? Write them to docs/studies.md, which takes an hour at most."""
 
 import argparse
 import shutil
 import sys
 from pathlib import Path
 
-from depthclip.study import main as answer
+from depthclip.study import main as run_study
 from experiments import (
     few_shot,
     fit_bins,
@@ -19,25 +19,25 @@ from experiments import (
 
 STUDIES = (zero_shot, prompt_words, scene_bins, fit_bins, temperature, prompt_learning, few_shot, reproduce)
 PAGE, PICTURES = Path("docs/studies.md"), Path("docs/studies")
-# needs data that do not come with the package; its table is printed if the study was run
+# this study needs data that do not come with the package; its table is included if there is one
 SEVEN_SCENES = "few_shot_seven_scenes"
 ARGUMENTS = {SEVEN_SCENES: f"few_shot --quick --data configs/data/seven_scenes.yaml --out results/{SEVEN_SCENES}"}
 START = "<!-- tables: written by python -m experiments.all_quick -->"
 
 
 def main() -> int:
-    """Run the studies that are named, all by default, and write the tables of all results into the page."""
+    """Run the named studies, by default all, and write the tables of all results into the page."""
     parser = argparse.ArgumentParser(description=__doc__)
     names = [module.STUDY.name for module in STUDIES]
-    parser.add_argument("studies", nargs="*", choices=[[], *names], help="which to run; all by default")
-    parser.add_argument("--resume", action="store_true", help="keep what finished before")
+    parser.add_argument("studies", nargs="*", choices=[[], *names], help="names of studies to run, by default all")
+    parser.add_argument("--resume", action="store_true", help="keep passes that have finished, and run the others")
     given = parser.parse_args()
     failed = 0
     for module in STUDIES:
         name = module.STUDY.name
         if not given.studies or name in given.studies:
             print(f"--- {name}")
-            failed |= answer(module.STUDY, ["--quick", *(["--resume"] if given.resume else [])])
+            failed |= run_study(module.STUDY, ["--quick", *(["--resume"] if given.resume else [])])
     above = PAGE.read_text().partition(START)[0]
     PAGE.write_text(f"{above}{START}\n\n" + "\n".join(filter(None, map(section, [*names, *ARGUMENTS]))))
     print(f"written: {PAGE}")
@@ -45,7 +45,7 @@ def main() -> int:
 
 
 def section(name: str) -> str:
-    """Return the command, picture and table of a study, "" if it has no results."""
+    """Return the command, picture and table of a study, "" if there are no results."""
     table = Path("results") / name / "table.md"
     if not table.is_file():
         return ""

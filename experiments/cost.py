@@ -1,7 +1,8 @@
-"""What things cost, as ratios within one run: `python -m experiments.cost`.
+"""How much time do many heads and cached features take? Measure ratios of times: `python -m experiments.cost`.
 
-Fifty heads beside one (one image pass serves all), and an epoch of learning seven words with cached features beside one
-without. RN50 with random weights, images of 416 x 544; times depend on the machine, their ratio hardly.
+The test with 50 heads in one image pass is compared with the test of a single head, and an epoch of learning seven
+words with cached features is compared with an epoch without. The encoder is RN50 with random weights on images of
+416 x 544 pixels. The times depend on the machine, the ratios hardly do.
 """
 
 import argparse
@@ -16,12 +17,12 @@ from rich.console import Console
 from rich.table import Table
 
 from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts
-from depthclip.data import DepthDataModule, DepthDataset, Loading, Sample, Split
+from depthclip.data import DepthDataModule, DepthDataset, Loading, Sample
 from depthclip.head import Head, LearnedWords
 
 
 class Noise(DepthDataset):
-    """Images of noise with random depth, kept in memory, because reading is not measured."""
+    """Images of noise with random depth, kept in memory so that reading takes no time."""
 
     def __init__(self, count: int, size: tuple[int, int]) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -46,32 +47,32 @@ class NoiseModule(DepthDataModule):
         super().__init__(loading=Loading(batch_size))
         self.noise = Noise(count, size)
 
-    def samples(self, split: Split) -> DepthDataset:
+    def samples(self, split: str) -> DepthDataset:
         """Return the images."""
         return self.noise
 
 
 class Stopwatch(Callback):
-    """Note the time at the start and the end of every test and of every training epoch."""
+    """Record the time at the start and the end of every test and of every training epoch."""
 
     def __init__(self) -> None:
         self.marks: list[float] = []
 
     def mark(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note the time."""
+        """Record the time."""
         self.marks.append(time.perf_counter())
 
     on_test_start = on_test_end = on_train_epoch_start = on_train_epoch_end = mark
 
 
 def trainer(watch: Stopwatch, epochs: int = 1) -> Trainer:
-    """Return a trainer that logs and saves nothing."""
+    """Return a trainer without logs and checkpoints."""
     off: Any = dict.fromkeys(("logger", "enable_checkpointing", "enable_model_summary", "enable_progress_bar"), False)
     return Trainer(max_epochs=epochs, limit_val_batches=0, callbacks=[watch], **off)
 
 
 def test_seconds(encoder: FrozenCLIP, data: DepthDataModule, variants: int) -> float:
-    """Return the seconds of a test with a head and some variants; the second of two runs."""
+    """Return the seconds that a test with a head and some variants takes, measured in the second of two runs."""
     heads: dict[str, DepthHead | Head] = {
         f"temperature {k}": DepthHead(Prompts(), Bins(), k) for k in range(1, variants + 1)
     }
@@ -82,7 +83,7 @@ def test_seconds(encoder: FrozenCLIP, data: DepthDataModule, variants: int) -> f
 
 
 def epoch_seconds(encoder: FrozenCLIP, data: DepthDataModule, cache: str | None) -> float:
-    """Return the seconds of the second epoch of learning seven words."""
+    """Return the seconds that the second epoch of learning seven words takes."""
     model, watch = DepthCLIP(encoder, DepthHead(LearnedWords(7), Bins("depthclip")), cache=cache), Stopwatch()
     trainer(watch, epochs=2).fit(model, data)
     return watch.marks[-1] - watch.marks[-2]
@@ -91,11 +92,11 @@ def epoch_seconds(encoder: FrozenCLIP, data: DepthDataModule, cache: str | None)
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--model", default="RN50", help="an open_clip model; its weights are random")
+    parser.add_argument("--model", default="RN50", help="name of an open_clip model; its weights are random")
     parser.add_argument("--size", type=int, nargs=2, default=(416, 544), help="height and width of the images")
-    parser.add_argument("--images", type=int, default=4, help="test images")
-    parser.add_argument("--variants", type=int, default=50, help="heads beside one")
-    parser.add_argument("--batch_size", type=int, default=16, help="of training; an epoch is two batches")
+    parser.add_argument("--images", type=int, default=4, help="number of test images")
+    parser.add_argument("--variants", type=int, default=50, help="number of heads to compare with a single head")
+    parser.add_argument("--batch_size", type=int, default=16, help="batch size of training; an epoch has two batches")
     given = parser.parse_args(args)
     warnings.filterwarnings("ignore", message="pretrained is null")
     torch.manual_seed(0)
@@ -106,9 +107,9 @@ def main(args: Sequence[str] | None = None) -> None:
         "", "seconds", "ratio", title=f"{given.model}, {size[0]} x {size[1]}, {torch.get_num_threads()} threads"
     )
     test = NoiseModule(given.images, size, batch_size=2)
-    one, many = test_seconds(encoder, test, 0), test_seconds(encoder, test, given.variants - 1)
-    table.add_row(f"test of {given.images} images, 1 head", f"{one:.2f}", "1")
-    table.add_row(f"... {given.variants} heads", f"{many:.2f}", f"{many / one:.2f}")
+    single, many = test_seconds(encoder, test, 0), test_seconds(encoder, test, given.variants - 1)
+    table.add_row(f"test of {given.images} images, 1 head", f"{single:.2f}", "1")
+    table.add_row(f"... {given.variants} heads", f"{many:.2f}", f"{many / single:.2f}")
     fit = NoiseModule(2 * given.batch_size, size, given.batch_size)
     plain, cached = epoch_seconds(encoder, fit, None), epoch_seconds(encoder, fit, "memory")
     table.add_row(f"epoch of {2 * given.batch_size} images, 7 words", f"{plain:.2f}", "1")

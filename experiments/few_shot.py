@@ -1,4 +1,4 @@
-"""How many images does it take? Words and bins learned from 1 to 16 images, with three seeds, and from all."""
+"""How many training images do learned words and bins need? Train on 1 to 16 images with three seeds, and on all."""
 
 import sys
 from pathlib import Path
@@ -32,7 +32,7 @@ def row_of(shots: int | None) -> str:
 
 
 def variants(options: Options, head: HeadSettings) -> list[Variant]:
-    """Return zero-shot, then each number of images with each seed, which draws the images and the first words."""
+    """Return zero-shot, then each number of images with each seed; the seed selects the images and initial words."""
     start = start_of(options)
     prompts, bins = heads(head, start, ("room", "hall"))[BOTH]
     result = [Variant("zero-shot", start, on=ALL)]
@@ -52,16 +52,16 @@ def variants(options: Options, head: HeadSettings) -> list[Variant]:
     return result
 
 
-def draw(found: Results, path: Path) -> None:
-    """Draw the errors against the number of images, beside the median map of the same images."""
+def draw_shots(results: Results, path: Path) -> None:
+    """Draw the errors of learned words and bins and of the median map as functions of the number of images."""
     figure = Figure(figsize=(10, 4), layout="constrained")
     for axis, error in zip(figure.subplots(1, 2), HEADLINE, strict=True):
-        curve(axis, found, "", error, "words and bins learned", "tab:blue")
-        curve(axis, found, f"{MAP}, ", error, "median map of the same images", "tab:cyan")
+        draw_curve(axis, results, "", error, "words and bins learned", "tab:blue")
+        draw_curve(axis, results, f"{MAP}, ", error, "median map of the same images", "tab:cyan")
         for name, colour in (("zero-shot", "0.4"), (ALL, "tab:blue"), (f"{MAP}, {ALL}", "tab:cyan")):
-            if (row := found.find(name)) is not None:
+            if (row := results.find(name)) is not None:
                 axis.axhline(row.figures[error].value, color=colour, ls="--", lw=1, label=name)
-        for name, best in found.oracle.items():
+        for name, best in results.oracle.items():
             axis.axhline(best[error], color="tab:orange", ls=":", lw=1, label=name)
         axis.set_xscale("log", base=2)
         axis.set_xlim(SHOTS[0] / 1.2, SHOTS[-1] * 1.2)
@@ -70,13 +70,13 @@ def draw(found: Results, path: Path) -> None:
         axis.set_ylabel(header(error))
         axis.grid(alpha=0.3)
     figure.axes[0].legend(fontsize=7)
-    figure.suptitle(f"{len(SEEDS)} seeds; 95 % intervals over {found.unit} and seeds", fontsize=10)
+    figure.suptitle(f"{len(SEEDS)} seeds; 95 % intervals over {results.unit} and seeds", fontsize=10)
     save_figure(figure, path)
 
 
-def curve(axis: Axes, found: Results, prefix: str, error: str, label: str, colour: str) -> None:
-    """Draw the rows of each number of shots that were scored, with their intervals."""
-    rows = {shots: row for shots in SHOTS if (row := found.find(f"{prefix}{row_of(shots)}")) is not None}
+def draw_curve(axis: Axes, results: Results, prefix: str, error: str, label: str, colour: str) -> None:
+    """Draw the scored rows over the number of shots, with their intervals."""
+    rows = {shots: row for shots in SHOTS if (row := results.find(f"{prefix}{row_of(shots)}")) is not None}
     values, reaches = spans(list(rows.values()), error)
     axis.errorbar(list(rows), values, yerr=reaches, fmt="o-", ms=4, capsize=2, label=label, color=colour)
 
@@ -94,7 +94,7 @@ STUDY = Study(
         "trainer.max_steps": 200,
     },
     quick_settings={"data.train_size": 64, "data.test_size": 60},
-    draw=draw,
+    draw=draw_shots,
 )
 
 if __name__ == "__main__":

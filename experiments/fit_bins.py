@@ -1,4 +1,4 @@
-"""Which depths? Bins fitted to the training depths beside fixed ones, for the same words."""
+"""Do bins fitted to the depths of the training set give better depth? Compare them with fixed bins."""
 
 import sys
 from typing import Any
@@ -10,7 +10,7 @@ NEAR, FAR = 0.5, 10.0
 
 
 def variants(options: Options, head: HeadSettings) -> list[Variant]:
-    """Return the recipe's bins, bins at equal steps and equal ratios, and three fits of as many bins."""
+    """Return the bins of the recipe, bins with equal steps or ratios, and three fits, all with the same count."""
     count = len(bins_of(head["bins"]["init_args"]["values"]))
     bins: dict[str, Any] = {"the recipe's bins": head["bins"]}
     for name, steps in (("LinearBins", "equal steps"), ("LogBins", "equal ratios")):

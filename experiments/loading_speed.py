@@ -1,6 +1,6 @@
-"""How fast is loading? Images a second of a data set's samples, and of decoding the same files alone.
+"""How fast is loading, compared with decoding the same files? Measure images per second of a data set.
 
-`python -m experiments.loading_speed -c configs/data/nyu.yaml --data.root DIR`
+Run `python -m experiments.loading_speed -c configs/data/nyu.yaml --data.root DIR`.
 """
 
 import sys
@@ -18,7 +18,12 @@ from depthclip.errors import InputError
 
 
 def compare_speed(samples: DepthDataset, count: int) -> str:
-    """Read samples and decode their files, in one process and from the system's cache; return both speeds in words."""
+    """Return a line with the speeds of loading samples and of decoding their files, in one process.
+
+    Args:
+        samples: samples to read; later rounds read from the file cache of the system.
+        count: largest number of samples.
+    """
     indices = np.linspace(0, len(samples) - 1, min(count, len(samples)), dtype=int).tolist()
     decode = plain_decoder(samples)
     if decode is None:
@@ -28,7 +33,7 @@ def compare_speed(samples: DepthDataset, count: int) -> str:
         samples[index]
 
     loading, decoding = [], []
-    # by turns and the best of three: other programs disturb both alike
+    # alternate, and take the best of three, so that other programs disturb both equally
     for _ in range(3):
         loading.append(seconds(load, indices))
         decoding.append(seconds(decode, indices))
@@ -37,7 +42,7 @@ def compare_speed(samples: DepthDataset, count: int) -> str:
 
 
 def seconds(work: Callable[[int], None], indices: list[int]) -> float:
-    """Return the seconds that some work takes on all indices."""
+    """Return the seconds that a function takes for all indices."""
     start = time.perf_counter()
     for index in indices:
         work(index)
@@ -45,7 +50,7 @@ def seconds(work: Callable[[int], None], indices: list[int]) -> float:
 
 
 def plain_decoder(samples: DepthDataset) -> Callable[[int], None] | None:
-    """Return a function that only decodes the files of a sample, or None if it has none."""
+    """Return a function that only decodes the files of a sample, or None if samples are not read from files."""
     if isinstance(samples, LabelledSamples):
         file = open_hdf5(samples.path)
 
@@ -65,7 +70,7 @@ def plain_decoder(samples: DepthDataset) -> Callable[[int], None] | None:
 
 
 def decode(path: Path) -> None:
-    """Decode one file."""
+    """Decode a file."""
     if path.suffix == ".h5":
         with open_hdf5(path) as file:
             np.asarray(file["rgb"]), np.asarray(file["depth"])
@@ -84,7 +89,7 @@ def decode(path: Path) -> None:
 
 def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code, 2 for bad input."""
-    parser = data_parser("experiments.loading_speed", "Time loading of test images beside plain decoding.")
+    parser = data_parser("experiments.loading_speed", "Compare the speed of loading test images with decoding.")
     parser.add_argument("--count", type=int, default=100, help="number of images")
     try:
         data, given = read_arguments(parser, args)

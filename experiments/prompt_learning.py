@@ -1,4 +1,4 @@
-"""What is gained by learning? Words, contexts and bins learned while CLIP stays frozen, beside zero-shot."""
+"""How much do learned words, contexts and bins gain over zero-shot, with CLIP frozen?"""
 
 import sys
 from collections.abc import Mapping, Sequence
@@ -22,24 +22,22 @@ Part = dict[str, Any]
 
 
 def named(name: str, **settings: Any) -> Part:
-    """Return a part of the head as YAML has it."""
+    """Return the settings of a part of the head, by class path."""
     return {"class_path": f"depthclip.head.{name}", "init_args": settings}
 
 
 def start_of(options: Options) -> dict[str, Any]:
-    """Return the settings of zero-shot: the recipe's head, or with --quick the paper's words and bins.
+    """Return the settings of zero-shot: none for the head of the recipe, or with --quick the paper's words and bins.
 
-    The words and bins of the quick recipe were chosen on validation rooms, with their truth; that is not zero-shot.
+    The words and bins of the quick recipe were chosen with the ground truth of validation rooms, which is not
+    zero-shot.
     """
     paper = {"prompts.words": "depthclip", "bins.values": "depthclip", "temperature": 0.1}
     return {f"model.head.{key}": part for key, part in paper.items()} if options.quick else {}
 
 
 def heads(head: HeadSettings, begun: Mapping[str, Any], scenes: Sequence[str]) -> dict[str, tuple[Part, Part]]:
-    """Return the prompts and bins of each row that learns, starting at the words and bins of zero-shot.
-
-    `begun` are the changes of `start_of` in the recipe's head, and CLIP tells `scenes` apart.
-    """
+    """Return the prompts and bins of each row that learns, which start from the settings `begun` of zero-shot."""
     words, bins = deepcopy(head["prompts"]), deepcopy(head["bins"])
     words["init_args"]["words"] = begun.get("model.head.prompts.words", words["init_args"]["words"])
     start = bins["init_args"]["values"] = begun.get("model.head.bins.values", bins["init_args"]["values"])
@@ -61,10 +59,10 @@ def heads(head: HeadSettings, begun: Mapping[str, Any], scenes: Sequence[str]) -
 
 
 def variants(options: Options, head: HeadSettings) -> list[Variant]:
-    """Return zero-shot, the heads that learn, and a head that learns in small rooms and is tested in corridors."""
+    """Return zero-shot and heads that learn, with --quick also heads that learn in one kind of room for corridors."""
     start = start_of(options)
     parts = heads(head, start, tuple(SCENES) if options.quick else NYU_SCENES)
-    # each training image is encoded once for all of them
+    # all variants share cached features, so that each training image is encoded once
     training = {**start, "model.cache": str(options.out / "features"), "trainer.limit_val_batches": 0}
 
     def learned(name: str, part: str, on: str, **changes: Any) -> Variant:
@@ -83,16 +81,16 @@ def variants(options: Options, head: HeadSettings) -> list[Variant]:
     return result
 
 
-def verdicts(found: Results) -> str:
-    """Return which rows help and which do not, and how words and bins learned compare with their rivals."""
-    learned = [row for row in found.rows if not row.baseline and row.difference]
+def verdicts(results: Results) -> str:
+    """Return lists of the rows that help or hurt, and the comparison of learned words and bins with other rows."""
+    learned = [row for row in results.rows if not row.baseline and row.difference]
     lines = []
     for verdict, words in {"better": "Helps", "no clear difference": "Shows no clear gain", "worse": "Hurts"}.items():
         if names := [row.name for row in learned if row.verdict == verdict]:
             lines.append(f"{words}, against the first row on the same images: {'; '.join(names)}.")
-    if (both := found.find(BOTH)) is None:
+    if (both := results.find(BOTH)) is None:
         return "\n\n".join(lines)
-    for rival in filter(None, map(found.find, (ZERO, CHOSEN, "bins learned", MAP, f"{MAP}, {ALL}"))):
+    for rival in filter(None, map(results.find, (ZERO, CHOSEN, "bins learned", MAP, f"{MAP}, {ALL}"))):
         lower = 1 - both.figures["abs_rel"].value / rival.figures["abs_rel"].value
         verdict = make_row(BOTH, False, both.scored, rival, {}).verdict
         side = "below" if lower > 0 else "above"

@@ -1,4 +1,4 @@
-"""Which words? The paper's four sets, five plain ones, and ensembles of templates and objects, under two readouts."""
+"""Which distance words and sentences give the best depth? Compare word sets and ensembles under two readouts."""
 
 import sys
 from typing import Any
@@ -14,7 +14,7 @@ PUBLISHED: dict[str, dict[str, float]] = {
 }
 SETS = (*PUBLISHED, "five")
 FIVE = [1.0, 1.75, 2.25, 2.625, 3.0]  # the paper's seven bins, thinned to five
-# what the words mean to tiny-rooms, in metres (depthclip/encoder/bundled/MODEL_CARD.md)
+# meanings of the words for tiny-rooms in metres (depthclip/encoder/bundled/MODEL_CARD.md)
 QUICK_BINS = {
     "depthclip": [0.85, 1.05, 1.55, 2.2, 3.0, 4.5, 8.0],
     "depthclip1": [1.05, 1.55, 2.5, 3.5, 4.5, 5.4, 8.0],
@@ -24,9 +24,9 @@ QUICK_BINS = {
 }
 TEMPLATES = ["This {object} is {distance}", "The {object} is {distance}", "A photo of a {object} that is {distance}"]
 OBJECTS = ["object", "wall", "floor", "table", "chair", "door"]
-# of the authors' code, and of the paper's text
+# readouts of the authors' code and of the paper's text
 READOUTS = {"released": "released", "attention_pool": "attention_pool"}
-# by name: tiny-rooms knows crops of 128 pixels
+# tiny-rooms was trained with crops of 128 pixels
 QUICK_READOUTS: dict[str, Any] = {
     "attention_pool": "attention_pool",
     "crops": {"class_path": "depthclip.encoder.Crops", "init_args": {"patch": 128}},
@@ -34,7 +34,7 @@ QUICK_READOUTS: dict[str, Any] = {
 
 
 def variants(options: Options, head: HeadSettings) -> list[Variant]:
-    """Return each set of words, then templates and objects for the paper's words, under each readout."""
+    """Return for each readout all word sets, then ensembles of templates and objects with the paper's words."""
     paper = {words: FIVE if words == "five" else "depthclip" for words in SETS}
     bins = QUICK_BINS if options.quick else paper
     ensembles: dict[str, dict[str, Any]] = {

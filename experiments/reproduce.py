@@ -1,48 +1,47 @@
-"""Does it reproduce? The paper's NYU row, measured with OpenAI's weights; with --quick the model card of tiny-rooms."""
+"""Does the recipe reproduce its published figures? The paper's for NYU, or with --quick those of the model card."""
 
 import sys
 
 from depthclip.evaluation.metrics import ERRORS
 from depthclip.study import HeadSettings, Options, Results, Study, Variant, main
 
-TOLERANCE = 0.02  # relative; an independent reproduction (AdaDepthCLIP) is within 1.3 %
+TOLERANCE = 0.02  # relative; an independent reproduction (AdaDepthCLIP) deviates by at most 1.3 %
 WEIGHTS = "https://openaipublic.azureedge.net/clip/models/afeb0e10f9e5a86da6080e35cf09123aca3b358a0c3e3b6c78a7b63bc04b6762/RN50.pt"
-NEEDS = f"""What this study needs, and where:
+NEEDS = f"""This study needs:
 
-1. Data: nyu_depth_v2_labeled.mat (2.8 GB) from http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/, put at
-   data/nyu/nyu_depth_v2_labeled.mat; the list of the 654 test images comes with the package. BTS'
-   folder official_splits in data/nyu does as well. Elsewhere: --set data.root=FOLDER.
-2. Weights: open_clip downloads OpenAI's RN50 by itself. Without network, fetch
+1. Data: fetch nyu_depth_v2_labeled.mat (2.8 GB) from http://horatio.cs.nyu.edu/mit/silberman/nyu_depth_v2/ to
+   data/nyu/nyu_depth_v2_labeled.mat, or copy the folder official_splits of BTS to data/nyu. The list of the 654 test
+   images comes with the package. For another folder, use --set data.root=FOLDER.
+2. Weights: open_clip downloads OpenAI's RN50. Without network, fetch
    {WEIGHTS}
-   elsewhere and name it: --set model.encoder.pretrained=RN50.pt"""
+   on another machine and use --set model.encoder.pretrained=RN50.pt"""
 
 
 def variants(options: Options, head: HeadSettings) -> list[Variant]:
-    """Return the recipe as it is."""
+    """Return the unchanged recipe."""
     return [Variant("measured")]
 
 
-def verdict(found: Results) -> str:
-    """Return each figure beside the first published one, and whether its deviation is within the tolerance."""
-    if not found.published:
+def verdict(results: Results) -> str:
+    """Return a table of measured figures and those of the first published row, with a verdict on the deviations."""
+    if not results.published:
         return "The recipe quotes no published figures to compare with (model.published)."
-    source, published = next(iter(found.published.items()))
+    source, published = next(iter(results.published.items()))
     lines = [
-        f"**Measured beside: {source}**",
+        f"**Comparison with: {source}**",
         "",
         "| figure | measured | published | deviation | |",
         "| --- | ---: | ---: | ---: | --- |",
     ]
     passed = True
     for error in (error for error in ERRORS if error in published):
-        measured, wanted = found.rows[0].figures[error].value, published[error]
-        deviation = measured / wanted - 1
+        measured, target = results.rows[0].figures[error].value, published[error]
+        deviation = measured / target - 1
         close = abs(deviation) <= TOLERANCE
         passed = passed and close
-        lines.append(f"| {error} | {measured:.3f} | {wanted:.3f} | {deviation:+.1%} | {'pass' if close else 'FAIL'} |")
-    return "\n".join(
-        [*lines, "", f"**{'PASS' if passed else 'FAIL'}**: within {TOLERANCE:.0%} of each figure, or not."]
-    )
+        lines.append(f"| {error} | {measured:.3f} | {target:.3f} | {deviation:+.1%} | {'pass' if close else 'FAIL'} |")
+    outcome = "PASS**: all figures are" if passed else "FAIL**: some figures are not"
+    return "\n".join([*lines, "", f"**{outcome} within {TOLERANCE:.0%} of the published figures."])
 
 
 STUDY = Study(

@@ -1,4 +1,4 @@
-"""Which bins for which scene? The paper's five sets, scored by the type of scene that each image shows."""
+"""Which bins suit which type of scene? Score the paper's five bin sets separately for each type of scene."""
 
 import sys
 
@@ -35,7 +35,7 @@ PUBLISHED: dict[str, dict[str, tuple[float, ...]]] = {
 
 
 def variants(options: Options, head: HeadSettings) -> list[Variant]:
-    """Return the recipe with each of the paper's bin sets."""
+    """Return the recipe with each of the bin sets of the paper."""
     return [
         Variant(
             bins,
@@ -46,15 +46,15 @@ def variants(options: Options, head: HeadSettings) -> list[Variant]:
     ]
 
 
-def by_scene(found: Results) -> str:
-    """Return a table of each bin set on the images of each type of scene, published rows below the measured ones."""
+def by_scene(results: Results) -> str:
+    """Return a table with the errors of each bin set by type of scene, with published rows below the measured rows."""
     lines = [
-        "**By scene** (the best abs_rel of each in bold)",
+        "**Errors by scene** (bold: the bins with the best abs_rel)",
         "",
         f"| scene | images | bins | {' | '.join(COLUMNS)} |",
     ]
     lines.append("| --- | ---: | --- |" + " ---: |" * len(COLUMNS))
-    rows = [row for row in found.rows if not row.baseline]
+    rows = [row for row in results.rows if not row.baseline]
     scenes = np.array(rows[0].scored[0].scenes)
     for scene in sorted(set(scenes.tolist())):
         means = {row.name: np.nanmean(row.scored[0].errors[scenes == scene], 0) for row in rows}

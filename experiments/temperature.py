@@ -1,4 +1,4 @@
-"""How sharp? Temperatures and logit scales, the expectation over bins against the most similar word, and smoothing."""
+"""How sharply should similarities become weights? Vary temperature, logit scale, assignment and smoothing."""
 
 import sys
 from typing import Any
@@ -10,10 +10,10 @@ SMOOTHINGS = (0.5, 1.0, 2.0)
 
 
 def variants(options: Options, head: HeadSettings) -> list[Variant]:
-    """Return the recipe as it is, and one change at a time."""
+    """Return the unchanged recipe, and variants with one changed setting each."""
     changes: dict[str, dict[str, Any]] = {"the recipe as it is": {}}
     changes |= {f"temperature {t:g}": {"temperature": t} for t in TEMPERATURES}
-    # only scale / temperature counts, so that the first of these must agree with temperature 0.2
+    # only logit_scale / temperature matters, so that both variants must have the same figures
     changes["temperature 0.1, logit scale 50"] = {"temperature": 0.1, "logit_scale": 50.0}
     changes["temperature 0.2, logit scale 100"] = {"temperature": 0.2, "logit_scale": 100.0}
     changes["the most similar word's bin"] = {"assignment": "hard"}

@@ -1,26 +1,27 @@
-"""How well without training? Models of configs/model on data sets of configs/data, published rows beside them."""
+"""How well does each model of configs/model estimate depth on each data set of configs/data without training?"""
 
 import sys
 
 from depthclip.study import HeadSettings, Options, Study, Variant, main
 from experiments.prompt_words import QUICK_READOUTS
 
-# file of configs/data -> file of configs/model -> figures of its paper
+# figures of the paper by file of configs/model
 NYU: dict[str, dict[str, float]] = {
     "released": {"abs_rel": 0.388, "log10": 0.156, "rmse": 1.167, "delta1": 0.394, "delta2": 0.683, "delta3": 0.851},
     "rn50": {},
     "vit_b16": {},
     "siglip2": {},
 }
-# DepthCLIP on KITTI as MfH (NeurIPS 2024) quotes it, bins and sentences not stated
+# DepthCLIP on KITTI as quoted by MfH (NeurIPS 2024), which does not state bins and sentences
 KITTI: dict[str, dict[str, float]] = {"kitti_log": {"abs_rel": 0.473, "rmse": 12.96, "delta1": 0.281}}
 MAKE3D: dict[str, dict[str, float]] = {"make3d_log": {}}
+# models by file of configs/data
 SETS: dict[str, dict[str, dict[str, float]]] = {"nyu": NYU, "nyu_eigen": NYU, "kitti": KITTI, "make3d": MAKE3D}
 QUICK_TYPES = ("small room", "corridor")
 
 
 def variants(options: Options, head: HeadSettings) -> list[Variant]:
-    """Return each model that suits a data set, or those of the command line; with --quick the bundled one."""
+    """Return the models for each data set, or those of the command line; with --quick the bundled model."""
     if options.quick:
         return [
             Variant(f"{readout} on {kind}s", {"model.encoder.readout": reads, "data.test_types": [kind]}, on=f"{kind}s")
@@ -41,7 +42,7 @@ def variants(options: Options, head: HeadSettings) -> list[Variant]:
 
 STUDY = Study(
     name="zero_shot",
-    question="How well does each model estimate depth on each data set, with nothing learned?",
+    question="How well does each model estimate depth on each data set without training?",
     variants=variants,
     settings={"model.published": None},
     quick_settings={"data.test_size": 40},

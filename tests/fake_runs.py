@@ -1,4 +1,4 @@
-"""Folders of runs in the real format, with errors that a test chooses."""
+"""Write folders of runs in the real format, with errors that a test chooses."""
 
 import json
 
@@ -8,20 +8,20 @@ from depthclip.evaluation.metrics import ERRORS
 
 
 def errors_like(values):
-    """Errors (N, 9) of N images that are all the same number."""
+    """Return errors (N, 9); the nine errors of an image are equal."""
     return np.repeat(np.asarray(values, dtype=float)[:, None], len(ERRORS), 1)
 
 
 def write_run(folder, rows, baselines=None, images=None, scenes=None, pixels=None, data="Rooms", published=None):
-    """Write metrics.json and errors.npz as a run does.
+    """Write metrics.json and errors.npz in the format of a run, and return the folder.
 
     Args:
         folder: folder of the run.
         rows: errors (N,) or (N, 9) by row; the first row must be `head`.
-        baselines: errors of baselines, likewise.
+        baselines: errors of baselines, (N,) or (N, 9) by row.
         images: names of the images.
-        scenes: their scenes.
-        pixels: their numbers of scored pixels; the errors of those without any become NaN.
+        scenes: names of the scenes of the images.
+        pixels: numbers of scored pixels of the images; the errors of images without any become NaN.
         data: name of the data set.
         published: published figures by row.
     """

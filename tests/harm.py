@@ -1,4 +1,4 @@
-"""Ways to harm a file, and ways to read all that a data module has."""
+"""Damage a file in different ways, and read all samples of a data module."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ def read_all(data: DepthDataModule, stage: str = "test") -> None:
 
 
 def load_all(data: DepthDataModule, stage: str = "test") -> None:
-    """Set a data module up and iterate its loader, which gives the warnings."""
+    """Set a data module up and iterate its loader, which raises the warnings."""
     data.setup(stage)
     loader = {"fit": data.train_dataloader, "predict": data.predict_dataloader}.get(stage, data.test_dataloader)
     list(loader())

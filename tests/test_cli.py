@@ -176,7 +176,7 @@ def test_predict_writes_depth_in_millimetres(small, tiny):
 def test_the_clip_in_the_box_says_that_it_knows_no_photographs(tiny):
     photos = ["--data", "depthclip.data.Photos", "--data.images", f'["{tiny}/rgb_0.jpg"]']
     given = ["-c", str(CONFIGS / "rooms.yaml"), *photos]
-    with pytest.warns(UserWarning, match="knows nothing of photographs"):
+    with pytest.warns(UserWarning, match="not on photographs"):
         assert main(["predict", *given, "--trainer.accelerator", "cpu"]) == 0
 
 
@@ -373,7 +373,7 @@ def test_a_signal_ends_a_run_with_a_sentence(tmp_path, number, code, subcommand)
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
-    assert errors.splitlines()[-1] == f"error: ended by {number.name}; what had finished is kept"
+    assert errors.splitlines()[-1] == f"error: ended by {number.name}; finished files are kept"
     assert "Traceback" not in errors
     assert not list(tmp_path.rglob("metrics.json"))
 

@@ -1,4 +1,4 @@
-"""Comparing runs and studies: figures by hand, test sets kept apart, and LaTeX that a small parser accepts."""
+"""Comparison of runs and studies: figures computed by hand, separate test sets, and LaTeX checked by a parser."""
 
 import csv
 import json
@@ -15,7 +15,7 @@ from depthclip.evaluation.metrics import ERRORS
 from depthclip.study.collect import Results, collect
 from depthclip.study.compare import compare_runs, labels_of
 from depthclip.study.files import read_scores
-from depthclip.study.latex import latex
+from depthclip.study.latex import latex_table
 from depthclip.study.plan import Pass, Variant
 from depthclip.study.tables import Layout, save_tables
 from tests.fake_runs import errors_like, write_run
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parent.parent
 
 @pytest.fixture
 def runs(tmp_path):
-    """Three runs on 60 images, of which two were skipped: the second is better, the third as good as the first."""
+    """Three runs on 60 images with two skipped; the second run is better than the first, the third equally good."""
     rng = np.random.default_rng(3)
     errors = rng.uniform(0.1, 0.5, (60, len(ERRORS)))
     pixels = [0, -1, *rng.integers(50, 99, 58).tolist()]
@@ -38,7 +38,7 @@ def runs(tmp_path):
 
 
 def by_hand(differences, draws=2000):
-    """Mean, 95 % bootstrap interval and two-sided p-value of differences (N,), one image at a time."""
+    """Return mean, 95 % bootstrap interval and two-sided p-value of differences (N,), image by image."""
     rng = np.random.default_rng(0)
     counts = rng.multinomial(len(differences), np.full(len(differences), 1 / len(differences)), size=draws)
     means = np.array([sum(k * d for k, d in zip(row, differences, strict=True)) / len(differences) for row in counts])
@@ -74,11 +74,11 @@ def test_intervals_and_corrections_are_those_computed_by_hand(runs, capsys):
     for rank, (name, value) in enumerate(sorted(compared.items(), key=lambda item: item[1])):
         running = max(running, min(1, (4 - rank) * value))
         assert float(rows[name, "abs_rel"]["p_holm"]) == pytest.approx(running)
-    said = capsys.readouterr().out
-    assert "58 images of Rooms" in said
-    assert "corrected for the 4 comparisons" in said
-    assert re.search(r"better/version_0 .* better +better, p = 0\.00", said)
-    assert re.search(r"same/version_0 .* no clear difference +no clear difference, p = ", said)
+    output = capsys.readouterr().out
+    assert "58 images of Rooms" in output
+    assert "corrected for the 4 comparisons" in output
+    assert re.search(r"better/version_0 .* better +better, p = 0\.00", output)
+    assert re.search(r"same/version_0 .* no clear difference +no clear difference, p = ", output)
     assert Image.open(out / "figure.png").size > (600, 200)
     assert "| plain/version_0 |" in (out / "table.md").read_text()
 
@@ -97,12 +97,12 @@ def test_it_agrees_with_a_study_of_the_same_runs(runs):
     for one, other in zip(study.rows, compared.rows, strict=True):
         assert one.figures == other.figures
         assert one.difference == other.difference
-    # and a study's own folder can be compared with a run
+    # the folder of a study can be compared with a run
     save_tables(study, Layout(), "", folder / "study")
     again = compare_runs([str(folder / "study"), f"third={folder / 'same' / 'version_0'}"])
     assert [row.name for row in again.rows][:3] == ["study: plain", "study: better", "third"]
     assert again.rows[1].difference == study.rows[1].difference
-    assert len(again.rows) == 5  # the baselines are the same, and stand there once
+    assert len(again.rows) == 5  # equal baselines occur once
 
 
 def test_other_images_and_other_pixels_are_kept_apart(tmp_path, monkeypatch):
@@ -113,8 +113,8 @@ def test_other_images_and_other_pixels_are_kept_apart(tmp_path, monkeypatch):
     write_run(tmp_path / "c", {"head": [0.3, 0.3]})
     names = ["a", "other_images", "other_protocol", "other_data", "c"]
     monkeypatch.chdir(tmp_path)
-    found = compare_runs(names)
-    references = {row.name: row.reference for row in found.rows}
+    results = compare_runs(names)
+    references = {row.name: row.reference for row in results.rows}
     assert references == {
         "a: head": "",
         "a: b": "a: head",
@@ -153,10 +153,10 @@ def test_a_study_keeps_its_test_sets_and_seeds(tmp_path):
         assert file["rows"].tolist() == ["zero", "few", "few"]
         assert file["errors"].shape == (3, 2, 9)
     assert [name for name, _ in read_scores(written[4], "")] == ["there"]
-    found = compare_runs([str(tmp_path / "study")])
-    assert [row.name for row in found.rows] == ["zero", "few", "there"]
-    assert found.find("few").figures["abs_rel"].value == pytest.approx(0.5)
-    assert found.find("few").difference == study.find("few").difference
+    results = compare_runs([str(tmp_path / "study")])
+    assert [row.name for row in results.rows] == ["zero", "few", "there"]
+    assert results.find("few").figures["abs_rel"].value == pytest.approx(0.5)
+    assert results.find("few").difference == study.find("few").difference
 
 
 def test_another_error_is_compared_in_its_direction(runs, capsys):
@@ -179,7 +179,7 @@ def test_names_of_the_user_and_paths_without_what_they_share(runs, tmp_path):
 
 
 def tabular(text):
-    """The cells of a LaTeX tabular; raises where braces, columns, math or special characters are wrong."""
+    """Return the cells of a LaTeX tabular; raise if braces, columns, math or special characters are wrong."""
     assert re.findall(r"\\begin\{(\w+)\}", text) == re.findall(r"\\end\{(\w+)\}", text) == ["tabular"]
     depth = 0
     for character in re.sub(r"\\[{}\\]", "", text):
@@ -195,7 +195,7 @@ def tabular(text):
         assert line.endswith(r" \\")
         cells = re.split(r"(?<!\\)&", line.removesuffix(r" \\"))
         assert len(cells) == len(columns)
-        assert not line.startswith(("[", "*"))  # LaTeX would take them for an argument of the line before
+        assert not line.startswith(("[", "*"))  # LaTeX would read them as an argument of the previous line
         for cell in cells:
             plain = re.sub(r"(?<!\\)\$[^$]*(?<!\\)\$", "", cell)  # without math
             plain = re.sub(r"\\(textbackslash|textasciitilde|textasciicircum)\{\}", "", plain)
@@ -210,8 +210,8 @@ NASTY = ["50% of a_b & c", "[0.1] {x}", r"C:\temp #1 ~ ^", "*a < b | c > d$", "p
 
 def test_latex_is_well_formed_whatever_rows_are_called(tmp_path):
     write_run(tmp_path / "a", {"head": [0.1, 0.2], **{name: [0.3, 0.1] for name in NASTY}}, {"random": [2.0, 3.0]})
-    found = compare_runs([str(tmp_path / "a")])
-    text = latex(found, Layout("rmse", holm=True, test_sets=True))
+    results = compare_runs([str(tmp_path / "a")])
+    text = latex_table(results, Layout("rmse", holm=True, test_sets=True))
     rows = tabular(text)
     assert rows[0][:5] == ["", "test set", r"rmse$\downarrow$", r"$\Delta$ rmse", "compared"]
     assert rows[2][0] == r"50\% of a\_b \& c"
@@ -232,10 +232,10 @@ def test_published_figures_and_oracles_stand_below(tmp_path):
         text = (folder / "metrics.json").read_text()
         best = '"baselines": {"best constant (oracle)": {"abs_rel": 0.25}, '
         (folder / "metrics.json").write_text(text.replace('"baselines": {', best))
-    found = compare_runs([str(tmp_path / "a"), str(tmp_path / "b")])
-    assert isinstance(found, Results)
-    assert found.oracle == {"best constant for each error (oracle)": {"abs_rel": 0.25}}
-    assert found.published == {"a paper": {"rmse": 0.5}}
+    results = compare_runs([str(tmp_path / "a"), str(tmp_path / "b")])
+    assert isinstance(results, Results)
+    assert results.oracle == {"best constant for each error (oracle)": {"abs_rel": 0.25}}
+    assert results.published == {"a paper": {"rmse": 0.5}}
 
 
 def test_a_real_run_is_read(tmp_path, monkeypatch):
@@ -248,14 +248,14 @@ def test_a_real_run_is_read(tmp_path, monkeypatch):
     assert main(["test", *given]) == 0
     run = tmp_path / "run" / "version_0"
     assert main(["compare", str(run), "--out", str(tmp_path / "out")]) == 0
-    found = compare_runs([str(run)])
+    results = compare_runs([str(run)])
     with np.load(run / "errors.npz") as file:
         heads = file["errors"][:2, :, ERRORS.index("rmse")]
-    change = found.find("sharper").difference["rmse"].value
+    change = results.find("sharper").difference["rmse"].value
     assert change == pytest.approx(heads[1].mean() - heads[0].mean())
 
 
-def test_errors_of_measures_of_the_user_s_own_are_left_out(tmp_path):
+def test_error_measures_of_the_user_are_left_out(tmp_path):
     folder = write_run(tmp_path / "a", {"head": [0.1, 0.2]})
     with np.load(folder / "errors.npz") as file:
         content = dict(file)

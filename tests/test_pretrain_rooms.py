@@ -16,7 +16,7 @@ from depthclip.errors import InputError
 from depthclip.evaluation.metrics import ERRORS
 from depthclip.head.prompts import WORDS
 from experiments.prompt_words import QUICK_BINS
-from experiments.tiny_rooms.batches import CONFIG, Batches, Recipe, draw_rooms, look_up, stream
+from experiments.tiny_rooms.batches import CONFIG, CaptionBatches, Recipe, draw_rooms, look_up, stream
 from experiments.tiny_rooms.captions import (
     DISTANCES,
     HELD_OUT_DISTANCES,
@@ -26,7 +26,7 @@ from experiments.tiny_rooms.captions import (
     agreement,
 )
 from experiments.tiny_rooms.card import write_card
-from experiments.tiny_rooms.choose import Choice, Report, ask, encode, read, score, score_baselines
+from experiments.tiny_rooms.choose import Choice, Selection, encode_rooms, first_rooms, head_for, score, score_baselines
 from experiments.tiny_rooms.pretrain import Pretraining, main, pretrain, schedule
 
 QUICK = Recipe(steps=20, rooms=16, crop_every=2, crop_images=4, crops=4, dense_images=2, captions=12)
@@ -116,7 +116,7 @@ def test_a_broken_checkpoint_is_one_sentence(run: tuple[list[float], Path], tmp_
     whole = (run[1] / "pretraining.pt").read_bytes()
     broken = tmp_path / "pretraining.pt"
     broken.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(InputError, match=r"pretraining.pt is no checkpoint of this script; remove it"):
+    with pytest.raises(InputError, match=r"pretraining.pt is not a checkpoint of this script; remove it"):
         Pretraining(QUICK).load(broken)
 
 
@@ -151,7 +151,7 @@ def test_a_checkpoint_that_cannot_be_written_leaves_the_one_before(
 def test_the_command_line_refuses_in_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "pretraining.pt").write_bytes(b"")
     assert main(["--out", str(tmp_path), "--resume"]) == 2
-    assert "pretraining.pt is no checkpoint" in capsys.readouterr().err
+    assert "pretraining.pt is not a checkpoint" in capsys.readouterr().err
     assert main(["--steps", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: --steps 0 must be")
 
@@ -164,7 +164,7 @@ def test_the_bins_of_the_quick_study_are_what_the_captions_mean() -> None:
 
 def test_batches_speak_of_the_points_they_hold() -> None:
     pictures = draw_rooms("train", QUICK.rooms, QUICK.seed)
-    batch = Batches(pictures, QUICK)[0]
+    batch = CaptionBatches(pictures, QUICK)[0]
     assert batch.crops.shape == (16, 3, 128, 128)
     assert batch.images.shape == (2, 3, 256, 320)
     points, captions = 16 + 2 * 80, 16 + 2 * 12
@@ -173,7 +173,7 @@ def test_batches_speak_of_the_points_they_hold() -> None:
     assert (batch.truth[:16, :16].diagonal() > 0.05).all()  # a crop's own caption is true of it
     assert (batch.truth.max(0).values > 0.05).all()
     assert batch.metres.shape == (points, len(batch.wordings))
-    assert Batches(pictures, QUICK)[1].crops.shape == (0, 3, 128, 128)
+    assert CaptionBatches(pictures, QUICK)[1].crops.shape == (0, 3, 128, 128)
     depth, _ = look_up(pictures[0], 0, 319)
     assert depth == pytest.approx(float(pictures[0].depth[0, 159]))
 
@@ -193,12 +193,12 @@ def test_weights_load_as_any_other(run: tuple[list[float], Path]) -> None:
 
 def test_bundled_weights_read_depth_and_sentences_they_never_saw() -> None:
     encoder = FrozenCLIP("tiny-rooms", "bundled", "attention_pool", "openai")
-    rooms = encode(encoder, read("test", 24, seed=0))
-    constant = score_baselines(rooms.truth, read("train", 24, seed=0))["best constants"]
-    known = score(ask(WORDS["depthclip"], ["This object is {distance}"], 1.0, 1.0), encoder, rooms)
+    rooms = encode_rooms(encoder, first_rooms("test", 24, seed=0))
+    constant = score_baselines(rooms.truth, first_rooms("train", 24, seed=0))["best constants"]
+    known = score(head_for(WORDS["depthclip"], ["This object is {distance}"], 1.0, 1.0), encoder, rooms)
     assert known["delta1"] > 1.5 * constant["delta1"]
     assert known["abs_rel"] < 0.65 * constant["abs_rel"]
-    unseen = score(ask(list(HELD_OUT_DISTANCES), HELD_OUT_TEMPLATES, 1.0, 1.0), encoder, rooms)
+    unseen = score(head_for(list(HELD_OUT_DISTANCES), HELD_OUT_TEMPLATES, 1.0, 1.0), encoder, rooms)
     assert unseen["delta1"] > constant["delta1"]
     assert unseen["abs_rel"] < constant["abs_rel"]
 
@@ -213,7 +213,7 @@ def rows_of(card: str) -> dict[str, dict[str, float]]:
 def test_card_says_what_was_measured_and_held_out(tmp_path: Path) -> None:
     errors = {error: 0.1 * k for k, error in enumerate(ERRORS)}
     choice = Choice("crops", "five", "trained", 0.7, 0.92)
-    figures = Report({"crops": choice}, {}, {"crops": errors}, {"crops": 3})
+    figures = Selection({"crops": choice}, {}, {"crops": errors}, {"crops": 3})
     write_card(Recipe(steps=7), 1_500_000, 600.0, figures, tmp_path / "card.md")
     card = (tmp_path / "card.md").read_text()
     assert rows_of(card)["crops"] == {name: pytest.approx(errors[name]) for name in rows_of(card)["crops"]}

@@ -1,4 +1,4 @@
-"""Every command of the README, on the CLIP in the box or a small one in place of weights that tests cannot have."""
+"""Run every command of the README with the bundled CLIP, or with a small CLIP in place of downloaded weights."""
 
 import re
 import shlex
@@ -51,10 +51,10 @@ def test_the_python_example(clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Image.fromarray(np.zeros((60, 80, 3), np.uint8)).save("holiday.jpg")
     monkeypatch.setattr("depthclip.FrozenCLIP", lambda name, tag: clip("small-resnet", "attention_pool"), raising=False)
-    found: dict = {}
-    exec(example, found)
-    assert found["depth"].shape == (60, 80)
-    assert list(found["weights"]) == ["very close", "close", "medium", "far", "very far"]
+    namespace: dict = {}
+    exec(example, namespace)
+    assert namespace["depth"].shape == (60, 80)
+    assert list(namespace["weights"]) == ["very close", "close", "medium", "far", "very far"]
 
 
 def test_every_path_in_the_readme_exists():

@@ -12,7 +12,7 @@ from pytorch_lightning import Trainer
 
 from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.data import Loading, Photos, Rooms
-from depthclip.depth_files import DepthFolder, encode, file_names
+from depthclip.depth_files import DepthFolder, file_names, to_png_values
 from depthclip.errors import InputError
 from depthclip.head import Coarse
 from depthclip.pictures import colour_depth
@@ -193,7 +193,7 @@ def test_file_names_are_plain_where_they_can_be_and_never_collide():
 def test_the_scale_covers_the_largest_depth(farthest, scale):
     depth = np.linspace(1e-5, farthest, 5000, dtype=np.float32).reshape(50, 100)
     depth[0, :10] = 0
-    values, found = encode(depth)
+    values, found = to_png_values(depth)
     assert values.dtype == np.uint16
     assert scale is None or found == scale
     assert ((values == 0) == (depth == 0)).all()

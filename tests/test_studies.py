@@ -1,4 +1,4 @@
-"""Studies: statistics against formulas, passes that share images, results that survive kills, the paper's table."""
+"""Studies: statistics compared with formulas, shared image passes, interrupted studies, and the table of the paper."""
 
 import ast
 import csv
@@ -26,9 +26,10 @@ from depthclip.evaluation.metrics import ERRORS
 from depthclip.study.collect import collect, distinct_baselines, make_row
 from depthclip.study.command import main, parse
 from depthclip.study.pictures import draw_rows
-from depthclip.study.plan import Pass, StudyError, Variant, plan
+from depthclip.study.plan import Pass, StudyError, Variant, plan_passes
 from depthclip.study.run import run_passes
 from depthclip.study.study import arguments_of
+from depthclip.study.tables import Layout, save_tables
 from experiments import few_shot, prompt_learning, prompt_words, reproduce, temperature
 from experiments.__main__ import main as list_studies
 from tests.fake_runs import errors_like, write_run
@@ -108,16 +109,33 @@ def test_skipped_images_do_not_count():
 
 
 def test_seeds_are_averaged_by_value():
+    # means by hand: (.1 + .2 + .6) / 3 = .3 and (.3 + .5 + .4) / 3 = .4, so .35 over both seeds
     first, second = [0.1, 0.2, np.nan, 0.6], [0.3, 0.5, np.nan, 0.4]
     row = row_of("few", first, second)
-    assert row.figures["abs_rel"].value == pytest.approx((0.1 + 0.2 + 0.6 + 0.3 + 0.5 + 0.4) / 6)
-    reference = row_of("zero", [0.2, 0.2, np.nan, 0.2])
+    assert row.figures["abs_rel"].value == pytest.approx(0.35)
+    reference = row_of("zero", [0.2, 0.1, np.nan, 0.3])
     change = row_of("few", first, second, reference=reference).difference["abs_rel"]
-    assert change.value == pytest.approx(2.1 / 6 - 0.2)
-    # a seed is drawn whole: with one image, the draws are the means of two seeds drawn with replacement
+    assert change.value == pytest.approx(0.15)
+    # the seeds are units of the bootstrap: with one image, a draw is the mean of two seeds drawn with replacement
     drawn = draw_means([scored([0.0]), scored([1.0])])[:, 0]
     assert np.unique(drawn).tolist() == [0, 0.5, 1]
     assert (drawn == 0.5).mean() == pytest.approx(0.5, abs=0.05)
+
+
+def test_every_error_of_a_study_is_averaged_over_its_seeds(tmp_path):
+    errors = np.array([[[0.1], [0.4]], [[0.3], [0.8]], [[0.2], [0.6]]]) * np.arange(1, 10)  # (seeds, images, errors)
+    passes = [
+        finished(tmp_path / str(seed), Variant(f"few, seed {seed}", row="few"), rows={"head": errors[seed]})
+        for seed in range(3)
+    ]
+    results = collect("Why?", passes, {})
+    save_tables(results, Layout(), "", tmp_path / "study")
+    with (tmp_path / "study" / "table.csv").open(newline="") as file:
+        values = {row["error"]: float(row["value"]) for row in csv.DictReader(file)}
+    # by hand: (.1 + .4 + .3 + .8 + .2 + .6) / 6 = .4 for the first error, twice that for the second, ...
+    expected = [0.4, 0.8, 1.2, 1.6, 2.0, 2.4, 2.8, 3.2, 3.6]
+    assert [values[error] for error in ERRORS] == pytest.approx(expected)
+    assert results.find("few").scored[1].errors[:, 0] == pytest.approx([0.3, 0.8])
 
 
 def test_baselines_that_differ_are_told_apart():
@@ -130,7 +148,7 @@ def test_baselines_that_differ_are_told_apart():
 
 
 def finished(folder, *variants, **content):
-    """A pass whose run wrote some errors."""
+    """Return a finished pass with files of its run."""
     write_run(folder, **content)
     (folder / "finished.json").write_text('{"seconds": 1}')
     return Pass(tuple(variants), {"seed_everything": 0}, folder, False)
@@ -144,13 +162,13 @@ def test_a_study_reads_the_files_of_its_runs(tmp_path):
         finished(tmp_path / "c", few[1], rows={"head": [0.1, 0.1]}, baselines={"random": [2.0, 3.0]}),
         finished(tmp_path / "d", Variant("elsewhere"), rows={"head": [0.5, 0.5]}, images=["x", "y"]),
     ]
-    found = collect("Why?", passes, {})
-    assert [row.name for row in found.rows] == ["zero", "few", "elsewhere", "random"]
-    assert found.find("few").figures["abs_rel"].value == pytest.approx(0.15)
-    assert found.find("few").difference["abs_rel"].value == pytest.approx(0.15 - 0.3)
-    assert found.find("elsewhere").difference == {}
-    assert found.find("nothing") is None
-    assert [[row.name for row in rows] for rows in found.test_sets()] == [["zero", "few", "random"], ["elsewhere"]]
+    results = collect("Why?", passes, {})
+    assert [row.name for row in results.rows] == ["zero", "few", "elsewhere", "random"]
+    assert results.find("few").figures["abs_rel"].value == pytest.approx(0.15)
+    assert results.find("few").difference["abs_rel"].value == pytest.approx(0.15 - 0.3)
+    assert results.find("elsewhere").difference == {}
+    assert results.find("nothing") is None
+    assert [[row.name for row in rows] for rows in results.test_sets()] == [["zero", "few", "random"], ["elsewhere"]]
 
 
 def test_a_figure_has_axes_for_each_test_set(tmp_path, monkeypatch):
@@ -167,15 +185,15 @@ def test_a_figure_has_axes_for_each_test_set(tmp_path, monkeypatch):
 
 def test_studies_draw_and_note_what_is_left_when_variants_failed(tmp_path):
     only = [finished(tmp_path / "a", Variant("zero-shot"), rows={"head": [0.2, 0.4]})]
-    found = collect("Why?", only, {"words and bins learned": "the run was ended by SIGTERM"})
-    few_shot.draw(found, tmp_path / "figure.png")
+    results = collect("Why?", only, {"words and bins learned": "the run was ended by SIGTERM"})
+    few_shot.draw_shots(results, tmp_path / "figure.png")
     assert Image.open(tmp_path / "figure.png").size > (600, 300)
-    assert "words and bins learned has" not in prompt_learning.verdicts(found)
+    assert "words and bins learned has" not in prompt_learning.verdicts(results)
 
 
 def passes_of(study, args=()):
     options = parse(study, ["--quick", *args])
-    return plan(study.variants(options, {}), lambda one: arguments_of(study, options, one), options.out)
+    return plan_passes(study.variants(options, {}), lambda one: arguments_of(study, options, one), options.out)
 
 
 def test_variants_share_an_image_pass_unless_they_differ_in_more_than_the_head():
@@ -187,7 +205,7 @@ def test_variants_share_an_image_pass_unless_they_differ_in_more_than_the_head()
     ]
     passes = passes_of(replace(temperature.STUDY, variants=lambda options, head: own))
     assert [[variant.name for variant in one.variants] for one in passes] == [["a", "b, 0.5"], ["c"], ["d"]]
-    assert all(one.recipe["name"].startswith("run-") for one in passes)  # 465e95993509 is a number to YAML
+    assert all(one.recipe["name"].startswith("run-") for one in passes)  # YAML reads 465e95993509 as a number
     assert passes[0].recipe["model"]["variants"]["b, 0.5"]["init_args"]["temperature"] == 0.5
     assert passes[2].command(None)[:4] == ["python", "-m", "depthclip", "learn"]
     assert passes[0].command("2")[-2:] == ["--trainer.devices", "2"]
@@ -228,7 +246,7 @@ def command(out, *more):
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """A study that was not disturbed."""
+    """The folder of a study that was not interrupted."""
     out = tmp_path_factory.mktemp("whole")
     subprocess.run(command(out), check=True, capture_output=True, cwd=ROOT)
     return out
@@ -242,11 +260,9 @@ def test_a_study_that_was_killed_goes_on(tmp_path, whole, number):
         assert process.poll() is None
         time.sleep(0.05)
     os.kill(process.pid, number)
-    _, said = process.communicate()
+    _, output = process.communicate()
     assert process.returncode == (143 if number == signal.SIGTERM else -9)
-    assert number == signal.SIGKILL or said == (
-        "error: ended by SIGTERM; use --resume to go on with the passes that are left\n"
-    )
+    assert number == signal.SIGKILL or output == ("error: ended by SIGTERM; use --resume to run the remaining passes\n")
     assert not (tmp_path / "table.md").exists()
     before = finished[0].stat().st_mtime_ns
 
@@ -265,9 +281,9 @@ def test_results_are_those_of_the_errors_themselves(whole):
         names, errors = file["rows"].tolist(), file["errors"]
     mean = errors[names.index("crops: five"), :, ERRORS.index("rmse")].mean()
     assert rows["crops: five", "rmse"] == pytest.approx(mean)
-    found = json.loads((whole / "results.json").read_text())
-    assert len(found["runs"]) == 2
-    assert len(found["rows"]) == 2 * 9 + 3
+    results = json.loads((whole / "results.json").read_text())
+    assert len(results["runs"]) == 2
+    assert len(results["rows"]) == 2 * 9 + 3
     assert Image.open(whole / "figure.png").size > (600, 300)
 
 
@@ -277,22 +293,22 @@ def test_a_pass_that_was_ended_by_sigterm_failed_and_is_repeated(tmp_path, whole
     while not (pids := children(process.pid)):
         time.sleep(0.05)
     os.kill(pids[0], signal.SIGTERM)
-    said, _ = process.communicate()
+    output, _ = process.communicate()
     assert process.returncode == 1
-    assert "failed: the run was ended by SIGTERM" in said
+    assert "failed: the run was ended by SIGTERM" in output
     assert "Not scored: " in (tmp_path / "table.md").read_text()
     subprocess.run(command(tmp_path, "--resume"), check=True, capture_output=True)
     assert (tmp_path / "table.md").read_text() == (whole / "table.md").read_text()
 
 
 def children(pid):
-    """The processes that a process started."""
+    """Return the ids of the child processes of a process."""
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 @pytest.fixture
 def runs_as(tmp_path, monkeypatch):
-    """Let passes run a script instead of their command; {folder} stands for the folder of the run."""
+    """Replace the command of passes by a script, in which {folder} is the folder of the run."""
     source = write_run(tmp_path / "source", {"head": [0.1, 0.2]})
 
     def runs_as(script):
@@ -352,9 +368,9 @@ def test_the_table_is_printed_before_it_is_written(tmp_path, runs_as, capsys):
     one = replace(temperature.STUDY, variants=lambda options, head: [Variant("the recipe")])
     (tmp_path / "table.md").mkdir()  # which makes writing fail
     assert main(one, ["--quick", "--out", str(tmp_path)]) == 2
-    said = capsys.readouterr()
-    assert "0.150 [0.100, 0.200]" in said.out
-    assert "table.md cannot be written" in said.err
+    output = capsys.readouterr()
+    assert "0.150 [0.100, 0.200]" in output.out
+    assert "table.md cannot be written" in output.err
 
 
 def test_resolve_is_the_recipe_that_the_command_line_prints(capsys):
@@ -380,9 +396,9 @@ def test_learning_is_followed_by_a_test_with_what_was_learned(tmp_path):
 
 def test_experiments_lists_the_studies(capsys):
     list_studies()
-    said = capsys.readouterr().out
+    output = capsys.readouterr().out
     for study in (temperature.STUDY, few_shot.STUDY):
-        assert f"python -m experiments.{study.name}\n  {study.question}" in said
+        assert f"python -m experiments.{study.name}\n  {study.question}" in output
 
 
 def test_experiments_are_short_and_ask_one_question_of_public_names():
@@ -428,9 +444,9 @@ def test_reproduce_goes_the_same_way_with_golden_weights(tmp_path, golden_weight
 def test_reproduce_says_what_to_fetch_and_where(tmp_path, golden_weights, capsys):
     given = [f"--set=model.encoder.pretrained={golden_weights}", f"--set=data.root={tmp_path / 'none'}"]
     assert main(reproduce.STUDY, [*given, "--out", str(tmp_path / "out")]) == 2
-    said = capsys.readouterr().err
-    assert "nyu_depth_v2_labeled.mat" in said
-    assert "data/nyu" in said
+    output = capsys.readouterr().err
+    assert "nyu_depth_v2_labeled.mat" in output
+    assert "data/nyu" in output
 
 
 @pytest.mark.network

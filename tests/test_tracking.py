@@ -1,7 +1,4 @@
-"""Studies on Weights & Biases: the runs that wandb makes offline, through its public interface."""
-
-import os
-from pathlib import Path
+"""Studies on Weights & Biases: the offline runs, read through the public interface of wandb."""
 
 import numpy as np
 import pytest
@@ -17,29 +14,18 @@ from depthclip.study.study import arguments_of
 from depthclip.study.tracking import track_study
 from experiments import prompt_learning, temperature
 from tests.fake_runs import write_run
-from tests.tracked import remember_runs
+from tests.tracked import tracked_runs
 
 
 @pytest.fixture(autouse=True)
-def offline(monkeypatch):
-    """No account and no network, in the root of the repository."""
-    monkeypatch.chdir(Path(__file__).parent.parent)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    before = dict(os.environ)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    assert wandb.run is None
-
-
-@pytest.fixture
 def runs(monkeypatch):
     """The runs that finished, in order."""
-    return remember_runs(monkeypatch)
+    with tracked_runs(monkeypatch) as runs:
+        yield runs
 
 
 def finished(folder, names):
-    """A pass as a study leaves it."""
+    """Return a finished pass with its files."""
     rows = {name: [0.1 * k + 0.1] * 2 for k, name in enumerate(["head", *names[1:]])}
     write_run(folder, rows, {"random": [2.0, 2.0]})
     (folder / "metrics.csv").write_text("epoch,step,train/loss\n0,1,0.5\n0,2,\n1,3,0.25\n")
@@ -70,18 +56,18 @@ def test_each_variant_is_a_run_and_each_study_a_group(tmp_path, runs, capsys):
 
 
 class FakeRun:
-    """A run that remembers what is logged."""
+    """A run that records the logged values."""
 
     def __init__(self, folder):
         self.dir = str(folder / "files")
         self.logged, self.summary = [], {}
 
     def log(self, values):
-        """Remember values."""
+        """Record values."""
         self.logged.append(values)
 
     def finish(self):
-        """Remember the end."""
+        """Record the end."""
         self.logged.append("finished")
 
 

@@ -1,40 +1,24 @@
 """Weights & Biases, offline."""
 
 import json
-import os
-from pathlib import Path
 
 import pytest
-import wandb
 import yaml
 
 from depthclip.__main__ import main
-from tests.tracked import remember_runs
-
-ROOT = Path(__file__).parent.parent
+from tests.tracked import ROOT, tracked_runs
 
 
 @pytest.fixture(autouse=True)
-def root(monkeypatch):
-    """No account, no network, and an environment that is as before afterwards: WandbLogger changes it."""
-    monkeypatch.chdir(ROOT)
-    before = dict(os.environ)
-    monkeypatch.delenv("WANDB_MODE", raising=False)
-    yield
-    os.environ.clear()
-    os.environ.update(before)
-    assert wandb.run is None
-
-
-@pytest.fixture
 def runs(monkeypatch):
     """The runs that finished, in order."""
-    return remember_runs(monkeypatch)
+    with tracked_runs(monkeypatch) as runs:
+        yield runs
 
 
 @pytest.fixture
 def small(tmp_path):
-    """A recipe of a minute fraction: two rooms, the bundled CLIP, and runs in a folder of the test."""
+    """A recipe that tests two rooms and writes its runs to the folder of the test."""
     tracked = yaml.safe_load((ROOT / "configs/trainer/wandb.yaml").read_text())
     tracked["trainer"]["logger"]["init_args"]["save_dir"] = str(tmp_path)
     tracked["trainer"]["accelerator"] = "cpu"
@@ -55,7 +39,7 @@ def test_test_and_fit_are_tracked_by_a_recipe(tmp_path, small, runs):
     assert tested.summary["panel/_type"] == "images/separated"
     assert fitted.config["model"]["cache"] == "memory"
     assert "train/loss" in fitted.summary
-    # recipe, figures and checkpoints are in the folder of each run, and nothing in the folder of all runs
+    # recipe, figures and checkpoints are in the folder of each run, and not in the folder of all runs
     assert not (tmp_path / "config.yaml").exists()
     recipes = [
         yaml.safe_load((tmp_path / "depthclip" / run.id / "config.yaml").read_text()) for run in (tested, fitted)
@@ -75,7 +59,8 @@ def test_a_run_that_fails_is_ended_too(tmp_path, small):
 def test_sweeps_run_commands_that_are_accepted(sweep, capsys):
     settings = yaml.safe_load(sweep.read_text())
     chosen = [
-        f"--{key}={own['values'][0] if 'values' in own else own['min']}" for key, own in settings["parameters"].items()
+        f"--{key}={values['values'][0] if 'values' in values else values['min']}"
+        for key, values in settings["parameters"].items()
     ]
     place = settings["command"].index("depthclip")
     with pytest.raises(SystemExit) as end:

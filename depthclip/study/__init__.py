@@ -1,4 +1,4 @@
-"""Studies: variants of a recipe are scored and compared, with intervals, tables, pictures and tracking."""
+"""Run studies, which score and compare variants of a recipe, with intervals, tables, pictures and tracking."""
 
 from depthclip.study.collect import HEADLINE, Results, Row, make_row
 from depthclip.study.command import main

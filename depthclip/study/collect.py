@@ -1,4 +1,4 @@
-"""The results of a study: rows with intervals and paired differences to the first row of the same test set."""
+"""Collect the results of a study: rows with intervals and paired differences to the first row of the same test set."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -33,10 +33,10 @@ class Row:
 
     Args:
         name: name of the row.
-        baseline: whether it is a baseline.
+        baseline: whether the row is a baseline.
         scored: errors, one entry for each seed.
         figures: mean over images and seeds, by error.
-        reference: row that it is compared with, "" for the first of its test set.
+        reference: name of the row that this row is compared with, "" for the first row of a test set.
         difference: difference to the reference, by error; empty without a reference.
         p: two-sided p-values of the difference, by error; empty without a reference.
         published: figures of a paper, by error.
@@ -53,16 +53,24 @@ class Row:
 
     @property
     def test_set(self) -> TestSet:
-        """Return what rows must share to be compared, or drawn on one axis."""
+        """The test set; only rows of the same test set are compared or share an axis."""
         return self.scored[0].test_set
 
     @property
     def verdict(self) -> str:
-        """Return whether abs_rel is better or worse than that of the reference."""
+        """The verdict on abs_rel; see `verdict_of`."""
         return self.verdict_of("abs_rel")
 
     def verdict_of(self, error: str) -> str:
-        """Return whether the interval of the difference lies on the better or the worse side of 0."""
+        """Return whether an error is better or worse than that of the reference, or not clearly different.
+
+        Args:
+            error: name of the error.
+
+        Returns:
+            `better` or `worse` if the interval of the difference excludes 0, else `no clear difference`; "" for a row
+            without a reference.
+        """
         if not self.difference:
             return ""
         change = self.difference[error]
@@ -73,15 +81,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Results:
-    """The answer of a study.
+    """The results of a study.
 
     Args:
         question: question of the study.
-        rows: the variants, then the baselines.
-        oracle: best value of each error that one constant reaches, by row; it has no errors of single images.
+        rows: rows of the variants, then of the baselines.
+        oracle: best value that a constant depth reaches, by row and error; it has no errors of single images.
         published: figures that the recipes quote, by row.
-        runs: of each run, its variants, folder, seconds, seed, and the recipe and versions in its metrics.json.
-        failed: reason of each variant that could not be scored.
+        runs: for each run its variants, folder, seconds, seed, and the recipe and versions in its metrics.json.
+        failed: reasons of the variants that could not be scored, by variant.
     """
 
     question: str
@@ -93,11 +101,11 @@ class Results:
 
     @property
     def unit(self) -> str:
-        """Return what the bootstrap draws: `images`, `scenes`, or both where test sets differ."""
+        """The unit of the bootstrap: `images`, `scenes`, or both if the test sets have different units."""
         return " and ".join(sorted({units_of(row.scored[0])[0] for row in self.rows}))
 
     def find(self, name: str) -> Row | None:
-        """Return the row of that name, or None if it was not scored."""
+        """Return the row with a name, or None if there is none."""
         return next((row for row in self.rows if row.name == name), None)
 
     def test_sets(self) -> list[list[Row]]:
@@ -108,16 +116,21 @@ class Results:
         return list(sets.values())
 
     def corrected(self, error: str) -> dict[str, float]:
-        """Return Holm's p-values of all differences by row, corrected for their number."""
+        """Return the p-values of all differences in an error, with Holm's correction, by row."""
         compared = [row for row in self.rows if row.p]
         return dict(zip((row.name for row in compared), holm([row.p[error] for row in compared]), strict=True))
 
 
 def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Results:
-    """Read the files of passes that finished.
+    """Return the results of passes that finished.
+
+    Args:
+        question: question of the study.
+        passes: passes that finished.
+        failed: reasons of the variants that could not be scored, by variant.
 
     Raises:
-        InputError: if a file is broken, or rows cannot be told apart or averaged.
+        InputError: if a file is broken, two rows have the same name, or the variants of a row cannot be averaged.
     """
     rows: dict[str, list[Scored]] = {}
     baselines: dict[str, list[tuple[str, Scored]]] = {}
@@ -125,13 +138,13 @@ def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Re
     best: dict[TestSet, tuple[str, Figures]] = {}
     quoted: dict[str, Figures] = {}
     runs = []
-    for one in passes:
-        run = read_run(one.folder)
-        for variant in one.variants:
+    for image_pass in passes:
+        run = read_run(image_pass.folder)
+        for variant in image_pass.variants:
             row = variant.row or variant.name
-            rows.setdefault(row, []).append(run.scored[one.row_of(variant)])
+            rows.setdefault(row, []).append(run.scored[image_pass.row_of(variant)])
             published[row] = variant.published
-        first = one.variants[0]
+        first = image_pass.variants[0]
         where = first.on or first.row or first.name
         for name in run.metrics["baselines"]:
             if name in run.scored:
@@ -142,10 +155,10 @@ def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Re
         quoted.update(run.metrics["published"])
         runs.append(
             {
-                "variants": [variant.name for variant in one.variants],
-                "folder": str(one.folder),
-                "seconds": read_object(one.folder / FINISHED, ["seconds"])["seconds"],
-                "seed": one.recipe["seed_everything"],
+                "variants": [variant.name for variant in image_pass.variants],
+                "folder": str(image_pass.folder),
+                "seconds": read_object(image_pass.folder / FINISHED, ["seconds"])["seconds"],
+                "seed": image_pass.recipe["seed_everything"],
                 **{key: run.metrics.get(key) for key in ("images", "skipped", "data", "recipe", "versions", "commit")},
             }
         )
@@ -158,12 +171,13 @@ def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Re
 def distinct_baselines(
     baselines: Mapping[str, Sequence[tuple[str, Scored]]],
 ) -> Iterable[tuple[str, list[Scored]]]:
-    """Yield each baseline once if it is the same for all rows, or once for each row with a different one.
+    """Yield the distinct versions of each baseline, named after the first row of each if there are several.
 
-    It differs where rows were scored on other images, or fitted to others, such as few shots.
+    Baselines differ if rows were scored on different images, or if baselines were fitted to different images, such as
+    few shots.
 
     Args:
-        baselines: of each baseline, the row that it was scored beside, and its errors.
+        baselines: for each baseline, the rows that were scored in the same pass, with the errors of the baseline.
     """
     for name, members in sorted(baselines.items()):
         by_row: dict[str, list[Scored]] = {}
@@ -182,14 +196,14 @@ def make_rows(
     entries: Iterable[tuple[str, bool, Sequence[Scored]]],
     published: Mapping[str, Mapping[str, float]],
 ) -> list[Row]:
-    """Return rows, each compared with the first of the same test set.
+    """Return rows, each compared with the first row of the same test set.
 
     Args:
-        entries: of each row its name, whether it is a baseline, and its errors for each seed.
+        entries: name of each row, whether it is a baseline, and its errors for each seed.
         published: published figures, by row.
 
     Raises:
-        InputError: if two rows have the same name, or the seeds of one were scored on different test sets.
+        InputError: if two rows have the same name, or the seeds of a row were scored on different test sets.
     """
     rows: list[Row] = []
     for name, baseline, members in entries:
@@ -197,7 +211,7 @@ def make_rows(
             raise InputError(f"two rows are named {name}; choose another name for one of them")
         test_set = members[0].test_set
         if any(scored.test_set != test_set for scored in members):
-            raise StudyError(f"row {name}: its variants were scored on different images; give each its own `row`")
+            raise StudyError(f"row {name}: its variants were scored on different images; give them different rows")
         reference = next((row for row in rows if row.test_set == test_set), None)
         rows.append(make_row(name, baseline, members, reference, published.get(name, {})))
     return rows
@@ -206,7 +220,15 @@ def make_rows(
 def make_row(
     name: str, baseline: bool, members: Sequence[Scored], reference: Row | None, published: Mapping[str, float]
 ) -> Row:
-    """Return a row with its intervals, and its paired differences to a reference of the same test set."""
+    """Return a row with intervals and paired differences to a reference.
+
+    Args:
+        name: name of the row.
+        baseline: whether the row is a baseline.
+        members: errors, one entry for each seed.
+        reference: row of the same test set, or None.
+        published: published figures of the row, by error.
+    """
     drawn, means = draw_means(members), mean_errors(members)
     difference, p = {}, {}
     if reference is not None:

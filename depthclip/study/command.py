@@ -1,4 +1,4 @@
-"""The command line that all studies share."""
+"""Run a study from the command line."""
 
 import argparse
 import json
@@ -11,71 +11,68 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from depthclip.errors import InputError
-from depthclip.signals import Ended, ending
+from depthclip.signals import exit_code
 from depthclip.study.collect import collect
-from depthclip.study.plan import Pass, StudyError, Variant, plan, resolve_recipe, write_recipes
+from depthclip.study.plan import Pass, StudyError, Variant, plan_passes, resolve_recipe, write_recipes
 from depthclip.study.run import run_passes
 from depthclip.study.study import Options, Study, arguments_of
 from depthclip.study.tables import Layout, footnote, save_tables, screen_table
 from depthclip.study.tracking import track_study
 
 KEY = re.compile(r"(model|data|trainer|seed_everything|ckpt_path)(\.\w+)*\+?")
-TAKEN = ("trainer.logger", "trainer.devices")  # set by the study itself
+TAKEN = ("trainer.logger", "trainer.devices")  # settings that the study determines
 DEVICES = re.compile(r"auto|-1|[1-9]\d*|\d+(,\d+)+")
 
 
 def main(study: Study, args: Sequence[str] | None = None) -> int:
     """Run the command line of a study.
 
+    Args:
+        study: study to run.
+        args: arguments; None for those of the process.
+
     Returns:
         The exit code: 0 if all variants were scored, 1 if some were not, 2 for bad input, 130 after Ctrl-C, and 143
         after SIGTERM.
     """
-    try:
-        with ending():
-            options = parse(study, args)
-            return answer(study, options, make_console())
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Ended as ended:
-        print(f"error: ended by {ended.name}; use --resume to go on with the passes that are left", file=sys.stderr)
-        return ended.exit_code
+    return exit_code(
+        lambda: run_study(study, parse(study, args), make_console()), "use --resume to run the remaining passes"
+    )
 
 
 def make_console() -> Console:
-    """Return a console that is wide enough for tables if the output is no terminal."""
+    """Return a console as wide as the terminal, or 160 characters wide without a terminal."""
     return Console(width=None if sys.stdout.isatty() else 160)
 
 
-def answer(study: Study, options: Options, console: Console) -> int:
-    """Plan, run, and write the results of the variants that could be scored; return the exit code.
+def run_study(study: Study, options: Options, console: Console) -> int:
+    """Plan and run the passes, print and write the results of all scored variants, and return the exit code.
 
     Raises:
         InputError: if a setting is refused, nothing could be scored, or the results cannot be written.
     """
     console.print("reading the recipes ...")
     head = resolve_recipe(arguments_of(study, options, Variant("")), learn=False)["model"]["head"]["init_args"]
-    passes = plan(study.variants(options, head), lambda one: arguments_of(study, options, one), options.out)
+    variants = study.variants(options, head)
+    passes = plan_passes(variants, lambda variant: arguments_of(study, options, variant), options.out)
     write_recipes(passes)
     if options.dry_run:
         show_plan(study, passes, options, console)
         return 0
     failed = run_passes(passes, options.devices, options.resume, console)
-    done = [one for one in passes if not failed.keys() & {variant.name for variant in one.variants}]
+    done = [image_pass for image_pass in passes if image_pass.variants[0].name not in failed]
     if not done:
         raise StudyError(f"nothing could be scored: {next(iter(failed.values()))}\n\n{study.needs}".rstrip())
-    found, layout = collect(study.question, done, failed), Layout()
+    results, layout = collect(study.question, done, failed), Layout()
     notes = ""
-    try:  # printed first: writing and drawing may fail
-        console.print(screen_table(found, layout))
-        console.print(footnote(found, layout), markup=False, soft_wrap=True)
-        notes = study.notes(found)
+    try:  # printed first, because writing and drawing may fail
+        console.print(screen_table(results, layout))
+        console.print(footnote(results, layout), markup=False, soft_wrap=True)
+        notes = study.notes(results)
         console.print(notes, markup=False, soft_wrap=True)
-    finally:  # a reader that has gone, as with `| head`, must not cost the files
-        written = [*save_tables(found, layout, notes, options.out), options.out / "figure.png"]
-        study.draw(found, written[-1])
+    finally:  # printing may fail if the pipe is closed, as with `| head`
+        written = [*save_tables(results, layout, notes, options.out), options.out / "figure.png"]
+        study.draw(results, written[-1])
     if options.wandb is not None:
         track_study(study.name, done, options.out, options.wandb, console)
     console.print("written:")
@@ -92,18 +89,18 @@ def parse(study: Study, args: Sequence[str] | None = None) -> Options:
     """
     module = getattr(sys.modules["__main__"], "__spec__", None)
     parser = argparse.ArgumentParser(prog=f"python -m {module.name}" if module else None, description=study.question)
-    parser.add_argument("--data", metavar="FILE", help="a file of configs/data instead of the recipe's data")
-    parser.add_argument("--model", metavar="FILE", help="a file of configs/model instead of the recipe's model")
+    parser.add_argument("--data", metavar="FILE", help="file of configs/data that replaces the data of the recipe")
+    parser.add_argument("--model", metavar="FILE", help="file of configs/model that replaces the model of the recipe")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="a setting of all variants; repeatable"
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="setting of all variants; may be repeated"
     )
-    parser.add_argument("--devices", help="devices of each pass, as --trainer.devices")
+    parser.add_argument("--devices", help="devices of each pass, as for --trainer.devices")
     parser.add_argument("--out", type=Path, default=Path("results") / study.name, help="folder of the results")
     parser.add_argument(
-        "--quick", action="store_true", help=f"use the recipe {study.quick_recipe}: a few minutes on two cores"
+        "--quick", action="store_true", help=f"use the recipe {study.quick_recipe}; takes a few minutes on two cores"
     )
-    parser.add_argument("--dry-run", action="store_true", help="print the plan and its commands, run nothing")
-    parser.add_argument("--resume", action="store_true", help="keep the passes that finished before")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan and its commands without running them")
+    parser.add_argument("--resume", action="store_true", help="keep passes that have finished, and run the others")
     parser.add_argument(
         "--wandb",
         nargs="?",
@@ -124,7 +121,7 @@ def parse_settings(entries: Sequence[str]) -> dict[str, str]:
         entries: texts `KEY=VALUE`; a value is YAML, as on the command line of `depthclip`.
 
     Raises:
-        StudyError: if an entry is not KEY=VALUE, or its key is not a setting that all variants can share.
+        StudyError: if an entry is not KEY=VALUE, or its key cannot be set or occurs twice.
     """
     settings: dict[str, str] = {}
     for entry in entries:
@@ -135,7 +132,7 @@ def parse_settings(entries: Sequence[str]) -> dict[str, str]:
                 "--set model.head.temperature=0.2"
             )
         if key.startswith(TAKEN):
-            raise StudyError(f"--set {entry}: the study sets {key} itself; use --devices or --wandb")
+            raise StudyError(f"--set {entry}: the study determines {key}; use --devices or --wandb")
         if key in settings:
             raise StudyError(f"--set {entry}: {key} is given twice; give it once")
         settings[key] = value
@@ -143,14 +140,14 @@ def parse_settings(entries: Sequence[str]) -> dict[str, str]:
 
 
 def show_plan(study: Study, passes: Sequence[Pass], options: Options, console: Console) -> None:
-    """Print the plan, with commands that can be run as they stand."""
+    """Print the variants and the command of each pass."""
     console.print(f"[bold]{escape(study.question)}[/bold]")
-    for one in passes:
-        state = " (finished)" if options.resume and one.finished else ""
-        count = len(one.variants)
+    for image_pass in passes:
+        state = " (finished)" if options.resume and image_pass.finished else ""
+        count = len(image_pass.variants)
         title = f"{count} variants in one image pass" if count > 1 else "one variant"
         console.print(f"\n{title}{state}:")
-        for variant in one.variants:
+        for variant in image_pass.variants:
             settings = ", ".join(f"{key} = {json.dumps(value)}" for key, value in variant.settings.items())
             console.print(f"  {escape(variant.name)}: {escape(settings) or 'the recipe as it is'}", soft_wrap=True)
-        console.print(escape(shlex.join(one.command(options.devices))), soft_wrap=True, style="cyan")
+        console.print(escape(shlex.join(image_pass.command(options.devices))), soft_wrap=True, style="cyan")

@@ -1,4 +1,4 @@
-"""`python -m depthclip compare RUN RUN ...`: finished runs and studies in one table, with paired differences."""
+"""Compare finished runs and studies in one table: `python -m depthclip compare RUN RUN ...`."""
 
 import argparse
 import sys
@@ -14,15 +14,21 @@ from depthclip.evaluation.bootstrap import Scored
 from depthclip.evaluation.metrics import ERRORS
 from depthclip.study.collect import BEST_CONSTANT, ORACLE, Results, distinct_baselines, make_rows
 from depthclip.study.files import METRICS, Figures, read_object, read_run, read_scores, save_text
-from depthclip.study.latex import latex
+from depthclip.study.latex import latex_table
 from depthclip.study.pictures import draw_rows
 from depthclip.study.tables import Layout, comma_separated, footnote, markdown, scores_path, screen_table
 
 RESULTS = "results.json"
 
 
-class Scores(NamedTuple):
-    """A row of a run or study: its name, whether it is a baseline, and its errors for each seed."""
+class SourceRow(NamedTuple):
+    """A row of a run or study.
+
+    Args:
+        name: name of the row.
+        baseline: whether the row is a baseline.
+        members: errors, one entry for each seed.
+    """
 
     name: str
     baseline: bool
@@ -36,13 +42,13 @@ class Source:
     Args:
         label: name in the table.
         rows: rows, baselines included.
-        oracle: best value of each error that one constant reaches, by row.
+        oracle: best value that a constant depth reaches, by row and error.
         quoted: published figures that the recipe quotes, by row.
         published: published figures of a study's rows, by row.
     """
 
     label: str
-    rows: list[Scores]
+    rows: list[SourceRow]
     oracle: dict[str, Figures]
     quoted: dict[str, Figures]
     published: dict[str, Figures]
@@ -52,8 +58,8 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code, 2 for bad input."""
     parser = argparse.ArgumentParser(
         prog="python -m depthclip compare",
-        description="Compare finished runs and studies: one table with paired differences to the first row on the same "
-        "images, 95 % bootstrap intervals, and Holm's correction for several comparisons.",
+        description="Compare finished runs and studies in one table, with paired differences to the first row on the "
+        "same images, 95 % bootstrap intervals, and Holm's correction for several comparisons.",
     )
     parser.add_argument(
         "runs",
@@ -61,7 +67,7 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="RUN",
         help="folder of a run (with metrics.json) or of a study (with results.json), or NAME=FOLDER",
     )
-    parser.add_argument("--error", default="abs_rel", help=f"error to compare by: {', '.join(ERRORS)}")
+    parser.add_argument("--error", default="abs_rel", help=f"error to compare; one of {', '.join(ERRORS)}")
     parser.add_argument("--out", type=Path, default=Path("results/compare"), help="folder of the table and the figure")
     given = parser.parse_args(args)
     try:
@@ -80,34 +86,34 @@ def report_comparison(runs: Sequence[str], error: str, out: Path) -> None:
     """
     if error not in ERRORS:
         raise InputError(f"--error {error} is unknown; choose one of {', '.join(ERRORS)}")
-    found = compare_runs(runs)
-    layout = Layout(error, holm=True, test_sets=len(found.test_sets()) > 1)
+    results = compare_runs(runs)
+    layout = Layout(error, holm=True, test_sets=len(results.test_sets()) > 1)
     console = Console(width=None if sys.stdout.isatty() else 200)
     written = [out / name for name in ("table.md", "table.csv", "table.tex", "figure.png")]
     try:
-        console.print(screen_table(found, layout))
-        console.print(footnote(found, layout), markup=False, soft_wrap=True)
-    finally:  # a reader that has gone, as with `| head`, must not cost the files
-        save_text(written[0], markdown(found, layout))
-        save_text(written[1], comma_separated(found, layout))
-        save_text(written[2], latex(found, layout))
-        draw_rows(found, written[3], (error, "abs_rel" if error == "delta1" else "delta1"))
+        console.print(screen_table(results, layout))
+        console.print(footnote(results, layout), markup=False, soft_wrap=True)
+    finally:  # printing may fail if the pipe is closed, as with `| head`
+        save_text(written[0], markdown(results, layout))
+        save_text(written[1], comma_separated(results, layout))
+        save_text(written[2], latex_table(results, layout))
+        draw_rows(results, written[3], (error, "abs_rel" if error == "delta1" else "delta1"))
     console.print("written:")
     for path in written:
         console.print(f"  {path}", soft_wrap=True, markup=False)
 
 
 def compare_runs(runs: Sequence[str]) -> Results:
-    """Return the rows of runs and studies, each with its difference to the first of the same test set.
+    """Return the rows of runs and studies, each with its difference to the first row of the same test set.
 
     Args:
         runs: folders of runs or studies, or `NAME=FOLDER`.
 
     Raises:
-        InputError: if a folder is neither, a file in it is broken, or there is only one row.
+        InputError: if a folder is neither a run nor a study, a file in it is broken, or there is only one row.
     """
     sources = read_sources(runs)
-    entries: list[Scores] = []
+    entries: list[SourceRow] = []
     baselines: dict[str, list[tuple[str, Scored]]] = {}
     oracle: dict[str, Figures] = {}
     quoted: dict[str, Figures] = {}
@@ -129,18 +135,18 @@ def compare_runs(runs: Sequence[str]) -> Results:
         quoted.update(source.quoted)
     if len(entries) < 2:
         raise InputError(f"{' '.join(runs)} has only one row; give at least two runs, or a study")
-    entries += [Scores(name, True, tuple(members)) for name, members in distinct_baselines(baselines)]
-    # rows of one test set stand together, so that each is below the row that it is compared with
+    entries += [SourceRow(name, True, tuple(members)) for name, members in distinct_baselines(baselines)]
+    # rows are grouped by test set, below the row that they are compared with
     sets = list(dict.fromkeys(row.members[0].test_set for row in entries))
     entries.sort(key=lambda row: sets.index(row.members[0].test_set))
     return Results("", make_rows(entries, published), oracle, quoted, [], {})
 
 
 def read_sources(runs: Sequence[str]) -> list[Source]:
-    """Read runs and studies; each gets the name that the user gave it, or its path without what all paths share.
+    """Read runs and studies; the default name of each is its path without the first folders that all paths share.
 
     Raises:
-        InputError: if a folder is neither, a file in it is broken, or two have the same name.
+        InputError: if a folder is neither a run nor a study, a file in it is broken, or two have the same name.
     """
     named = [split_name(run) for run in runs]
     labels = labels_of([path for _, path in named])
@@ -154,13 +160,13 @@ def read_sources(runs: Sequence[str]) -> list[Source]:
 
 
 def split_name(run: str) -> tuple[str, Path]:
-    """Return the name, "" if there is none, and the folder of `NAME=FOLDER`."""
+    """Split `NAME=FOLDER` into name and folder; the name is "" if there is none."""
     name, equals, folder = run.partition("=")
     return (name, Path(folder)) if equals and name and folder and not Path(run).exists() else ("", Path(run))
 
 
 def labels_of(paths: Sequence[Path]) -> list[str]:
-    """Return paths without the first folders that all of them share."""
+    """Return the paths without the first folders that all paths share."""
     shared = 0
     parts = [path.parts or (".",) for path in paths]
     while len(paths) > 1 and len({part[: shared + 1] for part in parts}) == 1 and shared + 1 < min(map(len, parts)):
@@ -172,7 +178,7 @@ def read_source(label: str, folder: Path) -> Source:
     """Read a run or a study.
 
     Raises:
-        InputError: if the folder is neither, or a file in it is broken.
+        InputError: if the folder is neither a run nor a study, or a file in it is broken.
     """
     if (folder / RESULTS).is_file():
         return read_study(label, folder)
@@ -181,7 +187,7 @@ def read_source(label: str, folder: Path) -> Source:
         hint = f"give one of the runs in it, such as {below[-1]}" if below else "give a finished run or study"
         raise InputError(f"{folder} is the folder of neither a run ({METRICS}) nor a study ({RESULTS}); {hint}")
     run = read_run(folder)
-    rows = [Scores(name, name not in run.metrics["figures"], (scored,)) for name, scored in run.scored.items()]
+    rows = [SourceRow(name, name not in run.metrics["figures"], (scored,)) for name, scored in run.scored.items()]
     best = run.metrics["baselines"].get(BEST_CONSTANT)
     return Source(label, rows, {ORACLE: best} if best else {}, run.metrics["published"], {})
 
@@ -190,7 +196,7 @@ def read_study(label: str, folder: Path) -> Source:
     """Read the rows of a study.
 
     Raises:
-        InputError: if a file is broken, or its rows are not those of results.json.
+        InputError: if a file is broken, or results.json and errors.npz have different rows.
     """
     results = read_object(folder / RESULTS, ["rows", "oracle", "published"])
     members: dict[str, list[Scored]] = {}
@@ -207,7 +213,7 @@ def read_study(label: str, folder: Path) -> Source:
         )
     try:
         rows = [
-            Scores(
+            SourceRow(
                 name,
                 bool(row["baseline"]),
                 tuple(replace(scored, data=str(row["data"])) for scored in members[name]),

@@ -1,4 +1,4 @@
-"""The files of runs and studies: read and checked, written so that a file that exists is complete."""
+"""Read and check the files of runs and studies, and write files atomically."""
 
 import csv
 import json
@@ -26,7 +26,7 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class RunFiles:
-    """What a run of `test` or `validate` wrote.
+    """The figures and errors of a run of `test` or `validate`.
 
     Args:
         folder: folder of the run.
@@ -43,42 +43,46 @@ def read_run(folder: Path) -> RunFiles:
     """Read the figures and errors of a finished run.
 
     Raises:
-        InputError: if a file is missing, incomplete or not what a run writes.
+        InputError: if a file is missing, incomplete, or has an unexpected content.
     """
     metrics = read_object(folder / METRICS, METRICS_KEYS)
     for key in ("figures", "baselines", "published", "data"):
         if not isinstance(metrics[key], dict):
-            raise InputError(f"{folder / METRICS}: {key} must be an object; {again(folder)}")
+            raise InputError(f"{folder / METRICS}: {key} must be an object; {rerun_hint(folder)}")
     scored = dict(read_scores(folder / SCORES, str(metrics["data"].get("data", "unnamed data"))))
     rows = [*metrics["figures"], *(name for name in metrics["baselines"] if name in scored)]
     if not metrics["figures"] or list(scored) != rows:
         raise InputError(
             f"{folder / SCORES} has the rows {', '.join(scored)}, but {METRICS} has {', '.join(rows) or 'none'}; "
-            + again(folder)
+            + rerun_hint(folder)
         )
     return RunFiles(folder, metrics, scored)
 
 
-def again(folder: Path) -> str:
-    """Return the way out of a broken result."""
+def rerun_hint(folder: Path) -> str:
+    """Return the hint for a message about a broken result."""
     return f"run it again, or use another folder than {folder}"
 
 
 def read_object(path: Path, keys: Sequence[str]) -> dict[str, Any]:
-    """Read a JSON object that has some keys.
+    """Read a JSON object.
+
+    Args:
+        path: file to read.
+        keys: keys that the object must have.
 
     Raises:
-        InputError: if the file is missing, incomplete or without a key.
+        InputError: if the file is missing or incomplete, or a key is missing.
     """
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; {again(path.parent)}") from error
+        raise InputError(f"{path} does not exist; {rerun_hint(path.parent)}") from error
     except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON ({error}); {again(path.parent)}") from error
+        raise InputError(f"{path} cannot be read as JSON ({error}); {rerun_hint(path.parent)}") from error
     if not isinstance(value, dict) or (missing := [key for key in keys if key not in value]):
         lacks = f"has no {', '.join(missing)}" if isinstance(value, dict) else "is not an object"
-        raise InputError(f"{path} {lacks}; {again(path.parent)}")
+        raise InputError(f"{path} {lacks}; {rerun_hint(path.parent)}")
     return value
 
 
@@ -86,19 +90,19 @@ def read_scores(path: Path, data: str) -> list[tuple[str, Scored]]:
     """Read the errors of every image by row; a row with several seeds occurs several times.
 
     Args:
-        path: an errors.npz.
+        path: file errors.npz of a run or study.
         data: name of the data set.
 
     Raises:
-        InputError: if the file is missing, broken, or has other arrays than `SCORES_KEYS`.
+        InputError: if the file is missing or broken, or its arrays are not `SCORES_KEYS`.
     """
     try:
         with np.load(path) as file:
             arrays = dict(file)
     except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist; {again(path.parent)}") from error
+        raise InputError(f"{path} does not exist; {rerun_hint(path.parent)}") from error
     except (OSError, ValueError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path} cannot be read ({error}); {again(path.parent)}") from error
+        raise InputError(f"{path} cannot be read ({error}); {rerun_hint(path.parent)}") from error
     if set(arrays) != set(SCORES_KEYS):
         raise InputError(f"{path} has the arrays {', '.join(arrays)}, expected {', '.join(SCORES_KEYS)}; run it again")
     errors = arrays["errors"]
@@ -106,15 +110,15 @@ def read_scores(path: Path, data: str) -> list[tuple[str, Scored]]:
     if errors.ndim != 3 or any(arrays[key].shape != errors.shape[axis : axis + 1] for key, axis in sizes.items()):
         shapes = ", ".join(f"{key} {arrays[key].shape}" for key in SCORES_KEYS)
         raise InputError(
-            f"{path} has arrays of shape {shapes}; expected errors (rows, image, error); {again(path.parent)}"
+            f"{path} has arrays of shape {shapes}; expected errors (rows, image, error); {rerun_hint(path.parent)}"
         )
     names = arrays["error"].tolist()
     if missing := [error for error in ERRORS if error not in names]:
-        raise InputError(f"{path} must have the errors {', '.join(missing)}; {again(path.parent)}")
-    errors = errors[..., [names.index(error) for error in ERRORS]]  # without measures of the user's own
+        raise InputError(f"{path} must have the errors {', '.join(missing)}; {rerun_hint(path.parent)}")
+    errors = errors[..., [names.index(error) for error in ERRORS]]  # drops the error measures of the user
     counted = arrays["pixels"] > 0
     if errors.dtype.kind != "f" or not np.isfinite(errors[:, counted]).all() or not counted.any():
-        raise InputError(f"{path} must have finite errors of at least one image; {again(path.parent)}")
+        raise InputError(f"{path} must have finite errors of at least one image; {rerun_hint(path.parent)}")
     errors[:, ~counted] = np.nan
     images, scenes = (tuple(map(str, arrays[key].tolist())) for key in ("image", "scene"))
     pixels = tuple(map(int, arrays["pixels"].tolist()))
@@ -125,7 +129,7 @@ def read_scores(path: Path, data: str) -> list[tuple[str, Scored]]:
 
 
 def read_losses(folder: Path) -> list[float]:
-    """Return the training losses in the CSV log of a run, in order; none if it did not train."""
+    """Return the training losses in the CSV log of a run, in order; empty if the run did not train."""
     path = folder / CURVES
     if not path.is_file():
         return []
@@ -135,10 +139,10 @@ def read_losses(folder: Path) -> list[float]:
 
 @contextmanager
 def open_result(path: Path) -> Iterator[BinaryIO]:
-    """Open a file of results for writing; its folder is made, and it takes its name once it is complete.
+    """Create the folder of a file, and open the file for writing; it gets its name when it is complete.
 
     Raises:
-        InputError: if it cannot be written.
+        InputError: if the file cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -162,7 +166,7 @@ def save_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def save_scores(path: Path, rows: Sequence[tuple[str, Scored]]) -> None:
-    """Write the errors of every image, as a run does; all rows must be of the same test set."""
+    """Write the errors of every image, in the format of a run; all rows must have the same test set."""
     first = rows[0][1]
     with open_result(path) as file:
         np.savez(

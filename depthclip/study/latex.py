@@ -1,4 +1,4 @@
-"""Tables of results as LaTeX with booktabs."""
+"""Format the table of results as LaTeX with booktabs."""
 
 from depthclip.study.collect import Results
 from depthclip.study.tables import HOLM, TEST_SET, VERDICT, Layout, header, lines
@@ -10,7 +10,7 @@ ESCAPES = str.maketrans(
         "^": r"\textasciicircum{}",
         **{character: f"\\{character}" for character in "&%$#_{}"},
         **{character: f"${character}$" for character in "<>|"},
-        # after the end of a line, LaTeX takes these for arguments of it
+        # LaTeX reads these characters after `\\` as an argument of it
         **{character: f"{{{character}}}" for character in "[*"},
         "↑": r"$\uparrow$",
         "↓": r"$\downarrow$",
@@ -19,19 +19,19 @@ ESCAPES = str.maketrans(
 )
 
 
-def latex(found: Results, layout: Layout) -> str:
+def latex_table(results: Results, layout: Layout) -> str:
     """Return the table as a `tabular` environment for the package booktabs, with a rule between kinds of lines."""
     columns = layout.columns
     text = {TEST_SET, VERDICT, HOLM}
     alignment = "l" + "".join("l" if column in text else "r" for column in columns)
 
     def cell(column: str, value: str) -> str:
-        # a hyphen is no minus sign
+        # a minus sign in LaTeX is a hyphen in math mode
         return value.translate(ESCAPES) if column in text else value.replace("-", "$-$")
 
     body = []
     kind = None
-    for line in lines(found, layout):
+    for line in lines(results, layout):
         if kind is not None and line.kind != kind:
             body.append(r"\midrule")
         kind = line.kind

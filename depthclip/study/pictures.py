@@ -1,4 +1,4 @@
-"""Figures of studies: rows with their intervals, one axis for each error and test set."""
+"""Draw the rows of a study with their intervals, on one axis for each error and test set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,35 +15,35 @@ Span = tuple[list[float], list[list[float]]]
 
 
 def spans(rows: Sequence[Row], error: str) -> Span:
-    """Return the figures of rows, and how far their intervals reach below and above."""
+    """Return the figures of rows, and the lengths of their intervals below and above the figures."""
     figures = [row.figures[error] for row in rows]
     below, above = [f.value - f.low for f in figures], [f.high - f.value for f in figures]
     return [f.value for f in figures], [below, above]
 
 
-def draw_rows(found: Results, path: Path, errors: Sequence[str] = HEADLINE) -> None:
-    """Draw errors of all rows with their intervals, published figures hollow; a test set has its own axes.
+def draw_rows(results: Results, path: Path, errors: Sequence[str] = HEADLINE) -> None:
+    """Draw errors of all rows with intervals; published figures are hollow, and each test set has separate axes.
 
     Args:
-        found: results.
+        results: results to draw.
         path: picture to write.
-        errors: errors to draw, one column of axes each.
+        errors: errors to draw, each in a column of axes.
     """
-    sets = [[row for row in rows if row.name.partition(",")[0] != "random"] for rows in found.test_sets()]
+    sets = [[row for row in rows if row.name.partition(",")[0] != "random"] for rows in results.test_sets()]
     heights = [0.6 + 0.32 * len(rows) for rows in sets]
     figure = Figure(figsize=(5 * len(errors), 0.6 + sum(heights)), layout="constrained")
     grid = figure.subplots(len(sets), len(errors), squeeze=False, sharey="row", height_ratios=heights)
     for axes, rows in zip(grid, sets, strict=True):
         for axis, error in zip(axes, errors, strict=True):
             draw_axis(axis, rows, error)
-    published = ", diamonds: published" if any(row.published for row in found.rows) else ""
-    title = f"{found.question}\n95 % intervals over {found.unit}, cyan: baselines{published}".lstrip()
+    published = ", diamonds: published" if any(row.published for row in results.rows) else ""
+    title = f"{results.question}\n95 % intervals over {results.unit}, cyan: baselines{published}".lstrip()
     figure.suptitle(title, fontsize=10, parse_math=False)
     save_figure(figure, path)
 
 
 def draw_axis(axis: Axes, rows: Sequence[Row], error: str) -> None:
-    """Draw one error of the rows of a test set."""
+    """Draw one error of the rows of a test set on an axis."""
     places = np.arange(len(rows))[::-1]
     values, reaches = spans(rows, error)
     for row, place, value, below, above in zip(rows, places, values, *reaches, strict=True):

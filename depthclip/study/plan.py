@@ -1,8 +1,8 @@
-"""The plan of a study: variants of a recipe, and the image passes that score them.
+"""Plan a study: group variants of a recipe into image passes.
 
-Variants that differ only in their head are scored in one image pass; others run in a process each. Every pass is a
-plain command on a recipe file, in a folder named after the fingerprint of its recipe, so that a pass that finished is
-not repeated.
+Variants that differ only in their head are scored in one image pass; others run in separate passes. Every pass is a
+command with a recipe file, and its folder is named after the fingerprint of the recipe, so that a finished pass is not
+repeated.
 """
 
 import hashlib
@@ -34,10 +34,11 @@ class Variant:
     Args:
         name: name of the variant; unique in a study.
         settings: changed settings of the recipe by dotted key, such as `{"model.head.temperature": 0.2}`.
-        published: figures of a paper to print below the measured ones, by error.
-        row: row of the table; variants of one row, such as seeds, are averaged. The name of the variant by default.
-        learn: train before scoring; such a variant runs in its own pass.
-        on: name of the test images, if the variants of a study are scored on different ones.
+        published: figures of a paper to print below the measured figures, by error.
+        row: row of the table, by default the name of the variant; variants of the same row, such as seeds, are
+            averaged.
+        learn: train before scoring; such a variant runs in a separate pass.
+        on: name of the test images, for studies with several test sets.
     """
 
     name: str
@@ -50,7 +51,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Pass:
-    """Variants that are scored together: one command, one folder.
+    """Variants that are scored by one command, with results in one folder.
 
     Args:
         variants: the first is the head of the recipe, the others are its `model.variants`.
@@ -66,18 +67,18 @@ class Pass:
 
     @property
     def label(self) -> str:
-        """Return a short name for the progress bar."""
+        """The name for the progress bar."""
         more = len(self.variants) - 1
         return self.variants[0].name + (f" and {more} more" if more else "")
 
     @property
     def path(self) -> Path:
-        """Return the path of the recipe file."""
+        """The path of the recipe file."""
         return self.folder.parent.parent / "recipes" / f"{self.folder.name}.yaml"
 
     @property
     def finished(self) -> bool:
-        """Return whether the pass ended well and all of its results can be read."""
+        """Whether the pass succeeded and all of its results can be read."""
         try:
             read_object(self.folder / FINISHED, ["seconds"])
             scored = read_run(self.folder).scored
@@ -86,7 +87,11 @@ class Pass:
         return all(self.row_of(variant) in scored for variant in self.variants)
 
     def command(self, devices: str | None) -> list[str]:
-        """Return the command that runs the pass."""
+        """Return the command that runs the pass.
+
+        Args:
+            devices: value of `--trainer.devices`; None leaves it to the recipe.
+        """
         chosen = [] if devices is None else ["--trainer.devices", devices]
         return ["python", "-m", "depthclip", "learn" if self.learn else "test", "-c", str(self.path), *chosen]
 
@@ -95,19 +100,21 @@ class Pass:
         return "head" if variant is self.variants[0] else variant.name
 
 
-def plan(variants: Sequence[Variant], arguments_of: Callable[[Variant], list[str]], out: Path) -> list[Pass]:
-    """Return the image passes that score some variants.
+def plan_passes(variants: Sequence[Variant], arguments_of: Callable[[Variant], list[str]], out: Path) -> list[Pass]:
+    """Return the image passes that score the variants.
 
     Args:
         variants: variants to compare.
-        arguments_of: returns the command line of a variant, without the subcommand.
+        arguments_of: function that returns the command line of a variant, without the subcommand.
         out: folder of the results of the study.
 
     Raises:
         StudyError: if a setting is refused, or two variants have the same name.
     """
     if twice := [name for name, count in Counter(variant.name for variant in variants).items() if count > 1]:
-        raise StudyError(f"variants {', '.join(sorted(twice))}: each must have a name of its own; rename one of each")
+        raise StudyError(
+            f"variants {', '.join(sorted(twice))} occur twice; names must be unique, so rename one of each"
+        )
     shared: dict[str, list[tuple[Variant, dict[str, Any]]]] = {}
     for variant in variants:
         recipe = resolve_recipe(arguments_of(variant), variant.learn)
@@ -118,12 +125,12 @@ def plan(variants: Sequence[Variant], arguments_of: Callable[[Variant], list[str
 
 
 def make_pass(rest: dict[str, Any], members: list[tuple[Variant, dict[str, Any]]], out: Path) -> Pass:
-    """Return one pass for variants that share everything but the head."""
+    """Return the pass of variants that differ only in the head."""
     (first, head), *others = members
     heads = {variant.name: of_variant for variant, of_variant in others} or None
     recipe = {**rest, "model": {**rest["model"], "head": head, "variants": heads}}
     digest = hashlib.sha256(json.dumps([__version__, recipe], sort_keys=True).encode()).hexdigest()[:12]
-    # a word in front, because YAML reads 465e95993509 as an infinite number
+    # the prefix is needed because YAML reads 465e95993509 as an infinite number
     fingerprint = f"run-{digest}"
     folder = out / "runs" / fingerprint
     csv = {"save_dir": str(folder.parent), "name": fingerprint, "version": ""}
@@ -133,12 +140,16 @@ def make_pass(rest: dict[str, Any], members: list[tuple[Variant, dict[str, Any]]
 
 
 def resolve_recipe(arguments: Sequence[str], learn: bool) -> dict[str, Any]:
-    """Return the whole recipe that a command line stands for, all defaults included.
+    """Return the whole recipe of a command line, including all defaults.
+
+    Args:
+        arguments: command line without the subcommand.
+        learn: whether the recipe is for `fit`.
 
     Raises:
         StudyError: if a setting is refused.
     """
-    from depthclip.cli import resolve  # slow to import, and `--help` works without
+    from depthclip.cli import resolve  # imported here because it is slow and `--help` works without it
 
     try:
         return resolve(["fit" if learn else "test", *arguments])
@@ -149,6 +160,6 @@ def resolve_recipe(arguments: Sequence[str], learn: bool) -> dict[str, Any]:
 
 
 def write_recipes(passes: Sequence[Pass]) -> None:
-    """Write the recipe file of each pass, so that its command can be run as it stands."""
-    for one in passes:
-        save_text(one.path, yaml.safe_dump(one.recipe, sort_keys=False))
+    """Write the recipe file of each pass, which its command reads."""
+    for image_pass in passes:
+        save_text(image_pass.path, yaml.safe_dump(image_pass.recipe, sort_keys=False))

@@ -1,4 +1,4 @@
-"""Running the passes of a study, each in its own process; what finished is kept when the study is ended."""
+"""Run the passes of a study, each in a separate process; finished passes are kept if the study is interrupted."""
 
 import os
 import shutil
@@ -17,37 +17,37 @@ from depthclip.signals import Ended
 from depthclip.study.files import read_run, save_json
 from depthclip.study.plan import FINISHED, Pass
 
-PATIENCE = 10.0  # seconds that a run has to end after SIGTERM
+PATIENCE = 10.0  # seconds between SIGTERM and SIGKILL
 
 
-def run_pass(one: Pass, devices: str | None, report: Callable[[str], None]) -> str | None:
+def run_pass(image_pass: Pass, devices: str | None, report: Callable[[str], None]) -> str | None:
     """Run a pass and mark it as finished; return the reason if it failed.
 
     Args:
-        one: pass to run.
-        devices: devices of the run, as `--trainer.devices`.
-        report: called with each line that the run prints, such as the states of its progress bar.
+        image_pass: pass to run.
+        devices: value of `--trainer.devices`; None leaves it to the recipe.
+        report: function that is called with each line that the run prints, such as states of its progress bar.
     """
-    shutil.rmtree(one.folder, ignore_errors=True)
+    shutil.rmtree(image_pass.folder, ignore_errors=True)
     began = time.monotonic()
-    code, last = run_logged(one, devices, report)
-    if (reason := failure(one, code, last)) is not None:
+    code, last = run_logged(image_pass, devices, report)
+    if (reason := failure(image_pass, code, last)) is not None:
         return reason
-    names = {one.row_of(variant): variant.name for variant in one.variants}
-    save_json(one.folder / FINISHED, {"variants": names, "seconds": round(time.monotonic() - began, 1)})
+    names = {image_pass.row_of(variant): variant.name for variant in image_pass.variants}
+    save_json(image_pass.folder / FINISHED, {"variants": names, "seconds": round(time.monotonic() - began, 1)})
     return None
 
 
-def run_logged(one: Pass, devices: str | None, report: Callable[[str], None]) -> tuple[int, str]:
-    """Run the command of a pass with its output in log.txt; return its exit code and last line.
+def run_logged(image_pass: Pass, devices: str | None, report: Callable[[str], None]) -> tuple[int, str]:
+    """Run the command of a pass, write its output to log.txt, and return its exit code and last line.
 
     Raises:
         InputError: if the log cannot be written.
     """
-    path, last = one.folder / "log.txt", ""
+    path, last = image_pass.folder / "log.txt", ""
     try:
-        one.folder.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8") as log, start_run(one.command(devices)) as process:
+        image_pass.folder.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8") as log, start_run(image_pass.command(devices)) as process:
             try:
                 assert process.stdout is not None
                 for line in process.stdout:  # universal newlines: each state of a progress bar is a line
@@ -66,10 +66,10 @@ def run_logged(one: Pass, devices: str | None, report: Callable[[str], None]) ->
 
 
 def start_run(command: Sequence[str]) -> subprocess.Popen[str]:
-    """Start a run in a process group of its own, which holds the processes of all devices."""
+    """Start a run in a new process group, which contains the processes of all devices."""
     return subprocess.Popen(
         [sys.executable, *command[1:]],
-        # it writes into a pipe, so that it ends soon if this process is killed
+        # a run that writes into a pipe ends soon if this process is killed
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         encoding="utf-8",
@@ -80,44 +80,50 @@ def start_run(command: Sequence[str]) -> subprocess.Popen[str]:
 
 
 def end_run(process: subprocess.Popen[str]) -> None:
-    """End a run with all of its processes: SIGTERM, then SIGKILL after `PATIENCE` or a second signal."""
+    """End all processes of a run: send SIGTERM, then SIGKILL after `PATIENCE` seconds or a second signal."""
     for number in (signal.SIGTERM, signal.SIGKILL):
         try:
             os.killpg(process.pid, number)
             process.wait(PATIENCE)
         except ProcessLookupError:
             return
-        except (subprocess.TimeoutExpired, Ended):  # it takes too long, or the user does not want to wait for it
+        except (subprocess.TimeoutExpired, Ended):  # no end in time, or a second signal from the user
             continue
         else:
             return
 
 
-def failure(one: Pass, code: int, last: str) -> str | None:
-    """Return why a pass that ended with an exit code failed, or None if its results are complete."""
-    log = one.folder / "log.txt"
+def failure(image_pass: Pass, code: int, last: str) -> str | None:
+    """Return the reason why a pass failed, or None if its results are complete.
+
+    Args:
+        image_pass: pass whose command has ended.
+        code: exit code of the command.
+        last: last line of its output.
+    """
+    log = image_pass.folder / "log.txt"
     if code < 0 or code == 128 + signal.SIGTERM:
         number = -code if code < 0 else signal.SIGTERM
         return f"the run was ended by {signal.Signals(number).name} ({log}); use --resume to repeat it"
     if code:
         return f"{last or 'the run printed nothing'} (exit code {code}; {log})"
     try:
-        read_run(one.folder)
+        read_run(image_pass.folder)
     except InputError as error:
         return f"the run ended early, as after SIGTERM: {error} ({log}); use --resume to repeat it"
     return None
 
 
 def run_passes(passes: Sequence[Pass], devices: str | None, resume: bool, console: Console) -> dict[str, str]:
-    """Run passes one by one; return the names of variants that failed, and why.
+    """Run passes one after the other; return the reasons of the variants that failed, by variant.
 
     Args:
         passes: passes to run.
-        devices: devices of each run, as `--trainer.devices`.
-        resume: keep passes that finished before.
+        devices: value of `--trainer.devices`; None leaves it to the recipe.
+        resume: keep passes that have finished.
         console: console that shows the progress.
     """
-    waiting = [one for one in passes if not (resume and one.finished)]
+    waiting = [image_pass for image_pass in passes if not (resume and image_pass.finished)]
     kept = len(passes) - len(waiting)
     if kept:
         console.print(f"{kept} of {len(passes)} image passes finished before and are kept")
@@ -133,14 +139,14 @@ def run_passes(passes: Sequence[Pass], devices: str | None, resume: bool, consol
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task("image passes", total=len(passes), completed=kept, last="")
-        for one in waiting:
-            label = escape(one.label)
+        for image_pass in waiting:
+            label = escape(image_pass.label)
             progress.update(task, description=label)
             began = time.monotonic()
-            reason = run_pass(one, devices, lambda line: progress.update(task, last=escape(line[-60:])))
+            reason = run_pass(image_pass, devices, lambda line: progress.update(task, last=escape(line[-60:])))
             took = f"{time.monotonic() - began:.0f} s"
             outcome = f"[red]failed[/red]: {escape(reason)}" if reason else took
             progress.console.print(f"{label}: {outcome}", soft_wrap=True)
-            failed.update(dict.fromkeys((variant.name for variant in one.variants), reason) if reason else {})
+            failed.update(dict.fromkeys((variant.name for variant in image_pass.variants), reason) if reason else {})
             progress.update(task, advance=1, description="image passes", last="")
     return failed

@@ -1,4 +1,4 @@
-"""A study: a question, and the variants of a recipe that answer it."""
+"""Define a study: a question, and the variants of a recipe that answer it."""
 
 import json
 from collections.abc import Callable, Mapping
@@ -16,17 +16,17 @@ HeadSettings = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Options:
-    """The command line of a study, the same for all of them.
+    """The options on the command line of a study.
 
     Args:
         out: folder of the results.
-        data: data file instead of that of the recipe.
-        model: model file instead of that of the recipe.
+        data: data file that replaces the data of the recipe.
+        model: model file that replaces the model of the recipe.
         settings: settings of all variants, by dotted key.
         devices: devices of each pass; None leaves them to the recipe.
-        quick: use the small set-up that ships with the package.
-        dry_run: print the plan and run nothing.
-        resume: keep passes that finished before.
+        quick: use the small set-up that comes with the package.
+        dry_run: print the plan without running it.
+        resume: keep passes that have finished.
         wandb: record the variants with Weights & Biases.
     """
 
@@ -48,20 +48,20 @@ def no_notes(found: Results) -> str:
 
 @dataclass(frozen=True)
 class Study:
-    """A question, and how it is answered.
+    """A question, the variants that answer it, and the presentation of the results.
 
     Args:
         name: name of the study, and of the folder in `results`.
-        question: one sentence.
-        variants: returns the variants for a command line and the arguments of the recipe's head; differences are to
-            the first.
+        question: question of the study, one sentence.
+        variants: function that returns the variants for the options and the arguments of the recipe's head; the other
+            variants are compared with the first.
         recipe: recipe that the variants change.
         quick_recipe: recipe with `--quick`.
         settings: settings of all variants, with either recipe.
         quick_settings: settings of all variants with `--quick`, unless `--data` is given.
-        notes: returns more of the answer, as Markdown; rows of variants that failed are missing.
-        draw: draws figure.png; rows of variants that failed are missing.
-        needs: files that the study needs and where they go, printed if nothing could be scored.
+        notes: function that returns text below the table, as Markdown; variants that failed have no row.
+        draw: function that draws figure.png; variants that failed have no row.
+        needs: text about the files that the study needs, printed if nothing could be scored.
     """
 
     name: str
@@ -79,7 +79,7 @@ class Study:
 def arguments_of(study: Study, options: Options, variant: Variant) -> list[str]:
     """Return the command line of a variant: the recipe, then the settings of the study, the user and the variant.
 
-    Settings of the keys `data` and `model` name recipes such as `data/nyu`.
+    The values of `data` and `model` are names of recipes, such as `data/nyu`.
 
     Raises:
         StudyError: if there is no such recipe.
@@ -87,15 +87,15 @@ def arguments_of(study: Study, options: Options, variant: Variant) -> list[str]:
     quick = study.quick_settings if options.quick and not options.data else {}
     chosen = {key: value for key, value in (("model", options.model), ("data", options.data)) if value is not None}
     settings = {**study.settings, **quick, **chosen, **options.settings, **variant.settings}
-    # whole files first: the settings after them change them
+    # whole files come first, because later settings change them
     ordered = sorted(settings.items(), key=lambda setting: setting[0] not in ("model", "data"))
     words = ["-c", str(find(study.quick_recipe if options.quick else study.recipe))]
     for key, value in ordered:
         text = value if isinstance(value, str) else json.dumps(value)
-        words.append(f"--{key}={known(text) if key in ('model', 'data') else text}")
+        words.append(f"--{key}={recipe_path(text) if key in ('model', 'data') else text}")
     return words
 
 
-def known(text: str) -> str:
-    """Return the path of a recipe, or the text itself if it names none, such as the name of a class."""
+def recipe_path(text: str) -> str:
+    """Return the path of the recipe with a name, or the text if there is no such recipe, as for names of classes."""
     return str(find(text)) if text in names() else text

@@ -1,4 +1,4 @@
-"""Tables of results: for the screen, as Markdown, CSV, JSON and LaTeX, and the errors of every image."""
+"""Format and write the results: tables for the screen, Markdown, CSV and JSON, and the errors of every image."""
 
 import csv
 import io
@@ -27,8 +27,8 @@ class Layout:
 
     Args:
         error: error that rows are compared by.
-        holm: whether a column has the verdict after Holm's correction.
-        test_sets: whether a column has the letter of the test set.
+        holm: add a column with the verdict after Holm's correction.
+        test_sets: add a column with the letter of the test set.
     """
 
     error: str = "abs_rel"
@@ -37,19 +37,25 @@ class Layout:
 
     @property
     def difference(self) -> str:
-        """Return the name of the column of differences."""
+        """The name of the column of differences."""
         return f"Δ {self.error}"
 
     @property
     def columns(self) -> list[str]:
-        """Return the columns after the name of the row."""
+        """The columns after the name of the row."""
         compared = [self.error, self.difference, VERDICT, *([HOLM] if self.holm else [])]
         return [*([TEST_SET] if self.test_sets else []), *compared, *(e for e in ERRORS if e != self.error)]
 
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a table: its name, its text by column, and its kind: `row`, `baseline` or `quoted`."""
+    """A line of a table.
+
+    Args:
+        name: name of the line.
+        texts: text by column.
+        kind: `row`, `baseline` or `quoted`.
+    """
 
     name: str
     texts: Mapping[str, str]
@@ -57,7 +63,7 @@ class Line:
 
 
 def header(column: str) -> str:
-    """Return the name of a column, with an arrow in the direction in which an error improves."""
+    """Return the name of a column, with an arrow that shows the better direction of an error."""
     return f"{column}{'↑' if higher_is_better(column) else '↓'}" if column in ERRORS else column
 
 
@@ -66,29 +72,29 @@ def decimal(error: str, value: float | None) -> str:
     return "" if value is None else f"{value:.1f}" if error == "silog" else f"{value:.3f}"
 
 
-def lines(found: Results, layout: Layout) -> list[Line]:
-    """Return the lines: rows with the published ones below them, oracles, and the figures that the recipes quote."""
-    letters = letters_of(found)
-    corrected = found.corrected(layout.error) if layout.holm else {}
+def lines(results: Results, layout: Layout) -> list[Line]:
+    """Return the lines: rows with published figures below them, oracles, and the figures that the recipes quote."""
+    letters = letters_of(results)
+    corrected = results.corrected(layout.error) if layout.holm else {}
 
     def quoted(name: str, figures: Mapping[str, float]) -> Line:
         return Line(name, {error: decimal(error, figures.get(error)) for error in ERRORS}, "quoted")
 
     result = []
-    for row in found.rows:
+    for row in results.rows:
         texts = {TEST_SET: letters[row.test_set], **cells(row, layout), HOLM: holm_verdict(row, layout, corrected)}
         result.append(Line(row.name, texts, "baseline" if row.baseline else "row"))
         if row.published:
             result.append(quoted(f"{row.name} (published)", row.published))
-    result += [quoted(name, figures) for name, figures in found.oracle.items()]
-    result += [quoted(f"{name} (published)", figures) for name, figures in found.published.items()]
+    result += [quoted(name, figures) for name, figures in results.oracle.items()]
+    result += [quoted(f"{name} (published)", figures) for name, figures in results.published.items()]
     return result
 
 
-def letters_of(found: Results) -> dict[TestSet, str]:
+def letters_of(results: Results) -> dict[TestSet, str]:
     """Return a letter for each test set: A, B, ..., Z, AA, ..."""
     names = [f"{a}{b}" for a in ("", *ascii_uppercase) for b in ascii_uppercase]
-    return {rows[0].test_set: name for rows, name in zip(found.test_sets(), names, strict=False)}
+    return {rows[0].test_set: name for rows, name in zip(results.test_sets(), names, strict=False)}
 
 
 def cells(row: Row, layout: Layout) -> dict[str, str]:
@@ -101,47 +107,48 @@ def cells(row: Row, layout: Layout) -> dict[str, str]:
 
 
 def holm_verdict(row: Row, layout: Layout, corrected: Mapping[str, float]) -> str:
-    """Return the verdict of a row after Holm's correction, with the corrected p-value."""
+    """Return the verdict on a row after Holm's correction, with the corrected p-value."""
     if row.name not in corrected:
         return ""
     p = corrected[row.name]
     return f"{row.verdict_of(layout.error) if p < LEVEL else UNCLEAR}, p = {p:.3f}"
 
 
-def footnote(found: Results, layout: Layout) -> str:
-    """Return what the figures are, and what is missing."""
-    letters = letters_of(found)
+def footnote(results: Results, layout: Layout) -> str:
+    """Return the explanation of the figures, and the reasons of missing rows."""
+    letters = letters_of(results)
     if layout.test_sets:
-        images = "; ".join(f"{letter}: {one.size} images of {one.data}" for one, letter in letters.items())
+        images = "; ".join(f"{letter}: {images.size} images of {images.data}" for images, letter in letters.items())
     else:
-        images = " and ".join(sorted({f"{one.size} images of {one.data}" for one in letters}))
+        images = " and ".join(sorted({f"{images.size} images of {images.data}" for images in letters}))
     text = (
-        f"Means over {images}; in brackets 95 % bootstrap intervals over {found.unit}. "
-        f"{layout.difference}: paired difference to the first row on the same images."
+        f"The figures are means over {images}; brackets contain 95 % bootstrap intervals over {results.unit}. "
+        f"{layout.difference} is the paired difference to the first row on the same images."
     )
     if layout.holm:
-        text += f" Holm: p-values corrected for the {len(found.corrected(layout.error))} comparisons of this table."
+        count = len(results.corrected(layout.error))
+        text += f" The p-values of Holm are corrected for the {count} comparisons of this table."
     reasons: dict[str, list[str]] = {}
-    for name, reason in found.failed.items():
+    for name, reason in results.failed.items():
         reasons.setdefault(reason, []).append(name)
     return "\n".join([text, *(f"Not scored: {'; '.join(names)}. {reason}" for reason, names in reasons.items())])
 
 
-def screen_table(found: Results, layout: Layout) -> Table:
-    """Return the table for the screen, which leaves out two errors."""
-    result = Table(title=escape(found.question), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
+def screen_table(results: Results, layout: Layout) -> Table:
+    """Return the table for the screen, without two of the errors."""
+    result = Table(title=escape(results.question), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
     shown = [column for column in layout.columns if column not in ERRORS or column in (*ON_SCREEN, layout.error)]
     result.add_column("", overflow="fold")
     for column in shown:
         result.add_column(header(column), justify="right", no_wrap=True)
     styles = {"row": "", "baseline": "cyan", "quoted": "magenta"}
-    for line in lines(found, layout):
+    for line in lines(results, layout):
         texts = (escape(line.texts.get(column, "")) for column in shown)
         result.add_row(escape(line.name), *texts, style=styles[line.kind])
     return result
 
 
-def markdown(found: Results, layout: Layout, notes: str = "") -> str:
+def markdown(results: Results, layout: Layout, notes: str = "") -> str:
     """Return the table and the notes as Markdown."""
 
     def row(entries: Sequence[str]) -> str:
@@ -149,21 +156,21 @@ def markdown(found: Results, layout: Layout, notes: str = "") -> str:
 
     columns = layout.columns
     body = [row(["", *map(header, columns)]), row(["---", *(["---:"] * len(columns))])]
-    body += [row([line.name, *(line.texts.get(column, "") for column in columns)]) for line in lines(found, layout)]
-    title = f"**{found.question}**" if found.question else ""
-    return "\n\n".join(part for part in (title, "\n".join(body), footnote(found, layout), notes) if part) + "\n"
+    body += [row([line.name, *(line.texts.get(column, "") for column in columns)]) for line in lines(results, layout)]
+    title = f"**{results.question}**" if results.question else ""
+    return "\n\n".join(part for part in (title, "\n".join(body), footnote(results, layout), notes) if part) + "\n"
 
 
-def comma_separated(found: Results, layout: Layout) -> str:
-    """Return every figure as CSV, a line for each row and error."""
+def comma_separated(results: Results, layout: Layout) -> str:
+    """Return every figure as CSV, with a line for each row and error."""
     bounds = ("value", "low", "high")
     differences = [f"difference_{bound}" for bound in bounds]
     extra = ["data", "p", "p_holm"] if layout.holm else []
     file = io.StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(["row", "baseline", "error", *bounds, "reference", *differences, "published", *extra])
-    corrected = {error: found.corrected(error) for error in ERRORS} if layout.holm else {}
-    for row in found.rows:
+    corrected = {error: results.corrected(error) for error in ERRORS} if layout.holm else {}
+    for row in results.rows:
         for error in ERRORS:
             figure, change = row.figures[error], row.difference.get(error)
             entry = [row.name, row.baseline, error, figure.value, figure.low, figure.high, row.reference]
@@ -175,7 +182,7 @@ def comma_separated(found: Results, layout: Layout) -> str:
     return file.getvalue()
 
 
-def as_json(found: Results) -> dict[str, Any]:
+def as_json(results: Results) -> dict[str, Any]:
     """Return the results as a JSON object."""
 
     def plain(figures: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
@@ -192,33 +199,33 @@ def as_json(found: Results) -> dict[str, Any]:
             "verdict": row.verdict,
             "published": dict(row.published),
         }
-        for row in found.rows
+        for row in results.rows
     }
     return {
-        "question": found.question,
+        "question": results.question,
         "rows": rows,
-        "oracle": found.oracle,
-        "published": found.published,
-        "interval": f"95 %, {DRAWS} draws of {found.unit}",
-        "failed": found.failed,
-        "runs": found.runs,
+        "oracle": results.oracle,
+        "published": results.published,
+        "interval": f"95 %, {DRAWS} draws of {results.unit}",
+        "failed": results.failed,
+        "runs": results.runs,
     }
 
 
 def scores_path(out: Path, number: int) -> Path:
-    """Return the file with the errors of every image of a test set of a study."""
+    """Return the path of the errors of every image of a test set."""
     return out / ("errors.npz" if number == 0 else f"errors_{number}.npz")
 
 
-def save_tables(found: Results, layout: Layout, notes: str, out: Path) -> list[Path]:
+def save_tables(results: Results, layout: Layout, notes: str, out: Path) -> list[Path]:
     """Write table.md, table.csv, results.json and the errors of every image; return their paths."""
     paths = [out / "table.md", out / "table.csv", out / "results.json"]
-    save_text(paths[0], markdown(found, layout, notes))
-    save_text(paths[1], comma_separated(found, layout))
-    for number, rows in enumerate(found.test_sets()):
+    save_text(paths[0], markdown(results, layout, notes))
+    save_text(paths[1], comma_separated(results, layout))
+    for number, rows in enumerate(results.test_sets()):
         paths.append(scores_path(out, number))
         save_scores(paths[-1], [(row.name, scored) for row in rows for scored in row.scored])
-    scores_path(out, len(found.test_sets())).unlink(missing_ok=True)  # of a study that had more test sets
-    # last, because a folder with results.json is a study
-    save_json(paths[2], as_json(found))
+    scores_path(out, len(results.test_sets())).unlink(missing_ok=True)  # from a run with more test sets
+    # written last, because a folder with results.json is a study
+    save_json(paths[2], as_json(results))
     return paths

@@ -1,4 +1,4 @@
-"""Studies on Weights & Biases: one run for each variant, in one group for each study."""
+"""Record studies with Weights & Biases: one run for each variant, in one group for each study."""
 
 import json
 import shlex
@@ -20,20 +20,24 @@ PROJECT = "depthclip"
 def track_study(
     study: str, passes: Sequence[Pass], out: Path, mode: Literal["online", "offline"], console: Console
 ) -> list[Path]:
-    """Upload each variant of a study as its own run, or keep it for a later upload; return the folders of the runs.
+    """Record each variant of a study as a separate run; return the folders of the runs.
 
     Args:
-        study: name of the study, which becomes the name of the group.
+        study: name of the study and of the group.
         passes: passes that finished.
-        out: folder of the results; the runs go to `wandb` in it.
-        mode: `offline` needs neither account nor network.
-        console: console for the command that uploads the runs later.
+        out: folder of the results; the runs go to its subfolder `wandb`.
+        mode: `online` uploads the runs; `offline` needs neither account nor network, and prints the upload command.
+        console: console for the upload command.
 
     Raises:
-        InputError: if Weights & Biases refuses, for instance without an account.
+        InputError: if Weights & Biases raises an error, for instance without an account.
     """
     try:
-        folders = [track_variant(study, one, variant, out, mode) for one in passes for variant in one.variants]
+        folders = [
+            track_variant(study, image_pass, variant, out, mode)
+            for image_pass in passes
+            for variant in image_pass.variants
+        ]
     except wandb.Error as error:
         raise InputError(f"--wandb {mode}: {error}; use --wandb offline and upload with `wandb sync` later") from error
     if mode == "offline":
@@ -42,28 +46,30 @@ def track_study(
     return folders
 
 
-def track_variant(study: str, one: Pass, variant: Variant, out: Path, mode: Literal["online", "offline"]) -> Path:
-    """Record a variant: recipe as config, figures as summary, the rows of its run as a table, picture and losses."""
-    metrics = read_run(one.folder).metrics
-    row = one.row_of(variant)
+def track_variant(
+    study: str, image_pass: Pass, variant: Variant, out: Path, mode: Literal["online", "offline"]
+) -> Path:
+    """Record the recipe, figures, table, picture and training losses of a variant; return the folder of the run."""
+    metrics = read_run(image_pass.folder).metrics
+    row = image_pass.row_of(variant)
     run = wandb.init(
         project=PROJECT,
         group=study,
         name=variant.name,
-        config=variant_config(one, variant),
+        config=variant_config(image_pass, variant),
         dir=out,
         mode=mode,
-        # a run that is under way in this process belongs to the caller
+        # does not end a run that the caller has started
         reinit="create_new",
         settings=wandb.Settings(silent=True, console="off"),
     )
-    for loss in read_losses(one.folder):
+    for loss in read_losses(image_pass.folder):
         run.log({"train/loss": loss})
-    # a list, because a published row may have the name of another one
+    # a list, because a published row may have the name of another row
     rows = [*metrics["figures"].items(), *metrics["baselines"].items(), *metrics["published"].items()]
     data = [[name, *map(figures.get, ERRORS)] for name, figures in rows]
     number = list(metrics["figures"]).index(row)
-    picture = one.folder / ("panel.png" if number == 0 else f"variants/{number:03d}.png")
+    picture = image_pass.folder / ("panel.png" if number == 0 else f"variants/{number:03d}.png")
     run.log({"figures": wandb.Table(columns=["row", *ERRORS], data=data)})
     if picture.is_file():  # a recipe with `panels: 0` draws none
         run.log({"panel": wandb.Image(str(picture))})
@@ -73,9 +79,9 @@ def track_variant(study: str, one: Pass, variant: Variant, out: Path, mode: Lite
     return folder
 
 
-def variant_config(one: Pass, variant: Variant) -> dict[str, Any]:
-    """Return the recipe of one variant, without the other heads of its pass."""
-    model = one.recipe["model"]
-    head = model["head"] if one.row_of(variant) == "head" else model["variants"][variant.name]
+def variant_config(image_pass: Pass, variant: Variant) -> dict[str, Any]:
+    """Return the recipe of a variant, without the other heads of its pass."""
+    model = image_pass.recipe["model"]
+    head = model["head"] if image_pass.row_of(variant) == "head" else model["variants"][variant.name]
     settings = {key: json.dumps(value) for key, value in variant.settings.items()}
-    return {**one.recipe, "model": {**model, "head": head, "variants": None}, "variant": settings}
+    return {**image_pass.recipe, "model": {**model, "head": head, "variants": None}, "variant": settings}

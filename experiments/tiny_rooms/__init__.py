@@ -1,0 +1,1 @@
+"""Pretraining of tiny-rooms, the CLIP that comes with the package."""

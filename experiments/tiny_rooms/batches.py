@@ -1,4 +1,4 @@
-"""The training data of tiny-rooms: points of procedural rooms, and captions of which some are true of them."""
+"""Draw the training data of tiny-rooms: points of procedural rooms, and captions that are true of some points."""
 
 import os
 from collections.abc import Sequence
@@ -15,9 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
-from depthclip.data.module import Split
 from depthclip.data.raycast import SCENES, Picture, Surface
-from depthclip.data.rooms import HEIGHT, WIDTH, room
+from depthclip.data.rooms import HEIGHT, WIDTH, Split, room
 from experiments.tiny_rooms.captions import SCENE_TEMPLATES, CaptionWriter, agreement
 
 CONFIG = Path(__file__).parents[2] / "depthclip" / "encoder" / "bundled" / "tiny-rooms.json"
@@ -29,15 +28,16 @@ class Recipe(NamedTuple):
     """The recipe of the weights.
 
     Args:
-        steps: optimiser steps.
-        seed: of the weights, the rooms and the batches.
-        rooms: training rooms, drawn once at the beginning.
-        crop_every: every so many steps there are crops; many at a time cost little more than few.
-        crop_images: images from which crops are then cut.
-        crops: crops cut from each of them, with a caption each.
-        dense_images: images a step that are encoded whole; all their cells are read.
-        captions: cells of each of them that a caption is written about.
-        learning_rate: at its height.
+        steps: number of optimizer steps.
+        seed: seed of the weights, the rooms and the batches.
+        rooms: number of training rooms, which are drawn once at the beginning.
+        crop_every: number of steps from one batch with crops to the next; many crops at once take little more time
+            than few.
+        crop_images: number of images from which crops are cut in such a batch.
+        crops: number of crops of each of these images, each with a caption.
+        dense_images: number of images per step that are encoded whole; all their cells are read.
+        captions: number of cells of each whole image with a caption.
+        learning_rate: largest learning rate.
     """
 
     steps: int = 4500
@@ -51,18 +51,18 @@ class Recipe(NamedTuple):
     learning_rate: float = 1.5e-3
 
 
-class Batch(NamedTuple):
+class CaptionBatch(NamedTuple):
     """The points and captions of a step.
 
     Args:
-        crops: (N, 3, PATCH, PATCH) images of their own; none in most steps.
-        images: (M, 3, H, W) whole ones, of h * w cells each.
-        tokens: (C, L) captions.
-        truth: (N + M * h * w, C), how true each caption is of each crop and each cell, in [0, 1].
-        wordings: (W, L) one sentence for each wording of a distance, all in one template.
-        metres: (N + M * h * w, W), how true each of them is of each crop and each cell.
-        scenes: (M,) the types of the whole images, as rows of `scene_tokens`.
-        scene_tokens: (S, L) one sentence for each type of scene.
+        crops: (N, 3, PATCH, PATCH) crops; N is 0 in most steps.
+        images: (M, 3, H, W) whole images, of h * w cells each.
+        tokens: (C, L) tokens of captions.
+        truth: (N + M * h * w, C) how true each caption is of each crop and each cell, in [0, 1].
+        wordings: (W, L) tokens of a sentence for each wording of a distance, all in the same template.
+        metres: (N + M * h * w, W) how true each of these sentences is of each crop and each cell, in [0, 1].
+        scenes: (M,) types of the whole images, as rows of `scene_tokens`.
+        scene_tokens: (S, L) tokens of a sentence for each type of scene.
     """
 
     crops: Tensor
@@ -78,7 +78,7 @@ class Batch(NamedTuple):
 def draw_rooms(split: Split, count: int, seed: int) -> list[Picture]:
     """Draw the first rooms of a split, on all cores."""
     with ProcessPoolExecutor(cores()) as pool:
-        return list(pool.map(partial(draw, split, seed), range(count), chunksize=16))
+        return list(pool.map(partial(room_at, split, seed), range(count), chunksize=16))
 
 
 def cores() -> int:
@@ -86,28 +86,28 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def draw(split: Split, seed: int, index: int) -> Picture:
-    """Draw one room; a function, so that processes can share the work."""
+def room_at(split: Split, seed: int, index: int) -> Picture:
+    """Draw a room; the order of the arguments suits `partial`."""
     return room(split, index, seed)
 
 
 def to_view(pictures: Sequence[Picture]) -> Tensor:
-    """Return pictures at the size of the tower, (B, 3, HEIGHT, WIDTH), normalised as for OpenAI's CLIP."""
+    """Return pictures at the size of the tower, (B, 3, HEIGHT, WIDTH), normalized as for OpenAI's CLIP."""
     rgb = torch.from_numpy(np.stack([picture.rgb for picture in pictures])).permute(0, 3, 1, 2).float() / 255
     rgb = F.interpolate(rgb, size=(HEIGHT, WIDTH), mode="bilinear")
     mean, std = torch.tensor(open_clip.OPENAI_DATASET_MEAN), torch.tensor(open_clip.OPENAI_DATASET_STD)
     return (rgb - mean[:, None, None]) / std[:, None, None]
 
 
-class Batches(Dataset[Batch]):
-    """Draw the batch of any step from the seed and the step's number alone, so that resuming changes nothing."""
+class CaptionBatches(Dataset[CaptionBatch]):
+    """The batches of all steps; each depends only on the seed and the step, so that resuming gives the same batches."""
 
     def __init__(self, pictures: Sequence[Picture], recipe: Recipe) -> None:
         open_clip.add_model_config(CONFIG)
         self.pictures, self.recipe = pictures, recipe
         self.tokenizer, self.writer = open_clip.get_tokenizer("tiny-rooms"), CaptionWriter()
 
-    def __getitem__(self, step: int) -> Batch:
+    def __getitem__(self, step: int) -> CaptionBatch:
         """Draw the batch of a step."""
         rng = np.random.default_rng([self.recipe.seed, step])
         recipe, margin = self.recipe, PATCH // 2
@@ -122,18 +122,18 @@ class Batches(Dataset[Batch]):
                 row, column = int(rng.integers(HEIGHT)), int(rng.integers(WIDTH))
                 crops[len(points)] = padded[:, row : row + PATCH, column : column + PATCH]
                 points.append(look_up(pictures[number], row, column))
-        told, whole = list(range(len(points))), pictures[apart:]
+        captioned, whole = list(range(len(points))), pictures[apart:]
         for picture in whole:
-            told += (len(points) + rng.choice(len(CENTRES), recipe.captions, replace=False)).tolist()
+            captioned += (len(points) + rng.choice(len(CENTRES), recipe.captions, replace=False)).tolist()
             points += [look_up(picture, *centre) for centre in CENTRES]
 
-        captions = [self.writer.write(rng, *points[point]) for point in told]
+        captions = [self.writer.write(rng, *points[point]) for point in captioned]
         depths, surfaces = zip(*points, strict=True)
         truth = agreement(captions, depths, surfaces)
         wordings = self.writer.every_wording(rng)
         scenes = torch.tensor([list(SCENES).index(picture.scene.name) for picture in whole])
         template = SCENE_TEMPLATES[rng.integers(len(SCENE_TEMPLATES))]
-        return Batch(
+        return CaptionBatch(
             crops,
             views[apart:],
             self.tokenizer([caption.text for caption in captions]),
@@ -145,10 +145,10 @@ class Batches(Dataset[Batch]):
         )
 
 
-def stream(pictures: Sequence[Picture], recipe: Recipe, done: int) -> DataLoader[Batch]:
-    """Draw the batches of the steps that are left in another process, ahead of their use."""
+def stream(pictures: Sequence[Picture], recipe: Recipe, done: int) -> DataLoader[CaptionBatch]:
+    """Return a loader of the batches of the remaining steps, which are drawn in another process."""
     steps = range(done, recipe.steps)
-    return DataLoader(Batches(pictures, recipe), batch_size=None, sampler=steps, num_workers=1)
+    return DataLoader(CaptionBatches(pictures, recipe), batch_size=None, sampler=steps, num_workers=1)
 
 
 def look_up(picture: Picture, row: int, column: int) -> tuple[float, Surface]:

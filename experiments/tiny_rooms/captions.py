@@ -1,4 +1,4 @@
-"""Captions for points of a room: the name of a surface, and its distance in many wordings."""
+"""Write captions about points of a room: the name of the surface, and its distance in many wordings."""
 
 import re
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from depthclip.data.raycast import Surface
 
-# What the wordings mean in these rooms, in metres: the paper's four sets and the set `five` come first.
+# meanings of the wordings in metres; the paper's four sets and the set `five` come first
 DISTANCES: dict[str, float] = {
     "giant": 0.85,
     "extremely close": 1.05,
@@ -48,7 +48,7 @@ DISTANCES: dict[str, float] = {
     "far away": 5.2,
     "at the far end": 7.0,
 }
-# Known words in combinations that no training caption holds.
+# combinations of known words that occur in no training caption
 HELD_OUT_DISTANCES: dict[str, float] = {
     "extremely near": 1.05,
     "very near": 1.25,
@@ -60,7 +60,7 @@ HELD_OUT_DISTANCES: dict[str, float] = {
     "extremely far": 7.8,
 }
 WHOLES = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-SPREAD = 0.15  # how loosely a wording is used: the standard deviation of the logarithm of the depth
+SPREAD = 0.15  # standard deviation of the logarithm of the depth for which a wording is used
 
 TEMPLATES = (
     "This object is {distance}",
@@ -78,7 +78,7 @@ TEMPLATES = (
     "I see a {object}, {distance}",
     "{distance}",
 )
-# Sentences that no training caption is built on, although each of their words occurs in one.
+# templates of no training caption; each of their words occurs in some caption
 HELD_OUT_TEMPLATES = (
     "This item seems {distance}",
     "That thing is {distance}",
@@ -103,7 +103,15 @@ SCENE_TEMPLATES = (
 
 
 class Caption(NamedTuple):
-    """A sentence and its claims: a distance in metres (nan: none) and, where not empty, shape, colour, texture."""
+    """A sentence and the values that it names.
+
+    Args:
+        text: the sentence.
+        metres: distance in metres, NaN for a caption without distance.
+        shape: shape of the surface, "" for none.
+        colour: colour of the surface, "" for none.
+        texture: texture of the surface, "" for none.
+    """
 
     text: str
     metres: float
@@ -113,7 +121,7 @@ class Caption(NamedTuple):
 
 
 def number_wordings() -> dict[str, float]:
-    """Return distances written with numbers, every half metre from 0.5 to 9 metres."""
+    """Return wordings with numbers for every half metre from 0.5 to 9, with their distances in metres."""
     wordings = {"half a metre away": 0.5, "about half a metre away": 0.5}
     for halves in range(2, 19):
         whole, half = divmod(halves, 2)
@@ -127,12 +135,12 @@ def number_wordings() -> dict[str, float]:
 
 
 def with_article(text: str) -> str:
-    """Return the sentence with "an" where a vowel follows."""
+    """Return the sentence with "an" before the nouns that start with a vowel."""
     return re.sub(r"\b([Aa]) (?=object|orange)", r"\1n ", text)
 
 
 class CaptionWriter:
-    """Write captions whose wording is drawn in proportion to how well it describes the depth."""
+    """Write captions; the probability of a wording is proportional to its fit to the depth."""
 
     def __init__(self) -> None:
         numbers = number_wordings()
@@ -140,7 +148,13 @@ class CaptionWriter:
         self.log_metres = (np.log(list(DISTANCES.values())), np.log(list(numbers.values())))
 
     def write(self, rng: np.random.Generator, depth: float, surface: Surface) -> Caption:
-        """Write one caption about a point at `depth` metres on a surface."""
+        """Write a caption about a point.
+
+        Args:
+            rng: source of random numbers.
+            depth: depth of the point in metres.
+            surface: surface of the point.
+        """
         shape = surface.shape if rng.random() < 0.7 else ""
         colour = surface.colour if rng.random() < 0.4 else ""
         texture = surface.texture if rng.random() < 0.3 else ""
@@ -158,7 +172,7 @@ class CaptionWriter:
         return Caption(text, float(np.exp(self.log_metres[kind][chosen])), shape, colour, texture)
 
     def every_wording(self, rng: np.random.Generator) -> list[Caption]:
-        """Write one caption for each wording of a distance, all in the same template and of the same object."""
+        """Write a caption for each wording of a distance, all with the same template and object."""
         template = TEMPLATES[rng.integers(len(TEMPLATES))] if rng.random() < 0.7 else TEMPLATES[0]
         return [
             Caption(with_article(template.format(object="object", distance=words)), float(np.exp(log)), "", "", "")
@@ -168,7 +182,13 @@ class CaptionWriter:
 
 
 def agreement(captions: Sequence[Caption], depths: Sequence[float], surfaces: Sequence[Surface]) -> Tensor:
-    """Return how true every caption (columns) is of every point (rows), in [0, 1]: a batch holds many true pairs."""
+    """Return how true each caption is of each point, (points, captions) in [0, 1].
+
+    Args:
+        captions: captions.
+        depths: depths of the points in metres.
+        surfaces: surfaces of the points.
+    """
     points, claims = torch.tensor(depths).log()[:, None], torch.tensor([c.metres for c in captions]).log()[None]
     true = torch.exp(-((points - claims) ** 2) / (2 * SPREAD**2)).nan_to_num(nan=1.0)
     for part in ("shape", "colour", "texture"):

@@ -1,4 +1,4 @@
-"""The model card of tiny-rooms: what it is, how it was trained, and its figures."""
+"""Write the model card of tiny-rooms: its training and its figures."""
 
 import json
 from pathlib import Path
@@ -7,44 +7,43 @@ from depthclip.atomic import open_atomic
 from depthclip.data.rooms import HEIGHT, WIDTH
 from experiments.tiny_rooms.batches import CONFIG, PATCH, Recipe, cores
 from experiments.tiny_rooms.captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES
-from experiments.tiny_rooms.choose import Report, name_of
+from experiments.tiny_rooms.choose import Selection, name_of
 
 VAL_ROOMS, TEST_ROOMS = 100, 200
 
 CARD = """# tiny-rooms
 
-A CLIP of {parameters:.1f} million parameters (ModifiedResNet {layers} of width {width}, text transformer of width
-{text_width} with {text_layers} layers, embeddings of {embed_dim}, the tokenizer of OpenAI's CLIP) that was trained from
-scratch on procedural rooms. It shows how language-driven depth works, in a minute and without a download.
+This CLIP of {parameters:.1f} million parameters (ModifiedResNet {layers} of width {width}, text transformer of width
+{text_width} with {text_layers} layers, embeddings of {embed_dim}, the tokenizer of OpenAI's CLIP) was trained from
+scratch on procedural rooms. It demonstrates language-driven depth in a minute and without a download.
 
-**What it is not.** Its captions were written from the generator's own depth: it is language-supervised and in-domain.
-It shows the mechanism, not the claim of DepthCLIP (arXiv 2207.01077) that a CLIP which never saw depth knows of it. It
-knows nothing of photographs, and no words but those of its captions.
+**Limits.** Its captions were written from the depth of the generator, so it is language-supervised and in-domain. It
+shows the mechanism. It does not support the claim of DepthCLIP (arXiv 2207.01077) that a CLIP which was trained without
+depth understands it. It was not trained on photographs, nor on words that its captions do not contain.
 
 ## Training
 
 `python -m experiments.tiny_rooms.pretrain --steps {steps} --seed {seed} --rooms {rooms}`: {steps} steps in
-{minutes:.0f} minutes on {cores} CPU cores. A step has {dense} whole images, the cells of which are read as queries of
-the attention pool and as MaskCLIP does, with {captions} captions an image; every {crop_every} steps also {crops} crops
-of {patch} x {patch} pixels. AdamW, learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are seen at {height} x
-{view_width}; at another size textures have another scale, and depth is wrong by it. RGB is normalised as for OpenAI's
-CLIP. Training, validation and test rooms share no seed.
+{minutes:.0f} minutes on {cores} CPU cores. A step has {dense} whole images with {captions} captions each; their cells
+are read as queries of the attention pool and as in MaskCLIP. Every {crop_every} steps, the step also has {crops} crops
+of {patch} x {patch} pixels. The optimizer is AdamW with learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are
+resized to {height} x {view_width}; at another size textures have another scale, which shifts the depth. RGB is
+normalized as for OpenAI's CLIP. Training, validation and test rooms share no seed.
 
-Distances in the captions are {distances} wordings and numbers of metres from 0.5 to 9. What the wordings mean, in
-metres: {meanings}.
+Distances in the captions are {distances} wordings and numbers of metres from 0.5 to 9. The wordings mean, in metres:
+{meanings}.
 
-**Held out.** No training caption is built on these sentences: {held_templates}. None holds these combinations of known
-words: {held_words}.
+**Held out.** No training caption uses these templates: {held_templates}. No training caption contains these
+combinations of known words: {held_words}.
 
 ## Figures
 
-Chosen on {val_rooms} validation rooms (`python -m experiments.tiny_rooms.choose`), with the bins at the depths that
-the words mean:
+These settings were chosen on {val_rooms} validation rooms (`python -m experiments.tiny_rooms.choose`), with bins at the
+depths that the words mean:
 
 {choices}
 
-On {test_rooms} test rooms (errors of each image, then the mean; the best constants are found for each error on these
-very rooms):
+The errors are means over {test_rooms} test rooms. The best constants were determined for each error on the same rooms:
 
 {figures}
 
@@ -52,7 +51,7 @@ very rooms):
 """
 
 
-def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Report, path: Path) -> None:
+def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Selection, path: Path) -> None:
     """Write the model card.
 
     Args:

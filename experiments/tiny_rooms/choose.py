@@ -1,8 +1,8 @@
 """Choose the words, templates, temperature and bins of tiny-rooms: `python -m experiments.tiny_rooms.choose`.
 
 Every word set, template set, temperature and scale of the bins is scored on validation rooms under every readout, and
-the candidate with the largest delta1 - abs_rel is the choice. With `--test_rooms 200` the choice is then scored on test
-rooms, beside the baselines, sentences that never occurred in a training caption, and the same words in random order.
+the candidate with the largest delta1 - abs_rel is chosen. With `--test_rooms 200` the choice is then scored on test
+rooms and compared with the baselines, with sentences of no training caption, and with random orders of its words.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from depthclip.head import Bins, DepthHead, Prompts
 from depthclip.head.prompts import WORDS
 from experiments.tiny_rooms.captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES, TEMPLATES
 
-# what a crop shows is what a cell of the whole image sees around it, at the same size
+# a crop shows the surroundings of a cell of the whole image at the same size
 READOUTS = {"attention_pool": AttentionPool(), "maskclip": MaskCLIP(), "crops": Crops(patch=128, stride=32)}
 WORD_SETS: dict[str, tuple[str, ...]] = WORDS | {
     "rooms": (
@@ -54,7 +54,15 @@ Figures = dict[str, float]
 
 
 class Choice(NamedTuple):
-    """The readout, the words and templates by name, the temperature, and the scale of the bins."""
+    """The settings of a head.
+
+    Args:
+        readout: name of the readout.
+        words: name of the word set.
+        templates: name of the template set.
+        temperature: temperature of the softmax.
+        scale: factor of the bins.
+    """
 
     readout: str
     words: str
@@ -64,93 +72,98 @@ class Choice(NamedTuple):
 
     def head(self) -> DepthHead:
         """Return the head of this choice."""
-        return ask(WORD_SETS[self.words], TEMPLATE_SETS[self.templates], self.temperature, self.scale)
+        return head_for(WORD_SETS[self.words], TEMPLATE_SETS[self.templates], self.temperature, self.scale)
 
 
-class Rooms(NamedTuple):
-    """Rooms of a split with their truth, (N, H, W) metres, and their dense features, (N, D, h, w)."""
+class EncodedRooms(NamedTuple):
+    """The ground truth and the features of rooms.
+
+    Args:
+        truth: (N, H, W) depth in metres.
+        features: (N, D, h, w) dense features.
+    """
 
     truth: Tensor
     features: Tensor
 
 
-def metres(words: Sequence[str]) -> list[float]:
-    """Return the meaning of words in the captions, in metres, ascending where two words mean the same."""
+def meanings(words: Sequence[str]) -> list[float]:
+    """Return the meanings of words in the captions, in metres; small offsets separate words of the same meaning."""
     known = DISTANCES | HELD_OUT_DISTANCES
     return [known[word] + 1e-3 * place for place, word in enumerate(words)]
 
 
-def ask(words: Sequence[str], templates: Sequence[str], temperature: float, scale: float) -> DepthHead:
-    """Return a head with these words, whose bins are their meaning, scaled."""
-    return DepthHead(Prompts(words, templates), Bins([scale * depth for depth in metres(words)]), temperature)
+def head_for(words: Sequence[str], templates: Sequence[str], temperature: float, scale: float) -> DepthHead:
+    """Return a head with these words, whose bins are the scaled meanings of the words."""
+    return DepthHead(Prompts(words, templates), Bins([scale * depth for depth in meanings(words)]), temperature)
 
 
-def read(split: Split, size: int, seed: int) -> list[Sample]:
+def first_rooms(split: Split, size: int, seed: int) -> list[Sample]:
     """Draw the first rooms of a split."""
     rooms = RoomsDataset(split, size, seed)
     return [rooms[index] for index in range(size)]
 
 
-def truth_of(samples: Sequence[Sample]) -> Tensor:
+def depths_of(samples: Sequence[Sample]) -> Tensor:
     """Return the depth of rooms, (N, H, W) metres."""
     return torch.stack([sample.depth for sample in samples if sample.depth is not None])
 
 
 @torch.no_grad()
-def encode(encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8) -> Rooms:
-    """Encode rooms densely."""
+def encode_rooms(encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8) -> EncodedRooms:
+    """Return the depth and the dense features of rooms."""
     seen = torch.stack([VIEW.see(sample.image) for sample in samples])
     dense = [encoder.encode_image(rgb.float() / 255).dense for rgb in seen.split(batch)]
-    return Rooms(truth_of(samples), torch.cat(dense))
+    return EncodedRooms(depths_of(samples), torch.cat(dense))
 
 
 @torch.no_grad()
-def score(head: DepthHead, encoder: FrozenCLIP, rooms: Rooms) -> Figures:
+def score(head: DepthHead, encoder: FrozenCLIP, rooms: EncodedRooms) -> Figures:
     """Return the errors of a head on rooms."""
     return score_depth(head(ImageFeatures(rooms.features), encoder.text).depth, rooms.truth)
 
 
 def score_depth(depth: Tensor, truth: Tensor) -> Figures:
-    """Return the errors of coarse depth, (N, 1, h, w), against the truth, (N, H, W)."""
+    """Return the errors of coarse depth, (N, 1, h, w), compared with the truth, (N, H, W)."""
     full = VIEW.upsample(depth, (truth.shape[1], truth.shape[2]))
     errors = torch.stack([depth_errors(p.flatten(1), g.flatten())[0] for p, g in zip(full, truth, strict=True)])
     return dict(zip(ERRORS, errors.mean(0).tolist(), strict=True))
 
 
 def score_baselines(truth: Tensor, train: Sequence[Sample]) -> dict[str, Figures]:
-    """Return the errors of the constants that are best on this truth, and of the training rooms' median map."""
+    """Return the errors of the best constants for this truth, and of the median map of training rooms."""
     constant = BestConstant()
     for depth in truth:
         constant.update(depth.flatten())
-    median = fit_baselines(truth_of(train)).at((truth.shape[1], truth.shape[2]))[1]
+    median = fit_baselines(depths_of(train)).at((truth.shape[1], truth.shape[2]))[1]
     rows = {"best constants": constant.compute()}
     return rows | {"median map of training rooms": score_depth(median.expand(len(truth), 1, -1, -1), truth)}
 
 
-def candidates(encoder: FrozenCLIP, readout: str, rooms: Rooms) -> dict[Choice, Figures]:
-    """Score every candidate on validation rooms, the best first."""
+def candidates(encoder: FrozenCLIP, readout: str, rooms: EncodedRooms) -> dict[Choice, Figures]:
+    """Return the errors of all candidates on validation rooms, sorted from best to worst."""
     grid = itertools.product((readout,), WORD_SETS, TEMPLATE_SETS, TEMPERATURES, SCALES)
     scored = {choice: score(choice.head(), encoder, rooms) for choice in itertools.starmap(Choice, grid)}
     return dict(sorted(scored.items(), key=lambda item: item[1]["abs_rel"] - item[1]["delta1"]))
 
 
-def held_out(choice: Choice, encoder: FrozenCLIP, rooms: Rooms) -> dict[str, Figures]:
-    """Score sentences that no training caption held: the chosen words in new templates, and new words in any."""
+def held_out(choice: Choice, encoder: FrozenCLIP, rooms: EncodedRooms) -> dict[str, Figures]:
+    """Return the errors with sentences of no training caption: held-out templates, held-out words, and both."""
     combinations = sorted(HELD_OUT_DISTANCES, key=HELD_OUT_DISTANCES.__getitem__)
-    asked = {
+    sentences = {
         f"{choice.readout}, held-out templates": (WORD_SETS[choice.words], HELD_OUT_TEMPLATES),
         f"{choice.readout}, held-out words": (combinations, TEMPLATES[:1]),
         f"{choice.readout}, both held out": (combinations, HELD_OUT_TEMPLATES),
     }
     return {
-        name: score(ask(words, templates, choice.temperature, choice.scale), encoder, rooms)
-        for name, (words, templates) in asked.items()
+        name: score(head_for(words, templates, choice.temperature, choice.scale), encoder, rooms)
+        for name, (words, templates) in sentences.items()
     }
 
 
 @torch.no_grad()
-def rank_of_order(choice: Choice, encoder: FrozenCLIP, rooms: Rooms, count: int = 1000, seed: int = 0) -> int:
-    """Return the place of the bins' true order among `count` random ones, by abs_rel at the centres of the cells."""
+def rank_of_order(choice: Choice, encoder: FrozenCLIP, rooms: EncodedRooms, count: int = 1000, seed: int = 0) -> int:
+    """Return the rank of the true order of the bins among `count` random orders, by abs_rel at the centres of cells."""
     coarse = choice.head()(ImageFeatures(rooms.features), encoder.text)
     if coarse.logits is None or coarse.bins is None:
         raise ValueError("a head without words has no order to shuffle; choose one with prompts")
@@ -167,8 +180,8 @@ def rank_of_order(choice: Choice, encoder: FrozenCLIP, rooms: Rooms, count: int 
     return 1 + int((errors[1:] < errors[0]).sum())
 
 
-def show(title: str, rows: dict[str, Figures]) -> None:
-    """Print errors by name."""
+def print_errors(title: str, rows: dict[str, Figures]) -> None:
+    """Print a table of errors by name."""
     table = Table("", *ERRORS, title=title)
     for name, errors in rows.items():
         table.add_row(name, *(f"{errors[error]:.3f}" for error in ERRORS))
@@ -176,15 +189,22 @@ def show(title: str, rows: dict[str, Figures]) -> None:
 
 
 def name_of(choice: Choice) -> str:
-    """Return a choice in one line."""
+    """Return the description of a choice on one line."""
     return (
         f"{choice.readout}: words {choice.words}, templates {choice.templates}, temperature {choice.temperature:g}, "
         f"bins x {choice.scale:g}"
     )
 
 
-class Report(NamedTuple):
-    """The choice of each readout, the figures on validation and test rooms, and the rank of the true order."""
+class Selection(NamedTuple):
+    """The choices and their figures.
+
+    Args:
+        choices: best settings by readout.
+        validation: errors of the choices and baselines on validation rooms, by row.
+        test: errors on test rooms, by row; empty without test rooms.
+        ranks: rank of the true order of the bins by readout; empty without test rooms.
+    """
 
     choices: dict[str, Choice]
     validation: dict[str, Figures]
@@ -192,28 +212,36 @@ class Report(NamedTuple):
     ranks: dict[str, int]
 
 
-def report(weights: str, val_rooms: int = 100, test_rooms: int = 200, seed: int = 0, best: int = 5) -> Report:
-    """Choose on validation rooms, print the best candidates, and score the choices on test rooms, if any."""
-    train, val = read("train", 400, seed), read("val", val_rooms, seed)
-    test = read("test", test_rooms, seed) if test_rooms else []
-    result = Report({}, score_baselines(truth_of(val), train), {}, {})
+def search(weights: str, val_rooms: int = 100, test_rooms: int = 200, seed: int = 0, best: int = 5) -> Selection:
+    """Choose settings on validation rooms, print the best candidates, and score the choices on test rooms.
+
+    Args:
+        weights: `bundled`, or a weights file of tiny-rooms.
+        val_rooms: number of validation rooms.
+        test_rooms: number of test rooms; 0 for none.
+        seed: seed of the rooms.
+        best: number of candidates to print.
+    """
+    train, val = first_rooms("train", 400, seed), first_rooms("val", val_rooms, seed)
+    test = first_rooms("test", test_rooms, seed) if test_rooms else []
+    result = Selection({}, score_baselines(depths_of(val), train), {}, {})
     if test:
-        result.test.update(score_baselines(truth_of(test), train))
+        result.test.update(score_baselines(depths_of(test), train))
     for readout, reads in READOUTS.items():
         encoder = FrozenCLIP("tiny-rooms", weights, reads, "openai")
-        scored = candidates(encoder, readout, encode(encoder, val))
+        scored = candidates(encoder, readout, encode_rooms(encoder, val))
         top = list(scored)[:best]
-        show(f"{readout} on {val_rooms} validation rooms", {name_of(choice): scored[choice] for choice in top})
+        print_errors(f"{readout} on {val_rooms} validation rooms", {name_of(choice): scored[choice] for choice in top})
         result.choices[readout] = top[0]
         result.validation[readout] = scored[top[0]]
         if test:
-            rooms = encode(encoder, test)
+            rooms = encode_rooms(encoder, test)
             result.test[readout] = score(top[0].head(), encoder, rooms)
             result.test.update(held_out(top[0], encoder, rooms))
             result.ranks[readout] = rank_of_order(top[0], encoder, rooms)
-    show(f"the choices on {val_rooms} validation rooms", result.validation)
+    print_errors(f"the choices on {val_rooms} validation rooms", result.validation)
     if test:
-        show(f"the choices on {test_rooms} test rooms", result.test)
+        print_errors(f"the choices on {test_rooms} test rooms", result.test)
         for readout, rank in result.ranks.items():
             print(f"{readout}: the true order of the words ranks {rank} among 1000 random ones")
     return result
@@ -223,11 +251,11 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--weights", default="bundled", help="`bundled`, or a weights file of tiny-rooms")
-    parser.add_argument("--val_rooms", type=int, default=100, help="validation rooms to choose on")
-    parser.add_argument("--test_rooms", type=int, default=0, help="test rooms to score the choices on; 0 for none")
-    parser.add_argument("--seed", type=int, default=0, help="of the rooms")
+    parser.add_argument("--val_rooms", type=int, default=100, help="number of validation rooms")
+    parser.add_argument("--test_rooms", type=int, default=0, help="number of test rooms to score; 0 for none")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the rooms")
     given = parser.parse_args(args)
-    report(given.weights, given.val_rooms, given.test_rooms, given.seed)
+    search(given.weights, given.val_rooms, given.test_rooms, given.seed)
 
 
 if __name__ == "__main__":

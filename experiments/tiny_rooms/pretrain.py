@@ -2,11 +2,11 @@
 
 `python -m experiments.tiny_rooms.pretrain` contrasts points of procedural rooms with captions that are written from the
 geometry of the room: the distance of the point, in many wordings, and the colour, texture and shape of its surface.
-Some points are centres of crops that the tower encodes as images; the others are cells of whole images, read both as
+Some points are centres of crops that the tower encodes as images. The others are cells of whole images, read both as
 queries of the attention pool and as in MaskCLIP (value and output projection only), so that all three readouts share
-one space with the sentences. Several captions of a batch may be true of one point, so the targets are shares of the
-true captions instead of one index each. Every point is also contrasted with one sentence for each wording of a
-distance, and a whole image, pooled, with one for each type of scene.
+the space of the sentences. Several captions of a batch may be true of a point, so the targets are shares of the true
+captions instead of indices. In addition, every point is contrasted with a sentence for each wording of a distance, and
+the pooled feature of every whole image with a sentence for each type of scene.
 """
 
 import argparse
@@ -30,12 +30,12 @@ from depthclip.data.raycast import Picture
 from depthclip.encoder.readouts import AttentionPool, MaskCLIP
 from depthclip.encoder.towers import Tower, tower_of
 from depthclip.errors import InputError
-from depthclip.signals import Ended, ending
-from experiments.tiny_rooms.batches import CONFIG, Batch, Recipe, draw_rooms, stream, to_view
+from depthclip.signals import exit_code
+from experiments.tiny_rooms.batches import CONFIG, CaptionBatch, Recipe, draw_rooms, stream, to_view
 from experiments.tiny_rooms.card import TEST_ROOMS, VAL_ROOMS, write_card
-from experiments.tiny_rooms.choose import report
+from experiments.tiny_rooms.choose import search
 
-SETTLED = 0.8  # the share of the steps after which the normalisation stays as it is
+FROZEN_FROM = 0.8  # share of the steps after which the statistics of the normalization are frozen
 SCENE_WEIGHT = 0.2
 
 
@@ -47,13 +47,20 @@ def read_whole(tower: Tower, images: Tensor) -> tuple[list[Tensor], Tensor]:
 
 
 def contrastive_loss(image: Tensor, text: Tensor, truth: Tensor, scale: Tensor) -> Tensor:
-    """Return CLIP's loss with shares as targets: every caption that is true of a point counts, and vice versa."""
+    """Return CLIP's contrastive loss with several true captions per point.
+
+    Args:
+        image: (N, D) features of points.
+        text: (C, D) features of captions.
+        truth: (N, C) how true each caption is of each point, in [0, 1].
+        scale: () scale of the logits.
+    """
     logits = similarity(image, text, scale)
-    return (F.cross_entropy(logits, shares(truth)) + F.cross_entropy(logits.T, shares(truth.T))) / 2
+    return (F.cross_entropy(logits, target_shares(truth)) + F.cross_entropy(logits.T, target_shares(truth.T))) / 2
 
 
-def shares(truth: Tensor) -> Tensor:
-    """Return rows that sum to 1; a point without a true caption stays at 0 and does not count."""
+def target_shares(truth: Tensor) -> Tensor:
+    """Normalize rows to sum 1; the row of a point without a true caption stays 0, so that it has no loss."""
     return truth / truth.sum(1, keepdim=True).clamp_min(1e-6)
 
 
@@ -63,7 +70,7 @@ def similarity(image: Tensor, text: Tensor, scale: Tensor) -> Tensor:
 
 
 class Pretraining:
-    """The model, its optimiser and the number of steps done, as in a checkpoint."""
+    """The model, its optimizer and the number of steps done, as in a checkpoint."""
 
     def __init__(self, recipe: Recipe) -> None:
         torch.manual_seed(recipe.seed)
@@ -73,30 +80,30 @@ class Pretraining:
         self.tower = tower_of(self.model.visual)  # shares the model's parameters
         self.norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
         named = dict(self.model.named_parameters())
-        # Most rows of the token table belong to words that no caption holds: decay would only cost time there.
+        # most rows of the token table belong to words of no caption, where decay would only take time
         decayed = [value for name, value in named.items() if value.ndim > 1 and "embedding" not in name]
         others = [value for name, value in named.items() if value.ndim <= 1 or "embedding" in name]
         groups = [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}]
         self.optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=(0.9, 0.98), fused=True)
 
-    def step(self, batch: Batch) -> float:
-        """Do the next step on its batch and return its loss."""
+    def step(self, batch: CaptionBatch) -> float:
+        """Train on the next batch and return the loss."""
         began = time.monotonic()
         rate = self.recipe.learning_rate * schedule(self.done, self.recipe.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        if self.done >= SETTLED * self.recipe.steps:
+        if self.done >= FROZEN_FROM * self.recipe.steps:
             for norm in self.norms:
                 norm.eval()
         (dense, pooled), scale = read_whole(self.tower, batch.images), self.model.logit_scale.exp()
         crops = [self.model.encode_image(batch.crops)] if len(batch.crops) else []
         points = torch.cat(crops + dense)
-        # the cells' rows of the truth stand for them under either readout
+        # both readouts of the cells have the same rows of the truth
         rows = torch.cat([torch.arange(len(batch.truth)), torch.arange(len(batch.crops), len(batch.truth))])
         loss = contrastive_loss(points, self.model.encode_text(batch.tokens), batch.truth[rows], scale)
         wordings = similarity(points, self.model.encode_text(batch.wordings), scale)
-        loss = loss + F.cross_entropy(wordings, shares(batch.metres[rows]))
+        loss = loss + F.cross_entropy(wordings, target_shares(batch.metres[rows]))
         scenes = similarity(pooled, self.model.encode_text(batch.scene_tokens), scale)
         loss = loss + SCENE_WEIGHT * F.cross_entropy(scenes, batch.scenes)
         self.optimizer.zero_grad()
@@ -110,26 +117,26 @@ class Pretraining:
         return loss.item()
 
     @torch.no_grad()
-    def settle(self, pictures: Sequence[Picture]) -> None:
-        """Set the statistics of the normalisation to those of whole images, with which the network is used.
+    def freeze_statistics(self, pictures: Sequence[Picture]) -> None:
+        """Set the statistics of the normalization to those of whole images, as at test time.
 
-        They stay fixed afterwards; before, crops and whole images used the statistics of their batch.
+        The later steps use these statistics; the earlier steps use those of each batch.
         """
         self.model.train()
         for norm in self.norms:
             norm.reset_running_stats()
-            norm.momentum = None  # the average of all that follow
+            norm.momentum = None  # averages the statistics of the batches
         for start in range(0, len(pictures), 8):
             self.tower.trunk(to_view(pictures[start : start + 8]))
 
     def save(self, path: Path) -> None:
-        """Write a checkpoint; one that was written before stays until the new one is complete."""
+        """Write a checkpoint; the previous checkpoint stays until the new file is complete."""
         state = {"done": self.done, "seconds": self.seconds, "recipe": self.recipe._asdict()}
         with open_atomic(path) as file:
             torch.save(state | {"model": self.model.state_dict(), "optimizer": self.optimizer.state_dict()}, file)
 
     def load(self, path: Path) -> None:
-        """Continue a run where its checkpoint left it.
+        """Restore a checkpoint.
 
         Raises:
             InputError: if the checkpoint is broken, or was written with another recipe.
@@ -138,7 +145,9 @@ class Pretraining:
             state = torch.load(path, weights_only=True)
             recipe = state["recipe"]
         except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError, pickle.UnpicklingError) as error:
-            raise InputError(f"{path} is no checkpoint of this script; remove it, or start without --resume") from error
+            raise InputError(
+                f"{path} is not a checkpoint of this script; remove it, or start without --resume"
+            ) from error
         if recipe != self.recipe._asdict():
             raise InputError(f"{path} was written with {recipe}; use the same arguments, or start without --resume")
         try:
@@ -150,7 +159,7 @@ class Pretraining:
 
 
 def schedule(done: int, steps: int) -> float:
-    """Return the share of the learning rate after `done` of `steps` steps: a rise, a plateau, and a fall from 60 %."""
+    """Return the factor of the learning rate after `done` of `steps` steps; it rises, stays at 1, then falls."""
     return min((done + 1) / 30, (1 - done / steps) / 0.4, 1.0)
 
 
@@ -161,7 +170,13 @@ def write_weights(model: open_clip.CLIP, path: Path) -> None:
 
 
 def pretrain(recipe: Recipe, out: Path, resume: bool, save_every: int = 100) -> tuple[Pretraining, list[float]]:
-    """Train the model, write `tiny-rooms.safetensors` into `out`, and return the losses of the steps done now.
+    """Train the model and write `tiny-rooms.safetensors`; return the training and the losses of the steps of this call.
+
+    Args:
+        recipe: recipe of the weights.
+        out: folder of the weights and the checkpoint.
+        resume: continue from the checkpoint in that folder, if there is one.
+        save_every: number of steps between checkpoints.
 
     Raises:
         InputError: if the checkpoint to resume from is broken, or was written with another recipe.
@@ -180,8 +195,8 @@ def pretrain(recipe: Recipe, out: Path, resume: bool, save_every: int = 100) -> 
     with Progress(*columns, TimeRemainingColumn()) as progress:
         bar = progress.add_task("", total=recipe.steps, completed=training.done, loss=float("nan"))
         for batch in stream(pictures, recipe, training.done):
-            if training.done == math.ceil(SETTLED * recipe.steps):
-                training.settle(pictures[:200])
+            if training.done == math.ceil(FROZEN_FROM * recipe.steps):
+                training.freeze_statistics(pictures[:200])
             losses.append(training.step(batch))
             progress.update(bar, completed=training.done, loss=sum(losses[-50:]) / len(losses[-50:]))
             if training.done % save_every == 0:
@@ -194,31 +209,27 @@ def main(args: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code: 2 for bad input, 143 after SIGTERM."""
     default = Recipe()
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--steps", type=int, default=default.steps, help="optimiser steps")
-    parser.add_argument("--seed", type=int, default=default.seed, help="of the weights, the rooms and the batches")
-    parser.add_argument("--rooms", type=int, default=default.rooms, help="training rooms")
-    parser.add_argument("--out", type=Path, default=Path("runs/pretrain_rooms"), help="where weights and card go")
-    parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in that folder")
+    parser.add_argument("--steps", type=int, default=default.steps, help="number of optimizer steps")
+    parser.add_argument("--seed", type=int, default=default.seed, help="seed of the weights, the rooms and the batches")
+    parser.add_argument("--rooms", type=int, default=default.rooms, help="number of training rooms")
+    parser.add_argument("--out", type=Path, default=Path("runs/pretrain_rooms"), help="folder of the weights and card")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in that folder")
     given = parser.parse_args(args)
-    try:
+
+    def work() -> int:
         check_count("--steps", given.steps)
         check_count("--rooms", given.rooms)
         check_count("--seed", given.seed, at_least=0)
-        with ending():
-            make(Recipe(steps=given.steps, seed=given.seed, rooms=given.rooms), given.out, given.resume)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except Ended as ended:
-        print(f"error: ended by {ended.name}; use --resume to go on from the last checkpoint", file=sys.stderr)
-        return ended.exit_code
-    return 0
+        make(Recipe(steps=given.steps, seed=given.seed, rooms=given.rooms), given.out, given.resume)
+        return 0
+
+    return exit_code(work, "use --resume to continue from the last checkpoint")
 
 
 def make(recipe: Recipe, out: Path, resume: bool) -> None:
     """Train the model, and write its weights and its card into a folder."""
     training, _ = pretrain(recipe, out, resume)
-    figures = report(str(out / "tiny-rooms.safetensors"), VAL_ROOMS, TEST_ROOMS, recipe.seed)
+    figures = search(str(out / "tiny-rooms.safetensors"), VAL_ROOMS, TEST_ROOMS, recipe.seed)
     parameters = sum(value.numel() for value in training.model.parameters())
     write_card(training.recipe, parameters, training.seconds, figures, out / "MODEL_CARD.md")
     print(f"weights and card are in {out}; copy both to {CONFIG.parent} to ship them")

@@ -11,7 +11,7 @@ from depthclip.study import Study, Variant
 from depthclip.study.collect import make_rows
 from depthclip.study.command import parse, parse_settings
 from depthclip.study.compare import report_comparison
-from depthclip.study.plan import plan, resolve_recipe
+from depthclip.study.plan import plan_passes, resolve_recipe
 from tests.bad.judge import Case
 from tests.fake_runs import errors_like, write_run
 
@@ -38,7 +38,7 @@ def scored(images):
 
 
 def twice(folder):
-    plan([Variant("a"), Variant("a")], lambda variant: ["-c", ROOMS], folder)
+    plan_passes([Variant("a"), Variant("a")], lambda variant: ["-c", ROOMS], folder)
 
 
 def seeds_on_other_images(folder):
