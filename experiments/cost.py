@@ -44,7 +44,7 @@ class NoiseModule(DepthDataModule):
     """A data module with the same images in every split."""
 
     def __init__(self, count: int, size: tuple[int, int], batch_size: int) -> None:
-        super().__init__(loading=Loading(batch_size))
+        super().__init__("whole", "whole", Loading(batch_size))
         self.noise = Noise(count, size)
 
     def samples(self, split: str) -> DepthDataset:

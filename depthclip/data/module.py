@@ -89,8 +89,8 @@ class DepthDataModule(LightningDataModule):
 
     def __init__(
         self,
-        view: View | str = "whole",
-        scoring: Scoring | str = "whole",
+        view: View | str,  # without defaults: the parser would carry them over to the subclass that a recipe names
+        scoring: Scoring | str,
         loading: Loading = Loading(),
         shots: Shots | int | None = None,
         augment: Augment | None = None,
