@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from depthclip.data import KITTI, DataError, Loading
-from depthclip.data.kitti import read_drive_list
+from depthclip.data.kitti_files import read_drive_list
 from depthclip.data.splits import kitti_eigen
 from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
 from depthclip.evaluation.metrics import depth_errors

@@ -1,24 +1,21 @@
 """KITTI, the split of Eigen and its relatives, in the layouts people have."""
 
-import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from torch import Tensor
-
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
-from depthclip.data.files import Entry, FileSamples, PairSamples, check_depth_values, metres, read_depth
-from depthclip.data.layouts import Repeated, check_complete, hold_out, recognise
+from depthclip.data.exported import ExportedMaps, ExportedSamples
+from depthclip.data.files import Entry, PairSamples, read_depth
+from depthclip.data.kitti_files import AnnotatedFiles, entry_of, read_drive_list, sweep_of
+from depthclip.data.layouts import check_complete, hold_out, recognise
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.paths import argument_path, fault, folder, read_text, regular_file, shown
+from depthclip.data.paths import argument_path, fault, folder
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.data.splits import DriveFrame, kitti_eigen
-from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
+from depthclip.data.velodyne import SweepSamples, object_projection, raw_projection
 from depthclip.errors import InputError
 from depthclip.evaluation.protocol import Scoring, View
 
@@ -34,13 +31,6 @@ LAYOUTS = {
 }
 SELECTION = 1000
 VALUES_A_METRE = 256
-IMAGE_LINE = re.compile(r"/?(\d{4}_\d\d_\d\d)/\1_drive_(\d{4})_sync/image_0([23])/data/(\d+)\.\w+\s+(\S+)")
-SIDE_LINE = re.compile(r"(\d{4}_\d\d_\d\d)/\1_drive_(\d{4})_sync\s+(\d+)\s+([lr])\s*$")
-PICKLED = (
-    "truth {path} holds pickled objects, which can run code when they are loaded; set truth: velodyne and "
-    "velodyne_depth: x, which computes the same from the sweeps, or, if you made the file, store plain arrays, one an "
-    "image: numpy.savez_compressed('plain.npz', *numpy.load('{path}', allow_pickle=True)['data'])"
-)
 
 
 class KITTI(DepthDataModule):
@@ -259,172 +249,3 @@ class KITTI(DepthDataModule):
             entries.append(Entry(image, sweep, f"image_2/{image.name}"))
             calibrations.append(partial(object_projection, calibration))
         return SweepSamples(entries, calibrations, self.velodyne_depth)
-
-
-class AnnotatedFiles:
-    """Where the annotated depth of each drive lies; copies have train/ and val/, or both merged.
-
-    Args:
-        places: folders that may hold drives.
-    """
-
-    def __init__(self, places: Sequence[Path]) -> None:
-        self.places = list(places)
-        self.known: dict[str, Path] = {}
-
-    def path(self, frame: DriveFrame) -> Path:
-        """The depth map of a frame; where no place has its drive, what it would be in the first."""
-        drive = frame.recording
-        if drive not in self.known:
-            holding = (place for place in self.places if (place / drive / "proj_depth").is_dir())
-            self.known[drive] = next(holding, self.places[0])
-        inside = f"proj_depth/groundtruth/image_{frame.camera:02d}/{frame.frame:010d}.png"
-        return self.known[drive] / drive / inside
-
-
-class SweepSamples(FileSamples):
-    """Images with their laser sweeps, projected when read.
-
-    Args:
-        entries: image and sweep of each.
-        projections: reads each one's projection, (3, 4), from the calibration files.
-        along: `z` of the camera or `x` of the laser.
-    """
-
-    def __init__(
-        self, entries: Sequence[Entry], projections: Sequence[Callable[[], np.ndarray]], along: Literal["z", "x"]
-    ) -> None:
-        super().__init__(entries)
-        self.projections = list(projections)
-        self.along = along
-
-    def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
-        """The sweep of image `index` as a sparse map, (H, W) float32 metres."""
-        path = self.entries[index].depth
-        return None if path is None else project(read_sweep(path), self.projections[index](), size, self.along)
-
-
-class ExportedSamples(FileSamples):
-    """Images whose depth maps were exported into one file.
-
-    Args:
-        entries: the images.
-        maps: their depth.
-        order: which of the maps is each image's.
-    """
-
-    def __init__(self, entries: Sequence[Entry], maps: "ExportedMaps", order: Sequence[int]) -> None:
-        super().__init__(entries)
-        self.maps = maps
-        self.order = list(order)
-
-    def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
-        """The map of image `index`, (H, W) float32 metres."""
-        return self.maps.read(self.order[index])
-
-
-class ExportedMaps:
-    """The depth maps of an .npz, which is opened once in every process that reads.
-
-    Args:
-        path: the file: one array an image (`arr_0`, `arr_1`, ... as numpy.savez names them), or one array `data` (N, H,
-            W).
-
-    Raises:
-        DataError: if it is missing, broken, or holds pickled objects.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.opened: tuple[int, Any] | None = None
-        maps = self._maps()
-        self.count = len(maps)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the open file, which is each process' own."""
-        return {**self.__dict__, "opened": None}
-
-    def read(self, index: int) -> Tensor:
-        """Map `index`, (H, W) float32 metres, 0 = invalid.
-
-        Raises:
-            DataError: if it cannot be read.
-        """
-        maps = self._maps()
-        try:
-            values = maps[index] if isinstance(maps, np.ndarray) else maps[f"arr_{index}"]
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
-            raise DataError(f"truth {self.path} map {index} cannot be read ({error}); export it again") from error
-        check_depth_values(values, f"truth {self.path} map {index}")
-        return metres(values)
-
-    def _maps(self) -> Any:
-        if self.opened is None or self.opened[0] != os.getpid():
-            regular_file(self.path, "truth", "export it, or set truth: velodyne")
-            try:
-                file = np.load(self.path, allow_pickle=False)
-                maps = file["data"] if "data" in file.files else file
-            except Exception as error:  # a damaged file raises whatever its bytes lead to
-                if "Object arrays" in str(error):
-                    raise DataError(PICKLED.format(path=self.path)) from error
-                raise DataError(f"truth {self.path} cannot be read ({error}); export it again") from error
-            names = {f"arr_{index}" for index in range(len(file.files))}
-            if isinstance(maps, np.ndarray) and maps.ndim != 3:
-                told = f"truth {self.path} has data of shape {maps.shape}"
-                raise DataError(f"{told}; it must be (images, height, width), export it again")
-            if not isinstance(maps, np.ndarray) and (not names or names != set(file.files)):
-                told = f"truth {self.path} holds {', '.join(file.files[:3]) or 'nothing'}"
-                raise DataError(f"{told}; it must hold data, or arr_0, arr_1 and so on, export it with numpy.savez")
-            self.opened = (os.getpid(), maps)
-        return self.opened[1]
-
-
-def read_drive_list(path: Path, name: str = "list") -> list[DriveFrame]:
-    """Return the frames of a list file as BTS (`image depth focal`) or Monodepth2 (`folder frame side`) write it.
-
-    Args:
-        path: the list.
-        name: name of the argument that names the list.
-
-    Raises:
-        DataError: if the list is missing, empty, names a frame twice, or has a line that is neither.
-    """
-    lines = read_text(path, name, f"set {name} to a text file with a line for each image").splitlines()
-    repeated = Repeated()
-    bare = {frame[:4] for frame in kitti_eigen("test") if not frame.annotated}
-    frames = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        image, side = IMAGE_LINE.match(line), SIDE_LINE.match(line)
-        if image:
-            date, drive, camera, frame, depth = image.groups()
-            one, annotated = (date, drive, int(camera), int(frame)), depth != "None"
-        elif side:
-            date, drive, frame, letter = side.groups()
-            one = (date, drive, {"l": 2, "r": 3}[letter], int(frame))
-            annotated = one not in bare
-        else:
-            told = f"{name} {path} line {number} {shown(line)!r}"
-            raise DataError(f"{told} must be `image depth focal`, as BTS writes it, or `folder frame side`")
-        repeated.check(one, number, f"{name} {path}")
-        frames.append(DriveFrame(*one, annotated))
-    if not frames:
-        raise DataError(f"{name} {path} is empty; it must have a line for each image")
-    return frames
-
-
-def entry_of(frame: DriveFrame, raw: Path, depth: Path) -> Entry:
-    """A frame's image in the raw recordings, .png as KITTI has it or .jpg as Monodepth2 converts it, with its depth."""
-    image = raw / frame.date / frame.recording / f"image_{frame.camera:02d}" / "data" / f"{frame.frame:010d}.png"
-    if fault(image) and not fault(image.with_suffix(".jpg")):
-        image = image.with_suffix(".jpg")
-    return Entry(image, depth, str(image.relative_to(raw)), frame.recording)
-
-
-def sweep_of(frame: DriveFrame, raw: Path) -> Path:
-    """A frame's laser sweep in the raw recordings."""
-    return raw / frame.date / frame.recording / "velodyne_points" / "data" / f"{frame.frame:010d}.bin"

@@ -1,5 +1,6 @@
-"""KITTI's laser sweeps seen by a camera: calibration files, and the projection of points to a sparse depth map."""
+"""KITTI's laser sweeps as depth: calibration files, and the projection of points to a sparse depth map."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depthclip.data.files import Entry, FileSamples
 from depthclip.data.images import AGAIN, SKIP
 from depthclip.data.paths import read_text, regular_file
 from depthclip.data.samples import DataError
@@ -15,6 +17,28 @@ MOST_POINTS = 10_000_000  # a sweep of the Velodyne HDL-64E has about 120,000
 FARTHEST = 500.0  # metres; the laser reaches 120
 ROUNDING = 0.05  # of the entries of a rotation times its transpose
 NEAREST = 0.5  # metres, median of a sweep
+
+
+class SweepSamples(FileSamples):
+    """Images with laser sweeps, which are projected when they are read.
+
+    Args:
+        entries: image and sweep files.
+        projections: for each entry, a function that reads its projection, (3, 4), from the calibration files.
+        along: axis of the depth: `z` of the camera or `x` of the laser.
+    """
+
+    def __init__(
+        self, entries: Sequence[Entry], projections: Sequence[Callable[[], np.ndarray]], along: Literal["z", "x"]
+    ) -> None:
+        super().__init__(entries)
+        self.projections = list(projections)
+        self.along = along
+
+    def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
+        """Return the sweep of image `index` as a sparse depth map, (H, W) float32 metres."""
+        path = self.entries[index].depth
+        return None if path is None else project(read_sweep(path), self.projections[index](), size, self.along)
 
 
 def read_sweep(path: Path) -> np.ndarray:
