@@ -1,29 +1,24 @@
 """NYU Depth V2, in the layouts people have."""
 
-import os
-import re
-from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
-from depthclip.data.files import Entry, PairSamples, check_depth_values, check_scale, metres, read_depth
-from depthclip.data.images import AGAIN
+from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
+from depthclip.data.hdf5 import FrameSamples
 from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.paths import argument_path, fault, regular_file
-from depthclip.data.samples import DataError, DepthDataset, Sample, Subset
+from depthclip.data.nyu_mat import COUNTS, LabelledSamples, scene_types, splits_of
+from depthclip.data.nyu_scenes import recordings, scene_type
+from depthclip.data.paths import argument_path, fault
+from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.data.splits import nyu_labelled
 from depthclip.evaluation.protocol import Scoring, View
 
-COUNTS = {"train": 795, "test": 654}
-BLOCK = 20
 MOST_COLUMNS = 1000
 LAYOUTS = {
     "labelled": ((".", "nyu_depth_v2_labeled.mat"),),
@@ -211,220 +206,3 @@ class NYU(DepthDataModule):
     @property
     def _read(self) -> partial[torch.Tensor]:
         return partial(read_depth, scale=self.depth_scale)
-
-
-class LabelledSamples(DepthDataset):
-    """Frames of the labelled .mat file, which is opened once in every process that reads.
-
-    Args:
-        path: `nyu_depth_v2_labeled.mat`; its arrays have MATLAB's axes reversed: (N, 3, 640, 480) and (N, 640, 480).
-        indices: the frames, from 0.
-        key: `rawDepths` with holes, or `depths` in-painted.
-        scenes: the type of scene of every frame of the file.
-    """
-
-    def __init__(
-        self, path: Path, indices: Sequence[int], key: Literal["rawDepths", "depths"], scenes: Sequence[str]
-    ) -> None:
-        self.path = path
-        self.indices = list(indices)
-        self.key = key
-        self.scenes = list(scenes)
-        self.opened: tuple[int, Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the open file, which no other process may use."""
-        return {**self.__dict__, "opened": None}
-
-    def name(self, index: int) -> str:
-        """The frame's number in the file, from 0."""
-        return f"{self.indices[index]:05d}"
-
-    def scene(self, index: int) -> str:
-        """The frame's type of scene."""
-        return self.scenes[self.indices[index]]
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """The one file that all frames are read from."""
-        return (self.path,)
-
-    def __getitem__(self, index: int) -> Sample:
-        frame = self.indices[index]
-        try:
-            file = self._file()
-            image, depth = file["images"][frame], file[self.key][frame]
-        except DataError:
-            raise
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
-            raise DataError(f"{self.path} frame {frame}: cannot be read ({error}); fetch the file again") from error
-        return Sample(
-            torch.from_numpy(np.ascontiguousarray(image.transpose(0, 2, 1))),
-            metres(depth.T),
-            self.name(index),
-            self.scene(index),
-        )
-
-    def _file(self) -> Any:
-        # a worker that was forked has a copy of the main process' handle, which HDF5 forbids it to use
-        if self.opened is None or self.opened[0] != os.getpid():
-            self.opened = (os.getpid(), open_hdf5(self.path))
-        return self.opened[1]
-
-
-class FrameSamples(DepthDataset):
-    """Frames in HDF5 files of their own: `rgb` (3, H, W) uint8 and `depth` (H, W) metres.
-
-    Args:
-        paths: the files.
-        folder: from which they are named.
-    """
-
-    def __init__(self, paths: Sequence[Path], folder: Path) -> None:
-        self.paths = list(paths)
-        self.folder = folder
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def name(self, index: int) -> str:
-        """The file's path within the data set."""
-        return str(self.paths[index].relative_to(self.folder))
-
-    def scene(self, index: int) -> str:
-        """The type of scene, by the folder; "" in the folder `official`, which names none."""
-        folder = self.paths[index].parent.name
-        return "" if folder == "official" else scene_type(folder)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """The file of the frame."""
-        return (self.paths[index],)
-
-    def __getitem__(self, index: int) -> Sample:
-        path = self.paths[index]
-        try:
-            with open_hdf5(path) as file:
-                rgb, distance = file["rgb"], file["depth"]
-                # before they are read: shapes may promise more than the memory holds
-                if rgb.shape != (3, *distance.shape) or rgb.dtype != np.uint8 or distance.dtype.kind != "f":
-                    told = f"{path} has rgb {rgb.dtype} {rgb.shape} and depth {distance.dtype} {distance.shape}"
-                    raise DataError(f"{told}, but they must be uint8 (3, H, W) and float (H, W); {AGAIN}")
-                image, depth = rgb[()], distance[()]
-            check_depth_values(depth, f"{path} depth")
-        except DataError:
-            raise
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
-            raise DataError(f"{path} cannot be read ({error}); {AGAIN}") from error
-        return Sample(torch.from_numpy(image), metres(depth), self.name(index), self.scene(index))
-
-
-def open_hdf5(path: Path) -> Any:
-    """Open an HDF5 file for reading.
-
-    Raises:
-        DataError: if it is missing, truncated or something else.
-    """
-    import h5py
-
-    regular_file(path, "file", AGAIN)
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"file {path} is no complete HDF5 file ({error}); {AGAIN}") from error
-
-
-def scene_types(path: Path, key: Literal["rawDepths", "depths"]) -> list[str]:
-    """Return the type of scene of every frame of the labelled .mat file, which keeps each as a reference to characters.
-
-    Args:
-        path: `nyu_depth_v2_labeled.mat`.
-        key: the depth that will be read.
-
-    Raises:
-        DataError: if the file has none, or its images and depth have other types or shapes than the labelled set.
-    """
-    with open_hdf5(path) as file:
-        try:
-            check_labelled(file, key)
-            types = file["sceneTypes"]
-            if types.dtype.kind != "O":
-                raise ValueError(f"sceneTypes are {types.dtype}, but must be references to text")
-            references = types[()].ravel()
-            scenes = ["".join(map(chr, np.asarray(file[reference]).ravel())) for reference in references]
-            frames = len(file["images"])
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
-            told = f"{path} is not the labelled set ({error})"
-            raise DataError(f"{told}; fetch nyu_depth_v2_labeled.mat again") from error
-    if len(scenes) != frames:
-        told = f"{path} has {frames} images, but {len(scenes)} sceneTypes"
-        raise DataError(f"{told}; fetch nyu_depth_v2_labeled.mat again")
-    return scenes
-
-
-def check_labelled(file: Any, key: str) -> None:
-    """Raise ValueError unless images and depth of the labelled set have MATLAB's reversed axes and the right types."""
-    images, depth = file["images"], file[key]
-    shape, kind = images.shape, images.dtype
-    if len(shape) != 4 or shape[1] != 3 or shape[2] < shape[3] or kind != np.uint8:
-        raise ValueError(f"images are {kind} {shape}, but must be uint8 (frames, 3, width, height)")
-    if depth.shape != (shape[0], *shape[2:]) or depth.dtype.kind != "f":
-        raise ValueError(f"{key} is {depth.dtype} {depth.shape}, but must be float {(shape[0], *shape[2:])}")
-
-
-def splits_of(path: Path) -> dict[str, list[int]]:
-    """Return the frames of each split, from 0: of `splits.mat`, which counts from 1, or of the package's list.
-
-    Args:
-        path: `splits.mat`, which may be missing.
-
-    Raises:
-        DataError: if the file is not readable, or its splits are empty, overlap, or name other frames than 1 to 1449.
-    """
-    if not os.path.lexists(path):
-        frames = nyu_labelled()
-        return {split: [frame.number for frame in frames if frame.split == split] for split in COUNTS}
-    from scipy.io import loadmat
-
-    way_out = "fetch it again, or remove it to use the package's list"
-    regular_file(path, "splits", way_out)
-    try:
-        content = loadmat(path)
-        splits = {split: np.asarray(content[f"{split}Ndxs"]).ravel() for split in COUNTS}
-        numbers = np.concatenate(list(splits.values())).astype(np.float64)
-        if any(not numbers_of.size for numbers_of in splits.values()):
-            raise ValueError("a split is empty")
-        if (numbers != numbers.round()).any() or numbers.min() < 1 or numbers.max() > sum(COUNTS.values()):
-            told = f"it names frames {numbers.min():g} to {numbers.max():g}"
-            raise ValueError(f"{told}, but they are counted from 1 to {sum(COUNTS.values())}")
-        if len(np.unique(numbers)) != len(numbers):
-            raise ValueError("it names a frame twice")
-        return {split: [int(number) - 1 for number in numbers_of] for split, numbers_of in splits.items()}
-    except Exception as error:  # a broken .mat raises whatever its bytes lead to
-        reason = str(error) if isinstance(error, ValueError) else repr(error)
-        raise DataError(f"splits {path} cannot be used ({reason}); {way_out}") from error
-
-
-def scene_type(folder: str) -> str:
-    """The type of a scene's folder: `kitchen` of `kitchen_0028b`."""
-    return re.sub(r"_\d+[a-z]*$", "", folder)
-
-
-def recordings(samples: DepthDataset) -> list[str]:
-    """The recording of each image: its folder, or, where folders are types of scene, its block of neighbours.
-
-    The labelled frames are in the order of their recordings, of about three frames each, but do not name them: blocks
-    of images of one type, up to 20 long, hold nearly all of them whole.
-    """
-    names = [samples.name(index) for index in range(len(samples))]
-    scenes = [samples.scene(index) for index in range(len(samples))]
-    folders = [Path(name).parent.name for name in names]
-    if all(folders) and folders != scenes:
-        return folders
-    order = sorted(range(len(samples)), key=lambda index: Path(names[index]).stem)
-    blocks: dict[int, str] = {}
-    for number, (scene, members) in enumerate(groupby(order, key=lambda index: scenes[index])):
-        for place, index in enumerate(members):
-            blocks[index] = f"{scene} {number} {place // BLOCK}"
-    return [blocks[index] for index in range(len(samples))]
