@@ -202,7 +202,7 @@ def test_exported_maps_are_read_and_pickled_ones_refused(recording):
     assert np.array_equal(samples[0].depth, maps[0].astype(np.float32))
 
     np.savez_compressed(root / "three.npz", *maps, maps[0])
-    with pytest.raises(DataError, match="3 maps, but the list 2 images"):
+    with pytest.raises(DataError, match="3 maps, but the list has 2 images"):
         KITTI(str(root), truth=str(root / "three.npz"), test_list=listed).samples("test")
     for content in (b"", (root / "plain.npz").read_bytes()[:3000]):
         (root / "broken.npz").write_bytes(content)

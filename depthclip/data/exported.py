@@ -14,7 +14,7 @@ from depthclip.data.samples import DataError
 
 PICKLED = (
     "truth {path} holds pickled objects, which can run code when they are loaded; set truth: velodyne and "
-    "velodyne_depth: x, which computes the same from the sweeps, or, if you made the file, store plain arrays, one an "
+    "velodyne_depth: x, which computes the same from the sweeps, or, if you made the file, store plain arrays, one per "
     "image: numpy.savez_compressed('plain.npz', *numpy.load('{path}', allow_pickle=True)['data'])"
 )
 

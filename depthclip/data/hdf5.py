@@ -30,7 +30,7 @@ def open_hdf5(path: Path) -> Any:
 
 
 class FrameSamples(DepthDataset):
-    """Frames in HDF5 files of their own: `rgb` (3, H, W) uint8 and `depth` (H, W) metres.
+    """Frames with an HDF5 file each: `rgb` (3, H, W) uint8 and `depth` (H, W) metres.
 
     Args:
         paths: files.

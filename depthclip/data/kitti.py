@@ -1,4 +1,4 @@
-"""KITTI, the split of Eigen and its relatives, in the layouts people have."""
+"""KITTI with Eigen's split, in the layouts in which copies are common."""
 
 from collections.abc import Callable
 from functools import partial
@@ -34,27 +34,27 @@ VALUES_A_METRE = 256
 
 
 class KITTI(DepthDataModule):
-    """KITTI: streets seen from a car, about 375 x 1242, with depth from its laser scanner.
+    """KITTI: street scenes recorded from a car, about 375 x 1242, with depth from a laser scanner.
 
-    Dataset Format: one of
+    Dataset Format: one of these layouts:
 
     - `raw`: recordings `DATE/DATE_drive_NNNN_sync/image_02/data/%010d.png` (or .jpg), below root or its folder raw,
-      raw_data, kitti_raw or input, with one of three kinds of truth;
+      raw_data, kitti_raw or input, with any of the three kinds of ground truth;
     - `selection`: `val_selection_cropped/{image,groundtruth_depth}/*.png`, 1,000 images of 352 x 1216 with annotated
       depth;
-    - `object`: the object benchmark's `image_2/`, `velodyne/` and `calib/`, in root or training/; no official depth
-      split.
+    - `object`: `image_2/`, `velodyne/` and `calib/` of the object benchmark, in root or training/, without an official
+      depth split.
 
-    Truth is, by `truth`:
+    Ground truth is selected by `truth`:
 
-    - `annotated`: `DRIVE/proj_depth/groundtruth/image_02/%010d.png`, uint16, 0 = invalid, 256 values a metre; below
-      root or its folder gt, depth, annotated, data_depth_annotated and the like, with or without train/ and val/;
-    - `velodyne`: the raw sweep `velodyne_points/data/%010d.bin`, projected with the calibration files of the day;
-    - a path: an .npz of the test images' depth in the order of the list, as Monodepth2 exports it, without pickled
-      objects.
+    - `annotated`: `DRIVE/proj_depth/groundtruth/image_02/%010d.png`, uint16, 0 = invalid, 256 values per metre; below
+      root or its folder gt, depth, annotated, data_depth_annotated or the like, with or without train/ and val/;
+    - `velodyne`: raw sweeps `velodyne_points/data/%010d.bin`, projected with the calibration files of the day;
+    - a path: an .npz file with the depth of the test images in the order of the list, as Monodepth2 exports it, without
+      pickled objects.
 
-    Dataset Features: Eigen's 697 test images, of which 652 have annotated depth (figures on the two differ); 23,158
-    training images. Annotated depth covers about 20 % of the pixels, a sweep 4-5 %.
+    Dataset Features: Eigen's 697 test images, of which 652 have annotated depth (figures on the two sets differ), and
+    23,158 training images. Annotated depth covers about 20 % of the pixels, a sweep 4-5 %.
 
     Licence: CC BY-NC-SA 3.0. Citation: Geiger et al., IJRR 2013; Uhrig et al., 3DV 2017; split: Eigen et al., NIPS
         2014;
@@ -62,25 +62,25 @@ class KITTI(DepthDataModule):
 
     Args:
         root: folder of the data set.
-        layout: `auto` recognises it from the files; a name forces it.
-        truth: `annotated`, `velodyne`, or the path of an .npz.
-        annotated: folder of the annotated depth, where it is not below root.
-        velodyne_depth: `z` of the camera; or `x` of the laser, which is what Monodepth2 stores.
-        test_list: list file of test images, as BTS (`image depth focal`, depth may be None) or Monodepth2
-            (`folder frame side`) write it; null for Eigen's official one.
-        train_list: the same for training.
-        val_list: the same for validation; without it, drives of the training split are held out.
-        allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
-        val_every: about one in so many training images is held out for validation, whole drives at a time.
+        layout: name of the layout; `auto` recognises it from the files.
+        truth: `annotated`, `velodyne`, or the path of an .npz file.
+        annotated: folder of the annotated depth; null for folders below root.
+        velodyne_depth: axis of the depth: `z` of the camera, or `x` of the laser as in Monodepth2.
+        test_list: list file of test images in the format of BTS (`image depth focal`, the depth may be None) or
+            Monodepth2 (`folder frame side`); null for Eigen's official list.
+        train_list: list file of training images; null for Eigen's official list.
+        val_list: list file of validation images; null to hold out drives of the training split.
+        allow_partial: warn instead of raising an error if official images are missing.
+        val_every: hold out about one of this number of training images for validation, without dividing a drive.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         scoring: pixels that count: a `Scoring`, or the name of a preset.
         loading: batch size, worker processes, unreadable files, and the order of training images.
-        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        shots: number of training images, or a `Shots`, whose scenes are drives; null for all.
         augment: augmentation of training images and their depth; null for none.
 
     Raises:
-        InputError: if an argument is not in its range.
-        DataError: at setup, if files are missing or not as many as there should be.
+        InputError: if an argument is out of range.
+        DataError: at setup, if files are missing.
     """
 
     def __init__(
@@ -103,7 +103,7 @@ class KITTI(DepthDataModule):
     ) -> None:
         super().__init__(view, scoring, loading, shots, augment)
         if truth not in ("annotated", "velodyne") and not truth.endswith(".npz"):
-            raise InputError(f"truth {truth!r} is not known; choose annotated, velodyne, or the path of an .npz")
+            raise InputError(f"truth {truth!r} is unknown; choose annotated, velodyne, or the path of an .npz")
         check_choice("layout", layout, ("auto", *LAYOUTS))
         check_choice("velodyne_depth", velodyne_depth, ("z", "x"))
         check_count("val_every", val_every, at_least=2, unit="images")
@@ -121,10 +121,10 @@ class KITTI(DepthDataModule):
         self.layouts: dict[str, str] = {}
 
     def samples(self, split: Split) -> DepthDataset:
-        """The images of a split that have truth.
+        """Return the images of a split that have ground truth.
 
         Raises:
-            DataError: if they are not all there.
+            DataError: if files are missing.
         """
         layout, folder = recognise(self.root, LAYOUTS, self.layout)
         self.layouts[split] = layout
@@ -137,7 +137,7 @@ class KITTI(DepthDataModule):
         return self._selection(folder) if layout == "selection" else self._object(folder)
 
     def metadata(self) -> dict[str, Any]:
-        """What was found on disk: root, layout, kind of truth and counts."""
+        """Return root, layout, kind of ground truth, and number of images."""
         swept = self.truth == "velodyne" or "object" in self.layouts.values()
         truth = f"velodyne {self.velodyne_depth}" if swept else self.truth
         return {**super().metadata(), "root": str(self.root), "layout": self.layouts, "truth": truth}
@@ -163,8 +163,9 @@ class KITTI(DepthDataModule):
         if self.truth == "annotated":
             frames = [frame for frame in frames if frame.annotated]
             if not frames:
-                told = f"{split}_list {self.lists[split]} names no depth map"
-                raise DataError(f"{told}; list some, or set truth: velodyne")
+                raise DataError(
+                    f"{split}_list {self.lists[split]} names no depth map; list some, or set truth: velodyne"
+                )
             depth_of: Callable[[DriveFrame], Path] = AnnotatedFiles(self._annotated_places()).path
         elif self.truth == "velodyne":
             depth_of = partial(sweep_of, raw=raw)
@@ -181,14 +182,13 @@ class KITTI(DepthDataModule):
         return SweepSamples(entries, projections, self.velodyne_depth)
 
     def _there(self, pairs: list[tuple[DriveFrame, Entry]], raw: Path, split: Split) -> list[tuple[DriveFrame, Entry]]:
-        """Return the frames of a list whose files exist: all of a list of the user, enough of the official one."""
+        """Return the frames whose files exist; a list of the user must be complete."""
         there, missing = [], []
         for frame, entry in pairs:
             files = [path for path in (entry.image, entry.depth) if path is not None]
             absent = [f"{path} {reason}" for path in files if (reason := fault(path))]
             if absent and self.lists[split] is not None:
-                told = f"{split}_list {self.lists[split]}: {absent[0]}"
-                raise DataError(f"{told}; fetch it, or remove its line")
+                raise DataError(f"{split}_list {self.lists[split]}: {absent[0]}; fetch it, or remove its line")
             missing += absent[:1]
             if not absent:
                 there.append((frame, entry))
@@ -211,8 +211,10 @@ class KITTI(DepthDataModule):
         if len(maps) == sum(frame.annotated for frame in frames):
             frames = [frame for frame in frames if frame.annotated]
         if len(maps) != len(frames):
-            told = f"truth {maps.path} has {len(maps)} maps, but the list {len(frames)} images"
-            raise DataError(f"{told}; set truth and test_list to those of one split")
+            raise DataError(
+                f"truth {maps.path} has {len(maps)} maps, but the list has {len(frames)} images; set truth and "
+                "test_list to files of the same split"
+            )
         pairs = self._there([(frame, entry_of(frame, raw, maps.path)) for frame in frames], raw, split)
         order = {frame: index for index, frame in enumerate(frames)}
         return ExportedSamples([entry for _, entry in pairs], maps, [order[frame] for frame, _ in pairs])

@@ -1,4 +1,4 @@
-"""NYU Depth V2, in the layouts people have."""
+"""NYU Depth V2, in the layouts in which copies are common."""
 
 from functools import partial
 from pathlib import Path
@@ -29,50 +29,51 @@ LAYOUTS = {
 
 
 class NYU(DepthDataModule):
-    """NYU Depth V2: indoor rooms seen by a Kinect, 480 x 640.
+    """NYU Depth V2: indoor scenes recorded with a Kinect, 480 x 640.
 
-    Dataset Format: one of
+    Dataset Format: one of these layouts:
 
-    - `labelled`: `nyu_depth_v2_labeled.mat` (MATLAB v7.3, float32 metres) and `splits.mat` (counted from 1; where it is
-      missing, the package's own list of the split is used);
-    - `official_splits`: BTS' `official_splits/{train,test}/TYPE/rgb_%05d.jpg` with `sync_depth_%05d.png` (uint16
+    - `labelled`: `nyu_depth_v2_labeled.mat` (MATLAB v7.3, float32 metres) and `splits.mat` (counted from 1; without
+      it, the list of this package is used);
+    - `official_splits`: `official_splits/{train,test}/TYPE/rgb_%05d.jpg` of BTS with `sync_depth_%05d.png` (uint16
       millimetres, 0 = invalid) and, for filled depth, `dense/sync_depth_dense_%05d.png` beside them, counted from 0;
-    - `sync`: BTS' training folders `sync/SCENE/rgb_%05d.jpg` and `sync_depth_%05d.png`; tested on `official_splits`;
+    - `sync`: training folders of BTS, `sync/SCENE/rgb_%05d.jpg` and `sync_depth_%05d.png`; the test images are those of
+      `official_splits`;
     - `hdf5`: `{train,val}/SCENE/*.h5` with `rgb` (3, 480, 640) uint8 and `depth` (480, 640) float32 metres; `val` is
-      the test split, and so is a bare folder of such files.
+      the test split; a folder that contains such files directly is a test split, too.
 
-    A list file overrides the layout for its split.
+    A list file takes precedence over the layout for its split.
 
-    Dataset Features: 795 labelled frames for training and 654 for testing, 27 types of scene; 24,231 frames in the
-    training list of BTS, 47,584 in `hdf5`. Raw depth has holes (a quarter to a third), filled depth has none; figures
-    on the two differ.
+    Dataset Features: 795 labelled frames for training and 654 for testing, of 27 types of scene; 24,231 frames in the
+    training list of BTS, 47,584 in `hdf5`. Raw depth has holes (a quarter to a third of the pixels), filled depth has
+    none; figures on the two differ.
 
     Licence: its authors name none; research use is customary. Citation: Silberman et al., ECCV 2012,
     https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html
 
     Args:
         root: folder of the data set.
-        layout: `auto` recognises it from the files; a name forces it.
-        depth: `raw` is what the sensor saw, with holes (`rawDepths`, `sync_depth`); `filled` is in-painted (`depths`,
-            `dense`).
-        train_list: list file, a line `image depth ...` for each image, with paths below root or the folder of the
-            split.
-        val_list: the same for validation; without it, recordings of the training split are held out.
-        test_list: the same for testing.
+        layout: name of the layout; `auto` recognises it from the files.
+        depth: `raw` depth of the sensor, with holes (`rawDepths`, `sync_depth`), or `filled` depth, in-painted
+            (`depths`, `dense`).
+        train_list: list file of training images with a line `image depth ...` for each, and paths below root or the
+            folder of the split; null for the layout.
+        val_list: list file of validation images; null to hold out recordings of the training split.
+        test_list: list file of test images; null for the layout.
         depth_column: column of the depth map in the lists, counted from 0.
-        depth_scale: PNG values a metre.
-        allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
-        val_every: about one in so many training images is held out for validation, whole recordings at a time, since
+        depth_scale: values of the depth PNG per metre.
+        allow_partial: warn instead of raising an error if official images are missing.
+        val_every: hold out about one of this number of training images for validation, without dividing a recording;
             there is no official validation split.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         scoring: pixels that count: a `Scoring`, or the name of a preset.
         loading: batch size, worker processes, unreadable files, and the order of training images.
-        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        shots: number of training images, or a `Shots`, whose scenes are types of scene; null for all.
         augment: augmentation of training images and their depth; null for none.
 
     Raises:
-        InputError: if an argument is not in its range.
-        DataError: at setup, if files are missing or not as many as there should be.
+        InputError: if an argument is out of range.
+        DataError: at setup, if files are missing.
     """
 
     def __init__(
@@ -114,10 +115,10 @@ class NYU(DepthDataModule):
         self.layouts: dict[str, str] = {}
 
     def samples(self, split: Split) -> DepthDataset:
-        """The images of a split, from its list or from what lies below the root.
+        """Return the images of a split, from its list or from the layout below root.
 
         Raises:
-            DataError: if they are not all there.
+            DataError: if files are missing.
         """
         if split == "test":
             return self._whole("test")
@@ -130,7 +131,7 @@ class NYU(DepthDataModule):
         return Subset(whole, kept if split == "train" else held)
 
     def metadata(self) -> dict[str, Any]:
-        """What was found on disk: root, layout of each split, kind of depth and counts."""
+        """Return root, layout of each split, kind of depth, and number of images."""
         return {**super().metadata(), "root": str(self.root), "layout": self.layouts, "depth": self.depth}
 
     def _whole(self, split: Literal["train", "test"]) -> DepthDataset:
