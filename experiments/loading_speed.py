@@ -12,7 +12,8 @@ import numpy as np
 from PIL import Image
 
 from depthclip.data.check import data_parser, read_arguments
-from depthclip.data.nyu import LabelledSamples, open_hdf5
+from depthclip.data.hdf5 import open_hdf5
+from depthclip.data.nyu_mat import LabelledSamples
 from depthclip.data.samples import DepthDataset
 from depthclip.errors import InputError
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from depthclip.data import KITTI, DataError, Loading
-from depthclip.data.kitti import read_drive_list
+from depthclip.data.kitti_files import read_drive_list
 from depthclip.data.splits import kitti_eigen
 from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
 from depthclip.evaluation.metrics import depth_errors
@@ -202,7 +202,7 @@ def test_exported_maps_are_read_and_pickled_ones_refused(recording):
     assert np.array_equal(samples[0].depth, maps[0].astype(np.float32))
 
     np.savez_compressed(root / "three.npz", *maps, maps[0])
-    with pytest.raises(DataError, match="3 maps, but the list 2 images"):
+    with pytest.raises(DataError, match="3 maps, but the list has 2 images"):
         KITTI(str(root), truth=str(root / "three.npz"), test_list=listed).samples("test")
     for content in (b"", (root / "plain.npz").read_bytes()[:3000]):
         (root / "broken.npz").write_bytes(content)

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from depthclip.data import NYU, DataError, Loading, Shots
-from depthclip.data.nyu import scene_type
+from depthclip.data.nyu_scenes import scene_type
 from depthclip.data.splits import nyu_labelled
 from tests.layouts import (
     SAMPLES,

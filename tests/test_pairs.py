@@ -270,7 +270,7 @@ def test_photographs_from_files_folders_and_globs(tmp_path):
     assert [item.name.rpartition("/")[2] for item in items] == ["a.jpg", "b.PNG", "c.jpg", "d.jpg"]
     assert [tuple(item.rgb.shape) for item in items] == [(3, 20 + index, 30) for index in range(4)]
     assert all(item.depth is None for item in items)
-    with pytest.raises(DataError, match="no truth to test with"):
+    with pytest.raises(DataError, match="no ground truth, which test needs"):
         data.setup("test")
     with pytest.raises(DataError, match=r"gone/\*\.jpg"):
         Photos([str(tmp_path / "gone" / "*.jpg")]).setup("predict")

@@ -16,6 +16,7 @@ from depthclip.data.raycast import (
     Scene,
     Solid,
     Surface,
+    camera_rays,
     cast,
     draw_room,
     focal_length,
@@ -34,7 +35,7 @@ def empty_room(yaw: float = 0.0, solids: tuple[Solid, ...] = ()) -> Scene:
 
 
 def look(scene: Scene) -> tuple[np.ndarray, np.ndarray]:
-    depth, index = cast(scene, scene.camera.rays(HEIGHT, WIDTH))
+    depth, index = cast(scene, camera_rays(scene.camera, HEIGHT, WIDTH))
     return depth.reshape(HEIGHT, WIDTH), index.reshape(HEIGHT, WIDTH)
 
 

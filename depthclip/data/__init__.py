@@ -1,4 +1,4 @@
-"""The data sets, one a file, all the same to the model."""
+"""Data sets with images and depth in metres, and the base classes for new ones."""
 
 from depthclip.data.augment import Augment
 from depthclip.data.batches import Batch, Item, Unreadable

@@ -1,4 +1,4 @@
-"""The field's training augmentations, on image and depth together."""
+"""Training augmentation that changes an image and its depth together."""
 
 import torch
 from torch import Tensor
@@ -12,13 +12,13 @@ LARGEST_SIDE = 100_000  # pixels
 
 
 class Augment:
-    """Random rotation, crop, mirror and colour, as BTS and its followers train.
+    """Random rotation, crop, mirroring and colour jitter, as in BTS and AdaBins.
 
     Args:
         crop: (height, width) of the random crop in pixels; null keeps the size.
         mirror: probability of mirroring, 0 to 1.
-        rotation: largest angle in degrees either way, 0 to 180; what turns in from outside has no depth.
-        colour: strength of the change of brightness, contrast and saturation, each a factor from 1 - colour to
+        rotation: largest angle in degrees in either direction, 0 to 180; pixels from outside the image have no depth.
+        colour: strength of the jitter of brightness, contrast and saturation, each a factor from 1 - colour to
             1 + colour; 0 to 1.
 
     Raises:
@@ -53,9 +53,9 @@ class Augment:
         self.transform = v2.Compose(steps or [v2.Identity()])
 
     def __call__(self, image: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        """Change an image (3, H, W) uint8 and its depth (H, W) in metres alike.
+        """Return an image (3, H, W) uint8 and its depth (H, W) in metres after the same random transform.
 
-        Depth is handled as a mask: nearest neighbour, never blended, 0 where nothing was seen.
+        Depth is resampled with the nearest neighbour, and is 0 outside the image.
 
         Raises:
             InputError: if the crop is larger than the image.

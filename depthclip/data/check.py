@@ -146,8 +146,8 @@ def print_findings(name: str, findings: Findings, console: Console) -> None:
     for title, names in (("unreadable", findings.unreadable), ("no pixel to score", findings.unscored)):
         if names:
             console.print(f"[red]{title}: {len(names)}[/red]")
-            for one in names:
-                console.print(f"  {escape(one)}", soft_wrap=True)
+            for line in names:
+                console.print(f"  {escape(line)}", soft_wrap=True)
 
 
 def check(data: DepthDataModule, splits: Sequence[Split], out: Path, console: Console) -> bool:
@@ -159,13 +159,13 @@ def check(data: DepthDataModule, splits: Sequence[Split], out: Path, console: Co
         out: folder of the pictures.
         console: console for the report.
     """
-    well = True
+    correct = True
     for split in splits:
         try:
             samples = data.samples(split)
         except DataError as error:
             console.print(f"[red]{split}: {escape(str(error))}[/red]", soft_wrap=True)
-            well = False
+            correct = False
             continue
         findings, shown = examine(split, samples, data, console)
         print_findings(split, findings, console)
@@ -173,9 +173,9 @@ def check(data: DepthDataModule, splits: Sequence[Split], out: Path, console: Co
             path = out / f"{type(data).__name__.lower()}_{split}.png"
             draw_samples(shown, data.view, path)
             console.print(f"picture: {path}", soft_wrap=True)
-        well = well and not findings.wrong
-    console.print("[green]all is well[/green]" if well else "[red]something is wrong[/red]")
-    return well
+        correct = correct and not findings.wrong
+    console.print("[green]all is well[/green]" if correct else "[red]something is wrong[/red]")
+    return correct
 
 
 def data_parser(module: str, description: str) -> ArgumentParser:

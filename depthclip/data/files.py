@@ -1,4 +1,4 @@
-"""Reading images and depth maps, with errors that name the file."""
+"""Images and depth maps in files; errors name the file."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -22,10 +22,10 @@ class Entry(NamedTuple):
 
     Args:
         image: path of the image.
-        depth: path of its depth; None where there is no truth.
-        name: what to call it: its path within the data set.
-        scene: the type of scene, or the recording.
-        origin: list and line that name the files, for messages; "" where no list does.
+        depth: path of its depth; None without ground truth.
+        name: path of the image within the data set.
+        scene: type of scene, or recording.
+        origin: list and line that name the files, for messages; "" without a list.
     """
 
     image: Path
@@ -36,13 +36,13 @@ class Entry(NamedTuple):
 
 
 class FileSamples(DepthDataset):
-    """Images in files of their own; subclasses say where their depth comes from.
+    """Images with a file each; subclasses define how their depth is read.
 
     Args:
-        entries: the files.
+        entries: image and depth files.
     """
 
-    grid = False  # whether the truth has a size of its own; otherwise it must have the image's
+    grid = False  # the depth may differ from the image in size
 
     def __init__(self, entries: Sequence[Entry]) -> None:
         self.entries = list(entries)
@@ -51,11 +51,11 @@ class FileSamples(DepthDataset):
         return len(self.entries)
 
     def name(self, index: int) -> str:
-        """The path of image `index` within the data set."""
+        """Return the path of image `index` within the data set."""
         return self.entries[index].name
 
     def scene(self, index: int) -> str:
-        """The type of scene of image `index`, or its recording."""
+        """Return the type of scene of image `index`, or its recording."""
         return self.entries[index].scene
 
     def files(self, index: int) -> tuple[Path, ...]:
@@ -68,7 +68,7 @@ class FileSamples(DepthDataset):
         return self.entries[index].depth is not None
 
     def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
-        """The truth of image `index` of that (height, width), (H, W) float32 metres; None where there is none."""
+        """Return the depth of image `index`, whose (height, width) is `size`, as (H, W) float32 metres, or None."""
         return None
 
     def truth(self, index: int) -> tuple[Tensor | None, tuple[int, int]]:
@@ -79,7 +79,7 @@ class FileSamples(DepthDataset):
         except DataError:
             size = None
         if size is None or not (depth is None or self.grid or tuple(depth.shape) == size):
-            return super().truth(index)  # reading the sample tells what is wrong
+            return super().truth(index)  # raises an error that names the cause
         return depth, size
 
     def __getitem__(self, index: int) -> Sample:
@@ -100,12 +100,12 @@ class FileSamples(DepthDataset):
 
 
 class PairSamples(FileSamples):
-    """Images and depth maps in files of their own.
+    """Images and depth maps with a file each.
 
     Args:
-        entries: the files.
-        read: reads a depth file as (H, W) float32 metres, 0 = invalid.
-        grid: whether the truth has a size of its own.
+        entries: image and depth files.
+        read: function that reads a depth file as (H, W) float32 metres, 0 = invalid.
+        grid: the depth may differ from the image in size.
     """
 
     def __init__(self, entries: Sequence[Entry], read: Callable[[Path], Tensor], grid: bool = False) -> None:
@@ -114,13 +114,13 @@ class PairSamples(FileSamples):
         self.grid = grid
 
     def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
-        """The depth map of image `index`, (H, W) float32 metres."""
+        """Return the depth map of image `index`, (H, W) float32 metres."""
         path = self.entries[index].depth
         return None if path is None else self.read(path)
 
 
 def header_size(path: Path) -> tuple[int, int] | None:
-    """Return the (height, width) in the header of an image file, or None if it takes more than the header to know."""
+    """Return the (height, width) in the header of an image file, or None if the header does not determine it."""
     if not path.is_file():
         return None
     try:
@@ -132,12 +132,12 @@ def header_size(path: Path) -> tuple[int, int] | None:
 
 
 def read_rgb(path: Path) -> Tensor:
-    """Return an image file as (3, H, W) uint8 RGB, as image viewers show it.
+    """Return an image file as (3, H, W) uint8 RGB, as an image viewer displays it.
 
-    The EXIF orientation is applied, 16-bit grey is reduced to 8 bits, and transparent images are laid over white.
+    The EXIF orientation is applied, 16-bit grey is reduced to 8 bits, and transparent images are composited on white.
 
     Raises:
-        DataError: if it is missing, truncated or no image.
+        DataError: if it is missing, truncated, or not an image.
     """
     return torch.from_numpy(np.ascontiguousarray(read_colours(path).transpose(2, 0, 1)))
 
@@ -151,12 +151,12 @@ def read_depth(
     """Return a depth image or array as (H, W) float32 metres, 0 = invalid.
 
     Args:
-        path: PNG, PGM or TIFF with unsigned 16-bit (PIL opens them as `I;16` or `I`) or floating-point values; or an
-            array in .npy, (H, W) or (H, W, 1).
-        scale: values a metre: 1000 for millimetres, 256 for KITTI, 1 for metres.
-        invalid: values that mean no depth; 0, negative and not finite ones always do.
-        decode: what is done to the values first: `rotated` turns SUN RGB-D's bits back; `kinect` makes millimetres of
-            the byte-swapped disparity d that NYU's raw .pgm files hold, 351.3 / (1092.5 - d) metres, 2047 = invalid.
+        path: PNG, PGM or TIFF file with unsigned 16-bit (`I;16` or `I` in PIL) or floating-point values, or .npy file
+            with an array (H, W) or (H, W, 1).
+        scale: values per metre: 1000 for millimetres, 256 for KITTI, 1 for metres.
+        invalid: further values that stand for no depth, beside 0, negative and not finite values.
+        decode: decoding of the values: `rotated` for the rotated bits of SUN RGB-D; `kinect` for the byte-swapped
+            disparity d in NYU's raw .pgm files, 351.3 / (1092.5 - d) metres in millimetres, 2047 = invalid.
 
     Raises:
         DataError: if it is missing, truncated, or has 8 bits, which cannot hold metric depth.
@@ -171,7 +171,7 @@ def read_depth(
         values = (bits >> 3) | (bits << 13)
     elif decode == "kinect":
         disparity = values.astype(np.uint16).byteswap().astype(np.float32)
-        # beyond 1091 lies what the sensor cannot measure; 2047 is its own sign for it
+        # the sensor cannot measure beyond 1091, and marks such pixels with 2047
         values = np.where(disparity < 1092, 351.3e3 / np.maximum(1092.5 - disparity, 0.5), 0)
     with np.errstate(over="ignore"):  # values beyond float32 become infinite, which means no depth
         depth = values.astype(np.float32) / np.float32(scale)
@@ -181,23 +181,23 @@ def read_depth(
 
 
 def check_scale(name: str, value: float) -> None:
-    """Raise unless a number can be depth values per metre.
+    """Raise unless a number is a possible number of depth values per metre.
 
     Raises:
-        InputError: naming the argument and its value.
+        InputError: with the argument and its value.
     """
     check_number(name, value, at_least=SCALES[0], at_most=SCALES[1], unit="values per metre")
 
 
 def check_depth_values(values: np.ndarray, what: str) -> None:
-    """Raise unless an array can hold metric depth: one channel of numbers of at least 16 bits.
+    """Raise unless an array can hold metric depth: a single channel of numbers of at least 16 bits.
 
     Args:
-        values: the array.
-        what: the file, for the message.
+        values: array.
+        what: description of the file, for the message.
 
     Raises:
-        DataError: naming type and shape.
+        DataError: with type and shape.
     """
     if values.ndim != 2 or not values.size or values.dtype.kind not in "iuf" or values.dtype.itemsize < 2:
         raise DataError(
@@ -207,8 +207,8 @@ def check_depth_values(values: np.ndarray, what: str) -> None:
 
 
 def metres(depth: np.ndarray) -> Tensor:
-    """An array of metres as float32 with 0 where it is negative or not finite."""
-    # NumPy, since torch divides such small work among threads and then waits for them
+    """Return an array of metres as float32 with 0 in place of negative and not finite values."""
+    # NumPy is faster here than torch, which distributes the work over threads
     with np.errstate(over="ignore"):
         depth = depth.astype(np.float32, order="C", copy=False)
     return torch.from_numpy(np.where((depth > 0) & (depth < np.inf), depth, np.float32(0)))
@@ -217,12 +217,12 @@ def metres(depth: np.ndarray) -> Tensor:
 def _array(path: Path) -> np.ndarray:
     regular_file(path, "depth map", f"check the data set's root and list, or {SKIP}")
     try:
-        # mapped, so that a header that promises more than the file holds takes no memory
+        # mapped, so that a header with a larger shape than the file has allocates no memory
         values = np.load(path, mmap_mode="r", allow_pickle=False)
     except Exception as error:  # a damaged header raises whatever its bytes lead to
-        # a pickled array could run code, and is none that a depth map needs
-        told = "it holds pickled objects or no array" if "object" in str(error) else error
-        raise DataError(f"depth map {path} cannot be read ({told}); {AGAIN}") from error
+        # loading a pickled array could run code
+        reason = "it holds pickled objects or no array" if "object" in str(error) else error
+        raise DataError(f"depth map {path} cannot be read ({reason}); {AGAIN}") from error
     if not isinstance(values, np.ndarray):
         raise DataError(f"depth map {path} cannot be read (it is an .npz archive); store one array with numpy.save")
     return values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values
@@ -232,12 +232,12 @@ def same_size(image: Tensor, depth: Tensor, image_path: Path, depth_path: Path) 
     """Raise if an image and a depth map differ in size.
 
     Raises:
-        DataError: naming both files and sizes.
+        DataError: with both files and sizes.
     """
     if image.shape[-2:] != depth.shape[-2:]:
         both = ((image_path, image), (depth_path, depth))
         sizes = " and ".join(f"{path} is {x.shape[-2]} x {x.shape[-1]}" for path, x in both)
         raise DataError(
-            f"image and depth map differ in size: {sizes}; give each image its own map, turned as the EXIF orientation "
-            "of the image says"
+            f"image and depth map differ in size: {sizes}; give each image its own map, rotated as the EXIF "
+            "orientation of the image demands"
         )

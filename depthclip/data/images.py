@@ -1,4 +1,4 @@
-"""Decoding of image files with Pillow: colours as 8-bit RGB, and values as they are stored."""
+"""Image files decoded with Pillow: colours as 8-bit RGB, and depth values as they are stored."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +15,7 @@ AGAIN = f"fetch it again, or {SKIP}"
 
 
 def read_colours(path: Path) -> np.ndarray:
-    """Return an image file as (H, W, 3) uint8 RGB, as image viewers show it.
+    """Return an image file as (H, W, 3) uint8 RGB, as an image viewer displays it.
 
     Raises:
         DataError: if it is missing, damaged, not an image, too large, or has values without a known range.
@@ -36,11 +36,11 @@ def read_values(path: Path) -> np.ndarray:
 
 @contextmanager
 def opened(path: Path, what: str) -> Iterator[Image.Image]:
-    """Open and decode an image file, and turn it as its EXIF orientation demands.
+    """Open and decode an image file, and apply its EXIF orientation.
 
     Args:
-        path: the file; the first frame of an animation is taken.
-        what: what the file is, for the message.
+        path: file; of an animation, the first frame is used.
+        what: description of the file, for the message.
 
     Raises:
         DataError: if the file cannot be decoded.
@@ -70,10 +70,10 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
 def to_rgb(image: Image.Image, path: Path) -> np.ndarray:
     """Return a decoded image as (H, W, 3) uint8 RGB.
 
-    Grey values of 16 bits are divided by 257, and transparent images are laid over white.
+    Grey values of 16 bits are divided by 257, and transparent images are composited on white.
 
     Raises:
-        DataError: if the values are floating-point or have more than 16 bits: their range is unknown.
+        DataError: if the values are floating-point or have more than 16 bits, so that their range is unknown.
     """
     if image.mode == "F":
         raise DataError(f"image {path} has floating-point values, whose range is unknown; convert it to 8 or 16 bits")
@@ -89,7 +89,7 @@ def to_rgb(image: Image.Image, path: Path) -> np.ndarray:
 
 def _check_header(image: Image.Image, path: Path, what: str) -> None:
     if image.format == "EPS":  # Pillow would run Ghostscript
-        raise DataError(f"{what} {path} is PostScript, which is a program; convert it to PNG, or {SKIP}")
+        raise DataError(f"{what} {path} is PostScript, which is program code; convert it to PNG, or {SKIP}")
     least = image.width * image.height // 8  # bytes of an uncompressed image of 1 bit
     if image.format == "PPM" and path.stat().st_size < least:
         raise DataError(
@@ -101,5 +101,11 @@ def _turned(image: Image.Image) -> Image.Image:
     try:
         turned = image.getexif().get(ExifTags.Base.Orientation, 1) != 1
         return ImageOps.exif_transpose(image) if turned else image
-    except (SyntaxError, ValueError, TypeError, KeyError, OverflowError):  # viewers ignore a damaged EXIF block, too
+    except (
+        SyntaxError,
+        ValueError,
+        TypeError,
+        KeyError,
+        OverflowError,
+    ):  # viewers ignore a damaged EXIF block
         return image

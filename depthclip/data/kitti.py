@@ -1,24 +1,21 @@
-"""KITTI, the split of Eigen and its relatives, in the layouts people have."""
+"""KITTI with Eigen's split, in the layouts in which copies are common."""
 
-import os
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
-from torch import Tensor
-
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
-from depthclip.data.files import Entry, FileSamples, PairSamples, check_depth_values, metres, read_depth
-from depthclip.data.layouts import Repeated, check_complete, hold_out, recognise
+from depthclip.data.exported import ExportedMaps, ExportedSamples
+from depthclip.data.files import Entry, PairSamples, read_depth
+from depthclip.data.kitti_files import AnnotatedFiles, entry_of, read_drive_list, sweep_of
+from depthclip.data.layouts import check_complete, hold_out, recognise
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.paths import argument_path, fault, folder, read_text, regular_file, shown
+from depthclip.data.paths import argument_path, fault, folder
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.data.splits import DriveFrame, kitti_eigen
-from depthclip.data.velodyne import object_projection, project, raw_projection, read_sweep
+from depthclip.data.velodyne import SweepSamples, object_projection, raw_projection
 from depthclip.errors import InputError
 from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
@@ -34,37 +31,30 @@ LAYOUTS = {
 }
 SELECTION = 1000
 VALUES_A_METRE = 256
-IMAGE_LINE = re.compile(r"/?(\d{4}_\d\d_\d\d)/\1_drive_(\d{4})_sync/image_0([23])/data/(\d+)\.\w+\s+(\S+)")
-SIDE_LINE = re.compile(r"(\d{4}_\d\d_\d\d)/\1_drive_(\d{4})_sync\s+(\d+)\s+([lr])\s*$")
-PICKLED = (
-    "truth {path} holds pickled objects, which can run code when they are loaded; set truth: velodyne and "
-    "velodyne_depth: x, which computes the same from the sweeps, or, if you made the file, store plain arrays, one an "
-    "image: numpy.savez_compressed('plain.npz', *numpy.load('{path}', allow_pickle=True)['data'])"
-)
 
 
 class KITTI(DepthDataModule):
-    """KITTI: streets seen from a car, about 375 x 1242, with depth from its laser scanner.
+    """KITTI: street scenes recorded from a car, about 375 x 1242, with depth from a laser scanner.
 
-    Dataset Format: one of
+    Dataset Format: one of these layouts:
 
     - `raw`: recordings `DATE/DATE_drive_NNNN_sync/image_02/data/%010d.png` (or .jpg), below root or its folder raw,
-      raw_data, kitti_raw or input, with one of three kinds of truth;
+      raw_data, kitti_raw or input, with any of the three kinds of ground truth;
     - `selection`: `val_selection_cropped/{image,groundtruth_depth}/*.png`, 1,000 images of 352 x 1216 with annotated
       depth;
-    - `object`: the object benchmark's `image_2/`, `velodyne/` and `calib/`, in root or training/; no official depth
-      split.
+    - `object`: `image_2/`, `velodyne/` and `calib/` of the object benchmark, in root or training/, without an official
+      depth split.
 
-    Truth is, by `truth`:
+    Ground truth is selected by `truth`:
 
-    - `annotated`: `DRIVE/proj_depth/groundtruth/image_02/%010d.png`, uint16, 0 = invalid, 256 values a metre; below
-      root or its folder gt, depth, annotated, data_depth_annotated and the like, with or without train/ and val/;
-    - `velodyne`: the raw sweep `velodyne_points/data/%010d.bin`, projected with the calibration files of the day;
-    - a path: an .npz of the test images' depth in the order of the list, as Monodepth2 exports it, without pickled
-      objects.
+    - `annotated`: `DRIVE/proj_depth/groundtruth/image_02/%010d.png`, uint16, 0 = invalid, 256 values per metre; below
+      root or its folder gt, depth, annotated, data_depth_annotated or the like, with or without train/ and val/;
+    - `velodyne`: raw sweeps `velodyne_points/data/%010d.bin`, projected with the calibration files of the day;
+    - a path: an .npz file with the depth of the test images in the order of the list, as Monodepth2 exports it, without
+      pickled objects.
 
-    Dataset Features: Eigen's 697 test images, of which 652 have annotated depth (figures on the two differ); 23,158
-    training images. Annotated depth covers about 20 % of the pixels, a sweep 4-5 %.
+    Dataset Features: Eigen's 697 test images, of which 652 have annotated depth (figures on the two sets differ), and
+    23,158 training images. Annotated depth covers about 20 % of the pixels, a sweep 4-5 %.
 
     Licence: CC BY-NC-SA 3.0. Citation: Geiger et al., IJRR 2013; Uhrig et al., 3DV 2017; split: Eigen et al., NIPS
         2014;
@@ -72,25 +62,25 @@ class KITTI(DepthDataModule):
 
     Args:
         root: folder of the data set.
-        layout: `auto` recognises it from the files; a name forces it.
-        truth: `annotated`, `velodyne`, or the path of an .npz.
-        annotated: folder of the annotated depth, where it is not below root.
-        velodyne_depth: `z` of the camera; or `x` of the laser, which is what Monodepth2 stores.
-        test_list: list file of test images, as BTS (`image depth focal`, depth may be None) or Monodepth2
-            (`folder frame side`) write it; null for Eigen's official one.
-        train_list: the same for training.
-        val_list: the same for validation; without it, drives of the training split are held out.
-        allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
-        val_every: about one in so many training images is held out for validation, whole drives at a time.
+        layout: name of the layout; `auto` recognises it from the files.
+        truth: `annotated`, `velodyne`, or the path of an .npz file.
+        annotated: folder of the annotated depth; null for folders below root.
+        velodyne_depth: axis of the depth: `z` of the camera, or `x` of the laser as in Monodepth2.
+        test_list: list file of test images in the format of BTS (`image depth focal`, the depth may be None) or
+            Monodepth2 (`folder frame side`); null for Eigen's official list.
+        train_list: list file of training images; null for Eigen's official list.
+        val_list: list file of validation images; null to hold out drives of the training split.
+        allow_partial: warn instead of raising an error if official images are missing.
+        val_every: hold out about one of this number of training images for validation, without dividing a drive.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         scoring: pixels that count: a `Scoring`, or the name of a preset.
         loading: batch size, worker processes, unreadable files, and the order of training images.
-        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        shots: number of training images, or a `Shots`, whose scenes are drives; null for all.
         augment: augmentation of training images and their depth; null for none.
 
     Raises:
-        InputError: if an argument is not in its range.
-        DataError: at setup, if files are missing or not as many as there should be.
+        InputError: if an argument is out of range.
+        DataError: at setup, if files are missing.
     """
 
     def __init__(
@@ -113,7 +103,7 @@ class KITTI(DepthDataModule):
     ) -> None:
         super().__init__(view, scoring, loading, shots, augment)
         if truth not in ("annotated", "velodyne") and not truth.endswith(".npz"):
-            raise InputError(f"truth {truth!r} is not known; choose annotated, velodyne, or the path of an .npz")
+            raise InputError(f"truth {truth!r} is unknown; choose annotated, velodyne, or the path of an .npz")
         check_choice("layout", layout, ("auto", *LAYOUTS))
         check_choice("velodyne_depth", velodyne_depth, ("z", "x"))
         check_count("val_every", val_every, at_least=2, unit="images")
@@ -131,10 +121,10 @@ class KITTI(DepthDataModule):
         self.layouts: dict[str, str] = {}
 
     def samples(self, split: Split) -> DepthDataset:
-        """The images of a split that have truth.
+        """Return the images of a split that have ground truth.
 
         Raises:
-            DataError: if they are not all there.
+            DataError: if files are missing.
         """
         layout, folder = recognise(self.root, LAYOUTS, self.layout)
         self.layouts[split] = layout
@@ -147,7 +137,7 @@ class KITTI(DepthDataModule):
         return self._selection(folder) if layout == "selection" else self._object(folder)
 
     def metadata(self) -> dict[str, Any]:
-        """What was found on disk: root, layout, kind of truth and counts."""
+        """Return root, layout, kind of ground truth, and number of images."""
         swept = self.truth == "velodyne" or "object" in self.layouts.values()
         truth = f"velodyne {self.velodyne_depth}" if swept else self.truth
         return {**super().metadata(), "root": str(self.root), "layout": self.layouts, "truth": truth}
@@ -173,8 +163,9 @@ class KITTI(DepthDataModule):
         if self.truth == "annotated":
             frames = [frame for frame in frames if frame.annotated]
             if not frames:
-                told = f"{split}_list {self.lists[split]} names no depth map"
-                raise DataError(f"{told}; list some, or set truth: velodyne")
+                raise DataError(
+                    f"{split}_list {self.lists[split]} names no depth map; list some, or set truth: velodyne"
+                )
             depth_of: Callable[[DriveFrame], Path] = AnnotatedFiles(self._annotated_places()).path
         elif self.truth == "velodyne":
             depth_of = partial(sweep_of, raw=raw)
@@ -191,14 +182,13 @@ class KITTI(DepthDataModule):
         return SweepSamples(entries, projections, self.velodyne_depth)
 
     def _there(self, pairs: list[tuple[DriveFrame, Entry]], raw: Path, split: Split) -> list[tuple[DriveFrame, Entry]]:
-        """Return the frames of a list whose files exist: all of a list of the user, enough of the official one."""
+        """Return the frames whose files exist; a list of the user must be complete."""
         there, missing = [], []
         for frame, entry in pairs:
             files = [path for path in (entry.image, entry.depth) if path is not None]
             absent = [f"{path} {reason}" for path in files if (reason := fault(path))]
             if absent and self.lists[split] is not None:
-                told = f"{split}_list {self.lists[split]}: {absent[0]}"
-                raise DataError(f"{told}; fetch it, or remove its line")
+                raise DataError(f"{split}_list {self.lists[split]}: {absent[0]}; fetch it, or remove its line")
             missing += absent[:1]
             if not absent:
                 there.append((frame, entry))
@@ -221,8 +211,10 @@ class KITTI(DepthDataModule):
         if len(maps) == sum(frame.annotated for frame in frames):
             frames = [frame for frame in frames if frame.annotated]
         if len(maps) != len(frames):
-            told = f"truth {maps.path} has {len(maps)} maps, but the list {len(frames)} images"
-            raise DataError(f"{told}; set truth and test_list to those of one split")
+            raise DataError(
+                f"truth {maps.path} has {len(maps)} maps, but the list has {len(frames)} images; set truth and "
+                "test_list to files of the same split"
+            )
         pairs = self._there([(frame, entry_of(frame, raw, maps.path)) for frame in frames], raw, split)
         order = {frame: index for index, frame in enumerate(frames)}
         return ExportedSamples([entry for _, entry in pairs], maps, [order[frame] for frame, _ in pairs])
@@ -259,172 +251,3 @@ class KITTI(DepthDataModule):
             entries.append(Entry(image, sweep, f"image_2/{image.name}"))
             calibrations.append(partial(object_projection, calibration))
         return SweepSamples(entries, calibrations, self.velodyne_depth)
-
-
-class AnnotatedFiles:
-    """Where the annotated depth of each drive lies; copies have train/ and val/, or both merged.
-
-    Args:
-        places: folders that may hold drives.
-    """
-
-    def __init__(self, places: Sequence[Path]) -> None:
-        self.places = list(places)
-        self.known: dict[str, Path] = {}
-
-    def path(self, frame: DriveFrame) -> Path:
-        """The depth map of a frame; where no place has its drive, what it would be in the first."""
-        drive = frame.recording
-        if drive not in self.known:
-            holding = (place for place in self.places if (place / drive / "proj_depth").is_dir())
-            self.known[drive] = next(holding, self.places[0])
-        inside = f"proj_depth/groundtruth/image_{frame.camera:02d}/{frame.frame:010d}.png"
-        return self.known[drive] / drive / inside
-
-
-class SweepSamples(FileSamples):
-    """Images with their laser sweeps, projected when read.
-
-    Args:
-        entries: image and sweep of each.
-        projections: reads each one's projection, (3, 4), from the calibration files.
-        along: `z` of the camera or `x` of the laser.
-    """
-
-    def __init__(
-        self, entries: Sequence[Entry], projections: Sequence[Callable[[], np.ndarray]], along: Literal["z", "x"]
-    ) -> None:
-        super().__init__(entries)
-        self.projections = list(projections)
-        self.along = along
-
-    def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
-        """The sweep of image `index` as a sparse map, (H, W) float32 metres."""
-        path = self.entries[index].depth
-        return None if path is None else project(read_sweep(path), self.projections[index](), size, self.along)
-
-
-class ExportedSamples(FileSamples):
-    """Images whose depth maps were exported into one file.
-
-    Args:
-        entries: the images.
-        maps: their depth.
-        order: which of the maps is each image's.
-    """
-
-    def __init__(self, entries: Sequence[Entry], maps: "ExportedMaps", order: Sequence[int]) -> None:
-        super().__init__(entries)
-        self.maps = maps
-        self.order = list(order)
-
-    def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
-        """The map of image `index`, (H, W) float32 metres."""
-        return self.maps.read(self.order[index])
-
-
-class ExportedMaps:
-    """The depth maps of an .npz, which is opened once in every process that reads.
-
-    Args:
-        path: the file: one array an image (`arr_0`, `arr_1`, ... as numpy.savez names them), or one array `data` (N, H,
-            W).
-
-    Raises:
-        DataError: if it is missing, broken, or holds pickled objects.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.opened: tuple[int, Any] | None = None
-        maps = self._maps()
-        self.count = len(maps)
-
-    def __len__(self) -> int:
-        return self.count
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the open file, which is each process' own."""
-        return {**self.__dict__, "opened": None}
-
-    def read(self, index: int) -> Tensor:
-        """Map `index`, (H, W) float32 metres, 0 = invalid.
-
-        Raises:
-            DataError: if it cannot be read.
-        """
-        maps = self._maps()
-        try:
-            values = maps[index] if isinstance(maps, np.ndarray) else maps[f"arr_{index}"]
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
-            raise DataError(f"truth {self.path} map {index} cannot be read ({error}); export it again") from error
-        check_depth_values(values, f"truth {self.path} map {index}")
-        return metres(values)
-
-    def _maps(self) -> Any:
-        if self.opened is None or self.opened[0] != os.getpid():
-            regular_file(self.path, "truth", "export it, or set truth: velodyne")
-            try:
-                file = np.load(self.path, allow_pickle=False)
-                maps = file["data"] if "data" in file.files else file
-            except Exception as error:  # a damaged file raises whatever its bytes lead to
-                if "Object arrays" in str(error):
-                    raise DataError(PICKLED.format(path=self.path)) from error
-                raise DataError(f"truth {self.path} cannot be read ({error}); export it again") from error
-            names = {f"arr_{index}" for index in range(len(file.files))}
-            if isinstance(maps, np.ndarray) and maps.ndim != 3:
-                told = f"truth {self.path} has data of shape {maps.shape}"
-                raise DataError(f"{told}; it must be (images, height, width), export it again")
-            if not isinstance(maps, np.ndarray) and (not names or names != set(file.files)):
-                told = f"truth {self.path} holds {', '.join(file.files[:3]) or 'nothing'}"
-                raise DataError(f"{told}; it must hold data, or arr_0, arr_1 and so on, export it with numpy.savez")
-            self.opened = (os.getpid(), maps)
-        return self.opened[1]
-
-
-def read_drive_list(path: Path, name: str = "list") -> list[DriveFrame]:
-    """Return the frames of a list file as BTS (`image depth focal`) or Monodepth2 (`folder frame side`) write it.
-
-    Args:
-        path: the list.
-        name: name of the argument that names the list.
-
-    Raises:
-        DataError: if the list is missing, empty, names a frame twice, or has a line that is neither.
-    """
-    lines = read_text(path, name, f"set {name} to a text file with a line for each image").splitlines()
-    repeated = Repeated()
-    bare = {frame[:4] for frame in kitti_eigen("test") if not frame.annotated}
-    frames = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        image, side = IMAGE_LINE.match(line), SIDE_LINE.match(line)
-        if image:
-            date, drive, camera, frame, depth = image.groups()
-            one, annotated = (date, drive, int(camera), int(frame)), depth != "None"
-        elif side:
-            date, drive, frame, letter = side.groups()
-            one = (date, drive, {"l": 2, "r": 3}[letter], int(frame))
-            annotated = one not in bare
-        else:
-            told = f"{name} {path} line {number} {shown(line)!r}"
-            raise DataError(f"{told} must be `image depth focal`, as BTS writes it, or `folder frame side`")
-        repeated.check(one, number, f"{name} {path}")
-        frames.append(DriveFrame(*one, annotated))
-    if not frames:
-        raise DataError(f"{name} {path} is empty; it must have a line for each image")
-    return frames
-
-
-def entry_of(frame: DriveFrame, raw: Path, depth: Path) -> Entry:
-    """A frame's image in the raw recordings, .png as KITTI has it or .jpg as Monodepth2 converts it, with its depth."""
-    image = raw / frame.date / frame.recording / f"image_{frame.camera:02d}" / "data" / f"{frame.frame:010d}.png"
-    if fault(image) and not fault(image.with_suffix(".jpg")):
-        image = image.with_suffix(".jpg")
-    return Entry(image, depth, str(image.relative_to(raw)), frame.recording)
-
-
-def sweep_of(frame: DriveFrame, raw: Path) -> Path:
-    """A frame's laser sweep in the raw recordings."""
-    return raw / frame.date / frame.recording / "velodyne_points" / "data" / f"{frame.frame:010d}.bin"

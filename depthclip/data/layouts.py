@@ -1,4 +1,4 @@
-"""What the data modules do alike with what is on disk: recognise a layout, read a list, count, and hold some out."""
+"""Layouts of data sets on disk: recognition, lists of files, completeness, and held-out images."""
 
 import os
 import warnings
@@ -15,42 +15,42 @@ NAMED = 3  # missing files in a message
 
 
 def recognise(root: Path, layouts: Mapping[str, Sequence[tuple[str, str]]], layout: str = "auto") -> tuple[str, Path]:
-    """Return the first layout that is found below a root, and the folder in which it lies.
+    """Return the name of the first layout that matches the files below a root, and its folder.
 
     Args:
-        root: where the data set is.
-        layouts: by name, the (folder, pattern) pairs that tell it; one match is enough.
-        layout: `auto`, or the only one to look for.
+        root: folder of the data set.
+        layouts: by name, (folder, pattern) pairs; a layout is recognised by a match of any of them.
+        layout: `auto`, or the name of the only layout to look for.
 
     Raises:
-        DataError: if none is found: it lists what was looked for and where.
+        DataError: if none matches; the message lists all patterns and folders.
     """
     check_choice("layout", layout, ("auto", *layouts))
     folder(root, "root", "where the data set is")
-    wanted = layouts if layout == "auto" else {layout: layouts[layout]}
-    for name, places in wanted.items():
+    candidates = layouts if layout == "auto" else {layout: layouts[layout]}
+    for name, places in candidates.items():
         for place, pattern in places:
             if any((root / place).glob(pattern)):
                 return name, root / place
     looked = "; ".join(
         f"{name}: {' or '.join(str(Path(place) / pattern) for place, pattern in places)}"
-        for name, places in wanted.items()
+        for name, places in candidates.items()
     )
-    raise DataError(f"no layout that is known was found in root {root}, looked for {looked}; set root, or layout")
+    raise DataError(f"no known layout is in root {root}, looked for {looked}; set root, or layout")
 
 
 def read_list(path: Path, bases: Sequence[Path], depth_column: int = 1, name: str = "list") -> list[Entry]:
     """Return the images and depth maps of a list file, each of which must exist.
 
-    Lines are `image depth ...`, by spaces (commas in a .csv file). Paths are below one of `bases`, also where they
-    start with `/`, as BTS writes them; `None` is an image without truth. Further columns, such as a focal length, are
-    not read.
+    Lines are `image depth ...`, separated by spaces, or by commas in a .csv file. Paths are below one of `bases`, even
+    if they start with `/`, as in the lists of BTS; the depth `None` stands for an image without ground truth. Further
+    columns, such as a focal length, are ignored.
 
     Args:
-        path: the list.
-        bases: folders; the first in which the first image lies is used for all.
-        depth_column: which column names the depth map, counted from 0: some lists have dense depth in the third.
-        name: name of the argument that names the list.
+        path: list file.
+        bases: folders; all paths are below the first that contains the first image.
+        depth_column: column of the depth map, counted from 0; some lists have dense depth in the third.
+        name: name of the argument of the list, for messages.
 
     Raises:
         DataError: if the list is missing, has too few columns, an image twice, or names a file that does not exist or
@@ -67,8 +67,7 @@ def read_list(path: Path, bases: Sequence[Path], depth_column: int = 1, name: st
     for number, fields in lines:
         where = f"{name} {path} line {number}"
         if len(fields) <= depth_column:
-            told = f"{where} has {len(fields)} columns"
-            raise DataError(f"{told}; column {depth_column + 1} must name the depth map")
+            raise DataError(f"{where} has {len(fields)} columns; column {depth_column + 1} must name the depth map")
         image, depth = fields[0].strip(), fields[depth_column].strip()
         repeated.check(image.lstrip("/"), number, f"{name} {path}")
         base = base or _base_of(image, bases, where)
@@ -79,16 +78,16 @@ def read_list(path: Path, bases: Sequence[Path], depth_column: int = 1, name: st
 
 
 class Repeated:
-    """Find what a list names twice; it would count twice."""
+    """A check for images that a list names twice."""
 
     def __init__(self) -> None:
         self.lines: dict[object, int] = {}
 
     def check(self, key: object, number: int, where: str) -> None:
-        """Add what line `number` names.
+        """Add the image of line `number`.
 
         Raises:
-            DataError: if an earlier line names the same.
+            DataError: if an earlier line names the same image.
         """
         first = self.lines.setdefault(key, number)
         if first != number:
@@ -100,8 +99,8 @@ def listed_file(base: Path, name: str, where: str) -> Path:
 
     Args:
         base: folder of relative paths.
-        name: the path as written.
-        where: list and line, for the message.
+        name: path in the list.
+        where: list and line, for messages.
 
     Raises:
         DataError: if it is not a regular file, or a relative path leads out of the folder.
@@ -116,7 +115,7 @@ def listed_file(base: Path, name: str, where: str) -> Path:
 
 
 def _below(base: Path, name: str) -> Path:
-    # lists write paths below a root with a leading `/`, so only one that exists is taken as absolute
+    # paths in lists are below a root even with a leading `/`; only an existing absolute path is used as it is
     absolute = Path(name)
     return absolute if absolute.is_absolute() and os.path.lexists(absolute) else base / name.lstrip("/")
 
@@ -129,44 +128,44 @@ def _base_of(name: str, bases: Sequence[Path], where: str) -> Path:
     raise DataError(f"{where}: {shown(name)} does not exist below {places}; set root to where the list's files are")
 
 
-def check_complete(what: str, found: int, official: int, allow_partial: bool, missing: Sequence[str] = ()) -> None:
+def check_complete(what: str, count: int, official: int, allow_partial: bool, missing: Sequence[str] = ()) -> None:
     """Raise or warn if a copy does not have the official number of images.
 
     Args:
-        what: the split that was counted.
-        found: images on disk.
-        official: images there should be.
-        allow_partial: whether to warn instead of raising.
-        missing: what is missing and why, such as `image rgb_00000.jpg does not exist`, as far as it is known.
+        what: description of the split.
+        count: number of images on disk.
+        official: number of images of the official split.
+        allow_partial: warn instead of raising.
+        missing: reasons such as `image rgb_00000.jpg does not exist`, if known.
 
     Raises:
-        DataError: if there are none, or not as many as there should be and that is not allowed.
+        DataError: if there are no images, or the number differs and allow_partial is false.
     """
-    if found == official:
+    if count == official:
         return
-    told = f"{what} has {found} images of the official {official}"
+    message = f"{what} has {count} images of the official {official}"
     if missing:
         rest = f" and {len(missing) - NAMED} more" if len(missing) > NAMED else ""
-        told += f" ({', '.join(missing[:NAMED])}{rest})"
-    if not found or not allow_partial:
-        go_on = ", or set allow_partial: true to go on with these" if found else ""
-        raise DataError(f"{told}; complete the copy{go_on}")
-    warnings.warn(f"{told}; complete the copy to compare figures on it with published ones", stacklevel=2)
+        message += f" ({', '.join(missing[:NAMED])}{rest})"
+    if not count or not allow_partial:
+        go_on = ", or set allow_partial: true to go on with these" if count else ""
+        raise DataError(f"{message}; complete the copy{go_on}")
+    warnings.warn(f"{message}; complete the copy to compare figures on it with published ones", stacklevel=2)
 
 
 def hold_out(groups: Sequence[str], every: int) -> tuple[list[int], list[int]]:
-    """Divide training images into those to train on and those to validate on, whole recordings at a time.
+    """Split training images into images for training and images for validation without dividing a recording.
 
     Args:
-        groups: the recording of each image; frames of one resemble each other too much to be on both sides. Where all
-            are of one recording, every image stands for itself.
-        every: about one in so many images is held out.
+        groups: recording of each image. Frames of a recording resemble each other, so that they must not be in both
+            sets; if there is a single recording, its frames are split.
+        every: about one of this number of images is held out.
 
     Returns:
-        The indices to train on and those held out, at least one.
+        The indices for training, and the indices for validation, which are at least one.
 
     Raises:
-        DataError: if there is a single image.
+        DataError: if there is only one image.
     """
     if len(groups) < 2:
         raise DataError("a training split of a single image leaves none to validate on; give more images")

@@ -1,4 +1,4 @@
-"""Make3D, in the folders people have."""
+"""Make3D, in the folders in which copies are common."""
 
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +17,7 @@ from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
 COUNTS = {"train": 400, "test": 134}
-# `name` is test or train, `Name` is Test134 or Train400: the tarballs' own folders first
+# `name` is test or train, `Name` is Test134 or Train400; the folders of the official archives come first
 IMAGES = (
     "{Name}",
     "{Name}Img",
@@ -37,44 +37,42 @@ DEPTHS = (
     "{name}/Gridlaserdata",
 )
 GRID = "Position3DGrid"
-PREFIX = "10.21"  # some copies have it in the name of the image, of the depth, or of both
+PREFIX = "10.21"  # in the names of images, depth or both, in some copies
 
 
 class Make3D(DepthDataModule):
-    """Make3D: buildings and nature, 2272 x 1704 (portrait), with depth from a laser on a grid of 55 x 305.
+    """Make3D: buildings and nature, 2272 x 1704 (portrait), with laser depth on a grid of 55 x 305.
 
     Dataset Format: images `img-*.jpg` in `Test134`, `Test134Img` or `test/image`, and `depth_sph_corr-*.mat` (MATLAB
-    v5) in `Gridlaserdata`, `Test134Depth`, `Test134Depth/Gridlaserdata` or `test/depth`; for training the same with
-    `Train400` and `train`. They are joined by the end of their names. Depth is `Position3DGrid[..., 3]`, the distance
-    in metres; the grid spans the whole image, so that predictions are brought to it and the truth stays as it is.
+    v5) in `Gridlaserdata`, `Test134Depth`, `Test134Depth/Gridlaserdata` or `test/depth`; training folders have
+    `Train400` and `train` in their names. Images and depth are joined by the end of their names. Depth is
+    `Position3DGrid[..., 3]`, the distance in metres. The grid spans the whole image; predictions are resampled to it.
 
     Dataset Features: 400 images for training and 134 for testing, up to about 81 m.
 
-    Protocols: C1 scores 0 < truth < 70 m, C2 all up to 80 m. View `2:1` is the centre of the image that self-supervised
-        work
-    evaluates, rows 17 to 38 of the grid; with `Scoring.median_scaling`, each prediction is scaled by the ratio of the
-    medians. Two errors are called "rmse log" in the literature: with the natural logarithm, as in `rmse_log` here, and
-    with base 10, as Monodepth2 and others print it, which is rmse_log / ln 10 = 0.4343 rmse_log. `log10`, the mean
-    |log10 p - log10 g|, is a third.
+    Protocols: C1 scores depth between 0 and 70 m, C2 depth up to 80 m. The view `2:1` is the centre of the image, rows
+    17 to 38 of the grid, as in self-supervised work, which scales each prediction by the ratio of the medians
+    (`Scoring.median_scaling`). "rmse log" in the literature has the natural logarithm, as `rmse_log` here, or base 10,
+    as in Monodepth2, which is rmse_log / ln 10 = 0.4343 rmse_log. `log10` is the mean |log10 p - log10 g|.
 
     Licence: its authors name none; research use is customary. Citation: Saxena et al., IJCV 2008 and TPAMI 2009,
     http://make3d.cs.cornell.edu/data.html
 
     Args:
         root: folder of the data set.
-        images: folder of the test images, below root; null looks in those named above.
-        depths: folder of the test depth, below root; null looks in those named above.
-        allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
-        val_every: one in so many training images is held out for validation.
+        images: folder of the test images, below root; null for the folders above.
+        depths: folder of the test depth, below root; null for the folders above.
+        allow_partial: warn instead of raising an error if official images are missing.
+        val_every: hold out one of this number of training images for validation.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         scoring: pixels that count: a `Scoring`, or the name of a preset.
         loading: batch size, worker processes, unreadable files, and the order of training images.
-        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        shots: number of training images, or a `Shots` with a seed; null for all.
         augment: augmentation of training images and their depth; null for none.
 
     Raises:
-        InputError: if an argument is not in its range.
-        DataError: at setup, if files are missing or not as many as there should be.
+        InputError: if an argument is out of range.
+        DataError: at setup, if files are missing.
     """
 
     def __init__(
@@ -100,10 +98,10 @@ class Make3D(DepthDataModule):
         self.folders: dict[str, list[str]] = {}
 
     def samples(self, split: Split) -> DepthDataset:
-        """The images of a split.
+        """Return the images of a split.
 
         Raises:
-            DataError: if they are not all there.
+            DataError: if files are missing.
         """
         if split == "test":
             return self._whole("test")
@@ -112,7 +110,7 @@ class Make3D(DepthDataModule):
         return Subset(whole, kept if split == "train" else held)
 
     def metadata(self) -> dict[str, Any]:
-        """What was found on disk: root, folders of images and depth, and counts."""
+        """Return root, folders of images and depth, and number of images."""
         return {**super().metadata(), "root": str(self.root), "folders": self.folders}
 
     def _whole(self, split: Literal["train", "test"]) -> DepthDataset:
@@ -146,15 +144,17 @@ class Make3D(DepthDataModule):
         for place in places:
             if any((self.root / place).glob(pattern)):
                 return self.root / place
-        told = f"no {name} {pattern} of the {split} split in root {self.root}, looked in {' or '.join(places)}"
-        raise DataError(f"{told}; set root, or {name}")
+        raise DataError(
+            f"no {name} {pattern} of the {split} split in root {self.root}, looked in {' or '.join(places)}; set root, "
+            f"or {name}"
+        )
 
     def _inside(self, path: Path) -> str:
         return str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
 
 
 def tail(path: Path) -> str:
-    """What the names of an image and of its depth have in common: `op36-p-251t000` of `img-10.21op36-p-251t000.jpg`."""
+    """Return the part of a name that image and depth share, `op36-p-251t000` of `img-10.21op36-p-251t000.jpg`."""
     return path.stem.partition("-")[2].removeprefix(PREFIX)
 
 
@@ -162,13 +162,13 @@ def read_laser_grid(path: Path) -> Tensor:
     """Return the distances of a Make3D .mat file, (55, 305) float32 metres, 0 = invalid.
 
     Raises:
-        DataError: if it is missing, truncated, or something else.
+        DataError: if it is missing, truncated, or not such a file.
     """
     from scipy.io import loadmat
 
     regular_file(path, "depth", f"complete the copy, or {AGAIN}")
     try:
-        # some of the official files have bytes after what they hold, and are whole all the same
+        # some of the official files are complete, but have further bytes at the end
         grid = loadmat(path, variable_names=[GRID], verify_compressed_data_integrity=False)[GRID]
     except Exception as error:  # a broken .mat raises whatever its bytes lead to
         raise DataError(f"depth {path} cannot be read ({error!r}); {AGAIN}") from error

@@ -1,29 +1,24 @@
-"""NYU Depth V2, in the layouts people have."""
+"""NYU Depth V2, in the layouts in which copies are common."""
 
-import os
-import re
-from collections.abc import Sequence
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
 import torch
 
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
-from depthclip.data.files import Entry, PairSamples, check_depth_values, check_scale, metres, read_depth
-from depthclip.data.images import AGAIN
+from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
+from depthclip.data.hdf5 import FrameSamples
 from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.paths import argument_path, fault, regular_file
-from depthclip.data.samples import DataError, DepthDataset, Sample, Subset
+from depthclip.data.nyu_mat import COUNTS, LabelledSamples, scene_types, splits_of
+from depthclip.data.nyu_scenes import recordings, scene_type
+from depthclip.data.paths import argument_path, fault
+from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.data.splits import nyu_labelled
 from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
-COUNTS = {"train": 795, "test": 654}
-BLOCK = 20
 MOST_COLUMNS = 1000
 LAYOUTS = {
     "labelled": ((".", "nyu_depth_v2_labeled.mat"),),
@@ -34,50 +29,51 @@ LAYOUTS = {
 
 
 class NYU(DepthDataModule):
-    """NYU Depth V2: indoor rooms seen by a Kinect, 480 x 640.
+    """NYU Depth V2: indoor scenes recorded with a Kinect, 480 x 640.
 
-    Dataset Format: one of
+    Dataset Format: one of these layouts:
 
-    - `labelled`: `nyu_depth_v2_labeled.mat` (MATLAB v7.3, float32 metres) and `splits.mat` (counted from 1; where it is
-      missing, the package's own list of the split is used);
-    - `official_splits`: BTS' `official_splits/{train,test}/TYPE/rgb_%05d.jpg` with `sync_depth_%05d.png` (uint16
+    - `labelled`: `nyu_depth_v2_labeled.mat` (MATLAB v7.3, float32 metres) and `splits.mat` (counted from 1; without
+      it, the list of this package is used);
+    - `official_splits`: `official_splits/{train,test}/TYPE/rgb_%05d.jpg` of BTS with `sync_depth_%05d.png` (uint16
       millimetres, 0 = invalid) and, for filled depth, `dense/sync_depth_dense_%05d.png` beside them, counted from 0;
-    - `sync`: BTS' training folders `sync/SCENE/rgb_%05d.jpg` and `sync_depth_%05d.png`; tested on `official_splits`;
+    - `sync`: training folders of BTS, `sync/SCENE/rgb_%05d.jpg` and `sync_depth_%05d.png`; the test images are those of
+      `official_splits`;
     - `hdf5`: `{train,val}/SCENE/*.h5` with `rgb` (3, 480, 640) uint8 and `depth` (480, 640) float32 metres; `val` is
-      the test split, and so is a bare folder of such files.
+      the test split; a folder that contains such files directly is a test split, too.
 
-    A list file overrides the layout for its split.
+    A list file takes precedence over the layout for its split.
 
-    Dataset Features: 795 labelled frames for training and 654 for testing, 27 types of scene; 24,231 frames in the
-    training list of BTS, 47,584 in `hdf5`. Raw depth has holes (a quarter to a third), filled depth has none; figures
-    on the two differ.
+    Dataset Features: 795 labelled frames for training and 654 for testing, of 27 types of scene; 24,231 frames in the
+    training list of BTS, 47,584 in `hdf5`. Raw depth has holes (a quarter to a third of the pixels), filled depth has
+    none; figures on the two differ.
 
     Licence: its authors name none; research use is customary. Citation: Silberman et al., ECCV 2012,
     https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html
 
     Args:
         root: folder of the data set.
-        layout: `auto` recognises it from the files; a name forces it.
-        depth: `raw` is what the sensor saw, with holes (`rawDepths`, `sync_depth`); `filled` is in-painted (`depths`,
-            `dense`).
-        train_list: list file, a line `image depth ...` for each image, with paths below root or the folder of the
-            split.
-        val_list: the same for validation; without it, recordings of the training split are held out.
-        test_list: the same for testing.
+        layout: name of the layout; `auto` recognises it from the files.
+        depth: `raw` depth of the sensor, with holes (`rawDepths`, `sync_depth`), or `filled` depth, in-painted
+            (`depths`, `dense`).
+        train_list: list file of training images with a line `image depth ...` for each, and paths below root or the
+            folder of the split; null for the layout.
+        val_list: list file of validation images; null to hold out recordings of the training split.
+        test_list: list file of test images; null for the layout.
         depth_column: column of the depth map in the lists, counted from 0.
-        depth_scale: PNG values a metre.
-        allow_partial: whether a copy without all official images is used, with a warning, instead of refused.
-        val_every: about one in so many training images is held out for validation, whole recordings at a time, since
+        depth_scale: values of the depth PNG per metre.
+        allow_partial: warn instead of raising an error if official images are missing.
+        val_every: hold out about one of this number of training images for validation, without dividing a recording;
             there is no official validation split.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         scoring: pixels that count: a `Scoring`, or the name of a preset.
         loading: batch size, worker processes, unreadable files, and the order of training images.
-        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        shots: number of training images, or a `Shots`, whose scenes are types of scene; null for all.
         augment: augmentation of training images and their depth; null for none.
 
     Raises:
-        InputError: if an argument is not in its range.
-        DataError: at setup, if files are missing or not as many as there should be.
+        InputError: if an argument is out of range.
+        DataError: at setup, if files are missing.
     """
 
     def __init__(
@@ -119,10 +115,10 @@ class NYU(DepthDataModule):
         self.layouts: dict[str, str] = {}
 
     def samples(self, split: Split) -> DepthDataset:
-        """The images of a split, from its list or from what lies below the root.
+        """Return the images of a split, from its list or from the layout below root.
 
         Raises:
-            DataError: if they are not all there.
+            DataError: if files are missing.
         """
         if split == "test":
             return self._whole("test")
@@ -135,7 +131,7 @@ class NYU(DepthDataModule):
         return Subset(whole, kept if split == "train" else held)
 
     def metadata(self) -> dict[str, Any]:
-        """What was found on disk: root, layout of each split, kind of depth and counts."""
+        """Return root, layout of each split, kind of depth, and number of images."""
         return {**super().metadata(), "root": str(self.root), "layout": self.layouts, "depth": self.depth}
 
     def _whole(self, split: Literal["train", "test"]) -> DepthDataset:
@@ -211,220 +207,3 @@ class NYU(DepthDataModule):
     @property
     def _read(self) -> partial[torch.Tensor]:
         return partial(read_depth, scale=self.depth_scale)
-
-
-class LabelledSamples(DepthDataset):
-    """Frames of the labelled .mat file, which is opened once in every process that reads.
-
-    Args:
-        path: `nyu_depth_v2_labeled.mat`; its arrays have MATLAB's axes reversed: (N, 3, 640, 480) and (N, 640, 480).
-        indices: the frames, from 0.
-        key: `rawDepths` with holes, or `depths` in-painted.
-        scenes: the type of scene of every frame of the file.
-    """
-
-    def __init__(
-        self, path: Path, indices: Sequence[int], key: Literal["rawDepths", "depths"], scenes: Sequence[str]
-    ) -> None:
-        self.path = path
-        self.indices = list(indices)
-        self.key = key
-        self.scenes = list(scenes)
-        self.opened: tuple[int, Any] | None = None
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Everything but the open file, which no other process may use."""
-        return {**self.__dict__, "opened": None}
-
-    def name(self, index: int) -> str:
-        """The frame's number in the file, from 0."""
-        return f"{self.indices[index]:05d}"
-
-    def scene(self, index: int) -> str:
-        """The frame's type of scene."""
-        return self.scenes[self.indices[index]]
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """The one file that all frames are read from."""
-        return (self.path,)
-
-    def __getitem__(self, index: int) -> Sample:
-        frame = self.indices[index]
-        try:
-            file = self._file()
-            image, depth = file["images"][frame], file[self.key][frame]
-        except DataError:
-            raise
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
-            raise DataError(f"{self.path} frame {frame}: cannot be read ({error}); fetch the file again") from error
-        return Sample(
-            torch.from_numpy(np.ascontiguousarray(image.transpose(0, 2, 1))),
-            metres(depth.T),
-            self.name(index),
-            self.scene(index),
-        )
-
-    def _file(self) -> Any:
-        # a worker that was forked has a copy of the main process' handle, which HDF5 forbids it to use
-        if self.opened is None or self.opened[0] != os.getpid():
-            self.opened = (os.getpid(), open_hdf5(self.path))
-        return self.opened[1]
-
-
-class FrameSamples(DepthDataset):
-    """Frames in HDF5 files of their own: `rgb` (3, H, W) uint8 and `depth` (H, W) metres.
-
-    Args:
-        paths: the files.
-        folder: from which they are named.
-    """
-
-    def __init__(self, paths: Sequence[Path], folder: Path) -> None:
-        self.paths = list(paths)
-        self.folder = folder
-
-    def __len__(self) -> int:
-        return len(self.paths)
-
-    def name(self, index: int) -> str:
-        """The file's path within the data set."""
-        return str(self.paths[index].relative_to(self.folder))
-
-    def scene(self, index: int) -> str:
-        """The type of scene, by the folder; "" in the folder `official`, which names none."""
-        folder = self.paths[index].parent.name
-        return "" if folder == "official" else scene_type(folder)
-
-    def files(self, index: int) -> tuple[Path, ...]:
-        """The file of the frame."""
-        return (self.paths[index],)
-
-    def __getitem__(self, index: int) -> Sample:
-        path = self.paths[index]
-        try:
-            with open_hdf5(path) as file:
-                rgb, distance = file["rgb"], file["depth"]
-                # before they are read: shapes may promise more than the memory holds
-                if rgb.shape != (3, *distance.shape) or rgb.dtype != np.uint8 or distance.dtype.kind != "f":
-                    told = f"{path} has rgb {rgb.dtype} {rgb.shape} and depth {distance.dtype} {distance.shape}"
-                    raise DataError(f"{told}, but they must be uint8 (3, H, W) and float (H, W); {AGAIN}")
-                image, depth = rgb[()], distance[()]
-            check_depth_values(depth, f"{path} depth")
-        except DataError:
-            raise
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
-            raise DataError(f"{path} cannot be read ({error}); {AGAIN}") from error
-        return Sample(torch.from_numpy(image), metres(depth), self.name(index), self.scene(index))
-
-
-def open_hdf5(path: Path) -> Any:
-    """Open an HDF5 file for reading.
-
-    Raises:
-        DataError: if it is missing, truncated or something else.
-    """
-    import h5py
-
-    regular_file(path, "file", AGAIN)
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise DataError(f"file {path} is no complete HDF5 file ({error}); {AGAIN}") from error
-
-
-def scene_types(path: Path, key: Literal["rawDepths", "depths"]) -> list[str]:
-    """Return the type of scene of every frame of the labelled .mat file, which keeps each as a reference to characters.
-
-    Args:
-        path: `nyu_depth_v2_labeled.mat`.
-        key: the depth that will be read.
-
-    Raises:
-        DataError: if the file has none, or its images and depth have other types or shapes than the labelled set.
-    """
-    with open_hdf5(path) as file:
-        try:
-            check_labelled(file, key)
-            types = file["sceneTypes"]
-            if types.dtype.kind != "O":
-                raise ValueError(f"sceneTypes are {types.dtype}, but must be references to text")
-            references = types[()].ravel()
-            scenes = ["".join(map(chr, np.asarray(file[reference]).ravel())) for reference in references]
-            frames = len(file["images"])
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
-            told = f"{path} is not the labelled set ({error})"
-            raise DataError(f"{told}; fetch nyu_depth_v2_labeled.mat again") from error
-    if len(scenes) != frames:
-        told = f"{path} has {frames} images, but {len(scenes)} sceneTypes"
-        raise DataError(f"{told}; fetch nyu_depth_v2_labeled.mat again")
-    return scenes
-
-
-def check_labelled(file: Any, key: str) -> None:
-    """Raise ValueError unless images and depth of the labelled set have MATLAB's reversed axes and the right types."""
-    images, depth = file["images"], file[key]
-    shape, kind = images.shape, images.dtype
-    if len(shape) != 4 or shape[1] != 3 or shape[2] < shape[3] or kind != np.uint8:
-        raise ValueError(f"images are {kind} {shape}, but must be uint8 (frames, 3, width, height)")
-    if depth.shape != (shape[0], *shape[2:]) or depth.dtype.kind != "f":
-        raise ValueError(f"{key} is {depth.dtype} {depth.shape}, but must be float {(shape[0], *shape[2:])}")
-
-
-def splits_of(path: Path) -> dict[str, list[int]]:
-    """Return the frames of each split, from 0: of `splits.mat`, which counts from 1, or of the package's list.
-
-    Args:
-        path: `splits.mat`, which may be missing.
-
-    Raises:
-        DataError: if the file is not readable, or its splits are empty, overlap, or name other frames than 1 to 1449.
-    """
-    if not os.path.lexists(path):
-        frames = nyu_labelled()
-        return {split: [frame.number for frame in frames if frame.split == split] for split in COUNTS}
-    from scipy.io import loadmat
-
-    way_out = "fetch it again, or remove it to use the package's list"
-    regular_file(path, "splits", way_out)
-    try:
-        content = loadmat(path)
-        splits = {split: np.asarray(content[f"{split}Ndxs"]).ravel() for split in COUNTS}
-        numbers = np.concatenate(list(splits.values())).astype(np.float64)
-        if any(not numbers_of.size for numbers_of in splits.values()):
-            raise ValueError("a split is empty")
-        if (numbers != numbers.round()).any() or numbers.min() < 1 or numbers.max() > sum(COUNTS.values()):
-            told = f"it names frames {numbers.min():g} to {numbers.max():g}"
-            raise ValueError(f"{told}, but they are counted from 1 to {sum(COUNTS.values())}")
-        if len(np.unique(numbers)) != len(numbers):
-            raise ValueError("it names a frame twice")
-        return {split: [int(number) - 1 for number in numbers_of] for split, numbers_of in splits.items()}
-    except Exception as error:  # a broken .mat raises whatever its bytes lead to
-        reason = str(error) if isinstance(error, ValueError) else repr(error)
-        raise DataError(f"splits {path} cannot be used ({reason}); {way_out}") from error
-
-
-def scene_type(folder: str) -> str:
-    """The type of a scene's folder: `kitchen` of `kitchen_0028b`."""
-    return re.sub(r"_\d+[a-z]*$", "", folder)
-
-
-def recordings(samples: DepthDataset) -> list[str]:
-    """The recording of each image: its folder, or, where folders are types of scene, its block of neighbours.
-
-    The labelled frames are in the order of their recordings, of about three frames each, but do not name them: blocks
-    of images of one type, up to 20 long, hold nearly all of them whole.
-    """
-    names = [samples.name(index) for index in range(len(samples))]
-    scenes = [samples.scene(index) for index in range(len(samples))]
-    folders = [Path(name).parent.name for name in names]
-    if all(folders) and folders != scenes:
-        return folders
-    order = sorted(range(len(samples)), key=lambda index: Path(names[index]).stem)
-    blocks: dict[int, str] = {}
-    for number, (scene, members) in enumerate(groupby(order, key=lambda index: scenes[index])):
-        for place, index in enumerate(members):
-            blocks[index] = f"{scene} {number} {place // BLOCK}"
-    return [blocks[index] for index in range(len(samples))]

@@ -1,4 +1,4 @@
-"""Images and depth maps of one's own."""
+"""Any images with depth maps."""
 
 import csv
 import io
@@ -22,42 +22,42 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 
 
 class Pairs(DepthDataModule):
-    """Any images with depth maps: two patterns of file names, or a table.
+    """Any images with depth maps, in files that match two patterns or are listed in a table.
 
-    Dataset Format: images that PIL reads; depth as 16-bit PNG, PGM or TIFF, floating-point TIFF, or .npy, `scale`
-    values a metre.
+    Dataset Format: images that PIL reads; depth as 16-bit PNG, PGM or TIFF, floating-point TIFF, or .npy, with `scale`
+    values per metre.
 
-    - Patterns: `image_pattern` and `depth_pattern` are globs below root with as many wildcards (`*`, `**/`) in both;
-      files are joined where the wildcards stand for the same text, as `*.color.jpg` and `*.depth.png`, or `rgb/*.jpg`
-      and `gt/*.png`. `{split}` in both stands for train, val and test, for splits in folders of their own.
-    - Table: a .csv with a header, columns `image` and `depth` (paths below root, or absolute; an empty depth has no
-      truth, so that only `predict` uses the image) and, where wanted, `split` and `scene`.
+    - Patterns: `image_pattern` and `depth_pattern` are globs below root with the same wildcards (`*`, `**/`). Files are
+      joined if the wildcards match the same text, such as `*.color.jpg` and `*.depth.png`, or `rgb/*.jpg` and
+      `gt/*.png`. If each split has a folder, write `{split}` in both patterns for train, val and test. The scene of an
+      image is the text that all wildcards but the last match.
+    - Table: a .csv file with a header and the columns `image` and `depth`, paths below root or absolute, and optionally
+      `split` and `scene`. An image with an empty depth has no ground truth, and is used by `predict` only.
 
     Splits: without `{split}` or a split column, the first `train` images in the order of their names (or of the table)
-        are for
-    training, the `val` after them for validation, and the last `test` for testing; `test: null` takes all that are
-    left. Frames of a video resemble their neighbours: leave a gap, or better, split by recording.
+    are for training, the next `val` images for validation, and the last `test` images for testing; `test: null` takes
+    all remaining images. Consecutive frames of a video resemble each other; leave a gap, or split by recording.
 
     Args:
         root: folder of the files.
         image_pattern: glob of the images.
         depth_pattern: glob of the depth maps.
-        table: path of the .csv, instead of patterns.
-        scale: depth values a metre: 1000 for millimetres, 256 for KITTI, 1 for metres.
-        invalid: values that mean no depth, beside 0, negative and not finite ones; 65535 in 7-Scenes.
-        decode: what is done to depth values first: `rotated` turns back the bits of SUN RGB-D; `kinect` reads the
-            byte-swapped disparity of NYU's raw .pgm files as millimetres.
-        train: how many images, the first, are for training.
-        val: how many images, those after the training images, are for validation.
-        test: how many images, the last, are for testing; null for all that are left.
+        table: path of the .csv file, instead of patterns.
+        scale: depth values per metre: 1000 for millimetres, 256 for KITTI, 1 for metres.
+        invalid: further values that stand for no depth, beside 0, negative and not finite values; 65535 in 7-Scenes.
+        decode: decoding of depth values: `rotated` for the rotated bits of SUN RGB-D; `kinect` for the byte-swapped
+            disparity in NYU's raw .pgm files, in millimetres.
+        train: number of training images.
+        val: number of validation images.
+        test: number of test images; null for all remaining images.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         scoring: pixels that count: a `Scoring`, or the name of a preset.
-        loading: batch size, worker processes, unreadable files, and the order of training images.
+        loading: batch size, worker processes, unreadable or unpaired files, and the order of training images.
         shots: number of training images, or a `Shots` with scenes and seed; null for all.
         augment: augmentation of training images and their depth; null for none.
 
     Raises:
-        InputError: if an argument is not in its range, or arguments contradict each other.
+        InputError: if an argument is out of range, or arguments contradict each other.
         DataError: at setup, if files are missing, do not join, or are too few for the splits.
     """
 
@@ -95,8 +95,8 @@ class Pairs(DepthDataModule):
         self.in_folders = image_pattern is not None and "{split}" in image_pattern
         if self.in_folders and (train or val or test is not None):
             raise InputError(
-                f"train {train}, val {val} and test {test} are counts of one folder; with {{split}} in the patterns "
-                "leave them out"
+                f"train {train}, val {val} and test {test} are counts of a single folder; with {{split}} in the "
+                "patterns leave them out"
             )
         self.root = argument_path("root", root)
         self.patterns = (image_pattern or "", depth_pattern or "")
@@ -105,7 +105,7 @@ class Pairs(DepthDataModule):
         self.read = partial(read_depth, scale=scale, invalid=tuple(invalid), decode=decode)
 
     def samples(self, split: Split) -> DepthDataset:
-        """The images of a split.
+        """Return the images of a split.
 
         Raises:
             DataError: if there are none, or files are missing.
@@ -113,7 +113,8 @@ class Pairs(DepthDataModule):
         if self.table is not None:
             entries, splits = read_table(self.table, self.root)
             if splits is not None:
-                return self._some([entry for entry, own in zip(entries, splits, strict=True) if own == split], split)
+                members = [entry for entry, name in zip(entries, splits, strict=True) if name == split]
+                return self._some(members, split)
         else:
             patterns = [pattern.replace("{split}", split) for pattern in self.patterns]
             entries = join(self.root, patterns[0], patterns[1], self.loading.on_error == "raise")
@@ -122,7 +123,7 @@ class Pairs(DepthDataModule):
         return self._counted(entries, split)
 
     def has(self, split: Split) -> bool:
-        """Whether there are images of a split."""
+        """Return whether a split has images."""
         if self.table is not None:
             splits = read_table(self.table, self.root)[1]
             if splits is not None:
@@ -132,22 +133,26 @@ class Pairs(DepthDataModule):
         return split == "test" or bool(self.counts[split])
 
     def metadata(self) -> dict[str, Any]:
-        """What was found on disk: root, patterns or table, and counts."""
+        """Return root, patterns or table, and number of images."""
         source = str(self.table) if self.table is not None else list(self.patterns)
         return {**super().metadata(), "root": str(self.root), "files": source}
 
     def _some(self, entries: list[Entry], split: str) -> DepthDataset:
         if not entries:
-            told = f"no image of the {split} split is in {self.table or self.root}, but it is needed here"
-            raise DataError(f"{told}; set split to {split} in some lines, or set another table")
+            raise DataError(
+                f"no image of the {split} split is in {self.table or self.root}, but it is needed here; set split to "
+                f"{split} in some lines, or set another table"
+            )
         return PairSamples(entries, self.read)
 
     def _counted(self, entries: list[Entry], split: Split) -> DepthDataset:
         train, val, test = self.counts["train"] or 0, self.counts["val"] or 0, self.counts["test"]
         left = len(entries) - train - val
         if left < (0 if test is None else test):
-            told = f"the {len(entries)} images in {self.table or self.root} are fewer than"
-            raise DataError(f"{told} train {train}, val {val} and test {test} together; set smaller counts")
+            raise DataError(
+                f"the {len(entries)} images in {self.table or self.root} are fewer than train {train}, val {val} and "
+                f"test {test} together; set smaller counts"
+            )
         last = left if test is None else test
         places = {"train": (0, train), "val": (train, train + val), "test": (len(entries) - last, len(entries))}
         first, end = places[split]
@@ -159,21 +164,21 @@ class Pairs(DepthDataModule):
 
 
 def join(root: Path, image_pattern: str, depth_pattern: str, strict: bool = True) -> list[Entry]:
-    """Join images and depth maps whose wildcards stand for the same text, sorted by it.
+    """Join images and depth maps whose wildcards match the same text, sorted by this text.
 
     Args:
         root: folder of the files.
         image_pattern: glob of the images.
         depth_pattern: glob of the depth maps.
-        strict: whether to raise if a file is not readable or has no partner; otherwise reading it raises.
+        strict: raise if a file cannot be read or has no partner, instead of when its sample is read.
 
     Raises:
-        DataError: if there are none, or, where strict, a file is missing, a named pipe or the like.
+        DataError: if there are none, or, if strict, a file is missing or not a regular file.
     """
     folder(root, "root", "the folder of the files")
     images, depths = matches(root, image_pattern, "image_pattern"), matches(root, depth_pattern, "depth_pattern")
-    for name, pattern, found in (("image_pattern", image_pattern, images), ("depth_pattern", depth_pattern, depths)):
-        if not found:
+    for name, pattern, paths in (("image_pattern", image_pattern, images), ("depth_pattern", depth_pattern, depths)):
+        if not paths:
             raise DataError(f"no file in {root} matches {name} {pattern}; set root or the pattern")
     entries = []
     for key in sorted(images.keys() | depths.keys()):
@@ -181,7 +186,7 @@ def join(root: Path, image_pattern: str, depth_pattern: str, strict: bool = True
         depth = depths.get(key, root / expected(depth_pattern, key))
         if strict:
             _complete(image, key in images, depth, key in depths)
-        # all but the last wildcard tell the scene: `*/rgb/*.png`
+        # all wildcards but the last are the scene, as in `*/rgb/*.png`
         entries.append(Entry(image, depth, str(image.relative_to(root)), "".join(key[:-1]).rstrip("/")))
     return entries
 
@@ -198,9 +203,9 @@ def _complete(image: Path, has_image: bool, depth: Path, has_depth: bool) -> Non
 
 
 def matches(root: Path, pattern: str, name: str) -> dict[tuple[str, ...], Path]:
-    """Return what lies below root and matches a glob, by what its wildcards stand for.
+    """Return the paths below root that match a glob, by the text that its wildcards match.
 
-    Links that lead nowhere are among it, folders are not, except where the pattern has a file's suffix.
+    Broken links are included. Folders are included only if the pattern has a suffix.
 
     Raises:
         InputError: if the pattern is not a glob.
@@ -210,12 +215,12 @@ def matches(root: Path, pattern: str, name: str) -> dict[tuple[str, ...], Path]:
         paths = list(root.glob(pattern))
     except (OSError, ValueError) as error:
         raise InputError(f"{name} {pattern!r} cannot be looked up ({error}); use wildcards * and **/ only") from error
-    found = {}
+    matching = {}
     for path in paths:
         match = form.fullmatch(path.relative_to(root).as_posix())
         if match and (Path(pattern).suffix or not path.is_dir()):
-            found[match.groups()] = path
-    return found
+            matching[match.groups()] = path
+    return matching
 
 
 WILDCARD = re.compile(r"\*\*/|\*")
@@ -223,13 +228,13 @@ FORMS = {"**/": "((?:[^/]+/)*)", "*": "([^/]*)"}
 
 
 def expected(pattern: str, key: tuple[str, ...]) -> str:
-    """A pattern with its wildcards filled in."""
+    """Return a pattern with its wildcards replaced by text."""
     parts = iter(key)
     return WILDCARD.sub(lambda _: next(parts), pattern)
 
 
 def same_wildcards(image_pattern: str, depth_pattern: str) -> None:
-    """Raise if two patterns cannot be joined.
+    """Raise unless two patterns have the same wildcards.
 
     Raises:
         InputError: if they have different wildcards, or none.
@@ -243,15 +248,15 @@ def same_wildcards(image_pattern: str, depth_pattern: str) -> None:
     if wild[0] != wild[1] or not wild[0]:
         raise InputError(f"{both} must have the same wildcards, at least one, to show which files belong together")
     if ("{split}" in image_pattern) != ("{split}" in depth_pattern):
-        raise InputError(f"{both} must both have {{split}}, or none of them: in both or in none")
+        raise InputError(f"{both} must have {{split}} in both or in none")
 
 
 def read_table(path: Path, root: Path) -> tuple[list[Entry], list[str] | None]:
-    """Return the files of a table, each of which must exist, and their splits if it has such a column.
+    """Return the files of a table, each of which must exist, and their splits if it has a split column.
 
     Raises:
-        DataError: if the table is missing, lacks a column, names another split or an image twice, or a file does not
-            exist or lies outside of root.
+        DataError: if the table is missing, lacks a column, has an unknown split or names an image twice, or if a file
+            does not exist or lies outside root.
     """
     folder(root, "root", "the folder of the files")
     text = read_text(path, "table", "set table to a .csv file with the columns image and depth")

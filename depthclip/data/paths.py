@@ -1,4 +1,4 @@
-"""Paths that users name: what they lead to is checked before it is opened, since a named pipe would block for ever."""
+"""Checks of paths before they are opened; opening a named pipe, for example, would block forever."""
 
 import os
 import stat
@@ -18,14 +18,14 @@ KINDS = {
 
 
 def argument_path(name: str, value: str) -> Path:
-    """Return the path that an argument names, with `~` expanded.
+    """Return the path of an argument, with `~` expanded.
 
     Args:
         name: name of the argument.
-        value: the path.
+        value: path as text.
 
     Raises:
-        InputError: if it is empty, holds a null character or names an unknown user.
+        InputError: if it is empty, contains a null character, or names an unknown user.
     """
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         raise InputError(f"{name} {value!r} is not a path; set {name} to a file or folder")
@@ -36,7 +36,7 @@ def argument_path(name: str, value: str) -> Path:
 
 
 def fault(path: Path) -> str:
-    """Return why a path does not lead to a regular file, such as `does not exist`, or "" if it does."""
+    """Return why a path is not a regular file, such as `does not exist`, or "" if it is."""
     try:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
@@ -50,15 +50,15 @@ def fault(path: Path) -> str:
 
 
 def regular_file(path: Path, what: str, hint: str = "check the path") -> Path:
-    """Return a path that leads to a regular, readable file that is not empty.
+    """Return a path after checking that it is a regular, readable file that is not empty.
 
     Args:
-        path: the path; links are followed.
-        what: what the file is, such as `image` or the name of the argument.
-        hint: what to do instead.
+        path: path; links are followed.
+        what: description of the file, such as `image` or the name of the argument.
+        hint: way to correct the error.
 
     Raises:
-        DataError: if it leads to anything else.
+        DataError: if it is anything else.
     """
     reason = fault(path)
     if not reason and not path.stat().st_size:
@@ -71,15 +71,15 @@ def regular_file(path: Path, what: str, hint: str = "check the path") -> Path:
 
 
 def folder(path: Path, name: str, hint: str) -> Path:
-    """Return a path that leads to a folder.
+    """Return a path after checking that it is a folder.
 
     Args:
-        path: the path; links are followed.
+        path: path; links are followed.
         name: name of the argument.
-        hint: what to set the argument to.
+        hint: value that the argument should have.
 
     Raises:
-        DataError: if it leads to anything else.
+        DataError: if it is anything else.
     """
     if not os.path.isdir(path):
         raise DataError(f"{name} {shown(path)} is not a folder; set {name} to {hint}")
@@ -102,6 +102,6 @@ def read_text(path: Path, what: str, hint: str = "check the path") -> str:
 
 
 def shown(path: Path | str) -> str:
-    """Return a path for a message, shortened in the middle where it is very long."""
+    """Return a path for a message, shortened in the middle if it is very long."""
     text = str(path)
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"

@@ -1,4 +1,4 @@
-"""Photographs without truth, for `predict`."""
+"""Photographs without ground truth, for `predict`."""
 
 import glob
 import os
@@ -17,19 +17,19 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
 class Photos(DepthDataModule):
-    """Photographs without truth, for `predict`: files, folders and globs.
+    """Photographs without ground truth, for `predict`, given as files, folders or globs.
 
-    Dataset Format: images that PIL reads, of any size; they are turned as their EXIF orientation says. Folders give the
-    images in them, not those in folders below.
+    Dataset Format: images of any size that PIL reads; their EXIF orientation is applied. Subfolders of a folder are
+    ignored.
 
     Args:
-        images: paths of images or of folders, or globs such as `holiday/*.jpg`.
+        images: paths of images or folders, or globs such as `holiday/*.jpg`.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         loading: batch size, worker processes, and unreadable files.
 
     Raises:
-        InputError: if no images are named, or an argument is not in its range.
-        DataError: at setup, if a path, folder or glob has no image, or another stage than `predict` is asked for.
+        InputError: if images is empty, or an argument is out of range.
+        DataError: at setup, if a path, folder or glob has no image, or the stage is not `predict`.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Photos(DepthDataModule):
     ) -> None:
         super().__init__(view, "whole", loading)
         if isinstance(images, str) or not images:
-            raise InputError(f"images {images!r} must be a list of files, folders or globs; images is empty otherwise")
+            raise InputError(f"images {images!r} must be a list of files, folders or globs, such as [holiday.jpg]")
         for image in images:
             argument_path("images", image)
         self.images = list(images)
@@ -49,17 +49,17 @@ class Photos(DepthDataModule):
         """Find the photographs.
 
         Raises:
-            DataError: if there are none, or truth would be needed.
+            DataError: if there are none, or the stage needs ground truth.
         """
         if stage != "predict":
-            raise DataError(f"Photos have no truth to {stage} with; use predict, or the data module Pairs")
+            raise DataError(f"Photos have no ground truth, which {stage} needs; use predict, or the data module Pairs")
         super().setup(stage)
 
     def samples(self, split: Split) -> DepthDataset:
-        """Return all photographs, in the order in which they were named.
+        """Return all photographs in the order of `images`.
 
         Raises:
-            DataError: if there are none, or, unless unreadable files are skipped, a path is not a regular file.
+            DataError: if there are none, or a path is not a regular file and `loading.on_error` is `raise`.
         """
         paths = dict.fromkeys(path for image in self.images for path in photographs(image))
         if self.loading.on_error == "raise":
@@ -68,12 +68,12 @@ class Photos(DepthDataModule):
         return FileSamples([Entry(path, None, str(path)) for path in paths])
 
     def metadata(self) -> dict[str, Any]:
-        """What was asked for, and how many photographs that is."""
+        """Return `images` and the number of photographs."""
         return {**super().metadata(), "paths": self.images}
 
 
 def photographs(named: str) -> list[Path]:
-    """Return the images that a path, a folder or a glob names, sorted.
+    """Return the images of a path, a folder or a glob, sorted by path.
 
     Raises:
         DataError: if there are none.
@@ -81,17 +81,17 @@ def photographs(named: str) -> list[Path]:
     path = argument_path("images", named)
     if os.path.isdir(path):
         try:
-            found = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not os.path.isdir(file)]
+            files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not os.path.isdir(file)]
         except OSError as error:
             raise DataError(f"images {named} cannot be listed ({error.strerror}); check the folder") from error
-        if not found:
+        if not files:
             raise DataError(f"images {named} is a folder without images ({', '.join(SUFFIXES)}); give their folder")
-        return sorted(found)
+        return sorted(files)
     if os.path.lexists(path):
         return [path]
     if not glob.has_magic(named):
         raise DataError(f"images {shown(named)} {fault(path)}; check the path")
-    found = [Path(match) for match in glob.glob(str(path), recursive=True) if not os.path.isdir(match)]
-    if not found:
+    files = [Path(match) for match in glob.glob(str(path), recursive=True) if not os.path.isdir(match)]
+    if not files:
         raise DataError(f"images {shown(named)} matches no file; check the pattern")
-    return sorted(found)
+    return sorted(files)

@@ -1,4 +1,4 @@
-"""A check that depth is in metres: a wrong unit gives figures that are wrong, not an error."""
+"""A check of the unit of depth, because a wrong unit leads to wrong figures instead of an error."""
 
 import math
 import warnings
@@ -9,15 +9,15 @@ from torch import Tensor
 
 from depthclip.protocol import Scoring
 
-FIRST = 8  # depth maps that are looked at
+FIRST = 8  # depth maps that are checked
 LEAST_SHARE = 1 / 30  # of the cap: the median depth of indoor and street data sets is 1/10 to 1/3 of it
 
 
 class DepthCheck:
-    """Warn once if the first depth maps do not fit the range of depths that is scored.
+    """Warn once if the first depth maps do not fit the range of depths that count.
 
     Args:
-        scoring: range of depths that is scored.
+        scoring: range of depths that count.
         unit: argument that sets the unit of the files, with its value, such as `scale 1000`.
     """
 
@@ -28,7 +28,7 @@ class DepthCheck:
         self.done = False
 
     def see(self, depths: Iterable[Tensor]) -> None:
-        """Add depth maps (H, W) in metres, 0 = invalid, and judge the first eight."""
+        """Add depth maps, (H, W) metres with 0 = invalid, and check the first eight."""
         for depth in depths:
             if not self.done:
                 self.valid.append(depth[depth > 0])
@@ -36,7 +36,7 @@ class DepthCheck:
                 self.conclude()
 
     def conclude(self) -> None:
-        """Judge the depth maps seen so far, unless that is done already."""
+        """Check the depth maps added so far, unless they are checked already."""
         if self.done or not self.valid:
             return
         depths, count = torch.cat(self.valid), len(self.valid)

@@ -1,4 +1,4 @@
-"""Rooms: a procedural data set that needs no download, drawn by `depthclip.data.raycast`."""
+"""Procedural rooms, a data set that needs no download."""
 
 from collections.abc import Sequence
 from itertools import count, islice
@@ -16,21 +16,21 @@ from depthclip.errors import InputError
 from depthclip.protocol import SCORINGS, Scoring, View
 
 SPLITS: tuple[Split, ...] = ("train", "val", "test")
-# Twice the size at which rooms are drawn, in whole strides of a ResNet: what tiny-rooms was trained on.
+# Twice the size of a room's picture, rounded to multiples of a ResNet's stride; tiny-rooms was trained on it.
 HEIGHT, WIDTH = 256, 320
 VIEW = View(size=(HEIGHT, WIDTH))
 MOST_ROOMS = 1_000_000
 LARGEST_SEED = 2**63 - 1
-KEPT = 500  # rooms of a split that stay in memory once they are drawn, 68 MB
+KEPT = 500  # drawn rooms of a split that are kept in memory, 68 MB
 
 
 def room(split: Split, index: int, seed: int = 0) -> Picture:
-    """Draws room `index` of a split, 120 x 160 pixels."""
+    """Draw room `index` of a split, 120 x 160 pixels."""
     return draw_room(generator(split, index, seed))
 
 
 def generator(split: Split, index: int, seed: int) -> np.random.Generator:
-    """Return the random generator of a room; no two splits, and no two rooms of a split, share one.
+    """Return the random generator of a room, which differs for each split and index.
 
     Raises:
         InputError: if there is no such split.
@@ -40,16 +40,16 @@ def generator(split: Split, index: int, seed: int) -> np.random.Generator:
 
 
 class RoomsDataset(DepthDataset):
-    """The first rooms of a split, each drawn when it is first read, in about 10 ms, and then kept.
+    """The first rooms of a split; a room is drawn when it is first read, in about 10 ms, and then kept in memory.
 
     Args:
         split: `train`, `val` or `test`.
-        size: how many rooms.
-        seed: of all rooms; another seed gives other rooms in every split.
-        types: which types of scene; None for all. The first rooms of these types are taken.
+        size: number of rooms.
+        seed: seed of all rooms; another seed leads to other rooms in every split.
+        types: types of rooms, of which the first `size` are taken; None for all.
 
     Raises:
-        InputError: if there is no room, or no such type.
+        InputError: if the size or seed is out of range, or a type is unknown.
     """
 
     def __init__(self, split: Split, size: int, seed: int = 0, types: Sequence[str] | None = None) -> None:
@@ -58,16 +58,16 @@ class RoomsDataset(DepthDataset):
         if types is not None and (isinstance(types, str) or not types or set(types) - SCENES.keys()):
             raise InputError(f"{split}_types {types!r} must be a list of {', '.join(SCENES)}, or null for all")
         self.split, self.size, self.seed = split, size, seed
-        wanted = (k for k in count() if types is not None and random_type(generator(split, k, seed)) in types)
-        self.rooms: Sequence[int] = range(size) if types is None else list(islice(wanted, size))
+        of_types = (k for k in count() if types is not None and random_type(generator(split, k, seed)) in types)
+        self.rooms: Sequence[int] = range(size) if types is None else list(islice(of_types, size))
         self.drawn: dict[int, Sample] = {}
 
     def __len__(self) -> int:
         return self.size
 
     def name(self, index: int) -> str:
-        """What room `index` is called."""
-        # the seed tells rooms apart that a folder of cached features holds
+        """Return the name of room `index`."""
+        # cached features are stored by name, so that the names of rooms of different seeds must differ
         return (
             f"{self.split}/{self.rooms[index]:05d}"
             if self.seed == 0
@@ -75,11 +75,11 @@ class RoomsDataset(DepthDataset):
         )
 
     def scene(self, index: int) -> str:
-        """The type of room `index`."""
+        """Return the type of room `index`."""
         return random_type(generator(self.split, self.rooms[index], self.seed))
 
     def __getitem__(self, index: int) -> Sample:
-        """The room as (3, 120, 160) uint8, its exact planar depth in 0.5 to 10 metres, and its type as the scene."""
+        """Return a room as (3, 120, 160) uint8, with exact planar depth of 0.5 to 10 metres and its type as scene."""
         if index in self.drawn:
             return self.drawn[index]
         drawn = room(self.split, self.rooms[index], self.seed)
@@ -91,28 +91,28 @@ class RoomsDataset(DepthDataset):
 
 
 class Rooms(DepthDataModule):
-    """Procedural rooms and corridors with exact depth, for trying everything without a download.
+    """Procedural rooms and corridors with exact depth, which need no download.
 
-    Dataset Format: drawn from a seed, 120 x 160 RGB and float32 planar depth (0.5-10 m), no invalid pixels.
+    Dataset Format: 120 x 160 RGB images and float32 planar depth (0.5-10 m) without invalid pixels, drawn from a seed.
 
-    Dataset Features: four types of scene (small room, room, hall, corridor), textures of fixed metric size, a camera
-    1.5 m above the floor with a field of view of 70 degrees, light that falls off, haze and noise.
+    Dataset Features: four types of room (small room, room, hall, corridor), textures of fixed metric size, a camera
+    1.5 m above the floor with a field of view of 70 degrees, lamps whose light decreases with distance, haze and noise.
 
     Args:
-        train_size: rooms for training and for fitted baselines.
-        val_size: rooms for choices.
-        test_size: rooms for figures.
-        rooms_seed: of all rooms; the splits share none.
-        train_types: which types of scene there are to train on; null for all.
-        test_types: which types of scene there are to test on; null for all.
+        train_size: number of training rooms.
+        val_size: number of validation rooms.
+        test_size: number of test rooms.
+        rooms_seed: seed of all rooms; no room is in two splits.
+        train_types: types of training and validation rooms; null for all.
+        test_types: types of test rooms; null for all.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         scoring: pixels that count: a `Scoring`, or the name of a preset.
         loading: batch size, worker processes, unreadable files, and the order of training images.
-        shots: number of training images, or a `Shots` with scenes and seed; null for all.
+        shots: number of training images, or a `Shots`, whose scenes are types of room; null for all.
         augment: augmentation of training images and their depth; null for none.
 
     Raises:
-        InputError: if a size or seed is not in its range or a type unknown.
+        InputError: if a size or seed is out of range, or a type is unknown.
     """
 
     def __init__(
@@ -138,9 +138,9 @@ class Rooms(DepthDataModule):
         }
 
     def samples(self, split: Split) -> DepthDataset:
-        """The rooms of a split."""
+        """Return the rooms of a split."""
         return self.rooms[split]
 
     def metadata(self) -> dict[str, Any]:
-        """What the data are, for metrics.json: the seed and how many rooms each split has."""
+        """Return the seed and the number of rooms."""
         return super().metadata() | {"seed": self.rooms_seed}

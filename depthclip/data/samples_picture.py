@@ -1,4 +1,4 @@
-"""A picture of samples of a data set: images, the view of the model, and depth."""
+"""Pictures of samples of a data set: image, view of the model, and depth."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -36,7 +36,7 @@ def draw_samples(shown: Sequence[Sample], view: View, path: Path) -> None:
 def draw_depth(axes: Axes, depth: np.ndarray, height: int, width: int) -> None:
     """Draw a depth map in the pixels of its image."""
     rows, columns = np.nonzero(depth)
-    # a laser grid spans the whole image, whatever its own shape; points far apart are drawn larger than a pixel
+    # a laser grid spans the whole image, whatever its shape; sparse points are drawn larger than a pixel
     down, across = height / depth.shape[0], width / depth.shape[1]
     if len(rows) < 0.1 * depth.size:
         drawn: ScalarMappable = axes.scatter(columns * across, rows * down, s=0.5, c=depth[rows, columns], cmap="turbo")

@@ -1,5 +1,6 @@
-"""KITTI's laser sweeps seen by a camera: calibration files, and the projection of points to a sparse depth map."""
+"""KITTI's laser sweeps as depth: calibration files, and the projection of points to a sparse depth map."""
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from depthclip.data.files import Entry, FileSamples
 from depthclip.data.images import AGAIN, SKIP
 from depthclip.data.paths import read_text, regular_file
 from depthclip.data.samples import DataError
@@ -17,15 +19,37 @@ ROUNDING = 0.05  # of the entries of a rotation times its transpose
 NEAREST = 0.5  # metres, median of a sweep
 
 
+class SweepSamples(FileSamples):
+    """Images with laser sweeps, which are projected when they are read.
+
+    Args:
+        entries: image and sweep files.
+        projections: for each entry, a function that reads its projection, (3, 4), from the calibration files.
+        along: axis of the depth: `z` of the camera or `x` of the laser.
+    """
+
+    def __init__(
+        self, entries: Sequence[Entry], projections: Sequence[Callable[[], np.ndarray]], along: Literal["z", "x"]
+    ) -> None:
+        super().__init__(entries)
+        self.projections = list(projections)
+        self.along = along
+
+    def depth(self, index: int, size: tuple[int, int]) -> Tensor | None:
+        """Return the sweep of image `index` as a sparse depth map, (H, W) float32 metres."""
+        path = self.entries[index].depth
+        return None if path is None else project(read_sweep(path), self.projections[index](), size, self.along)
+
+
 def read_sweep(path: Path) -> np.ndarray:
     """Return the points of a sweep, (N, 3) float32: x forward, y left, z up, in metres from the laser.
 
     Args:
-        path: little-endian float32, four values a point, of which the last, the reflectance, is dropped.
+        path: file of little-endian float32 with four values per point; the fourth, the reflectance, is dropped.
 
     Raises:
-        DataError: if the file is missing, empty, does not hold whole points, or holds values that no laser measures,
-            as big-endian or double-precision ones look.
+        DataError: if the file is missing or empty, has an incomplete point, or has implausible values, such as
+            big-endian or double-precision numbers.
     """
     regular_file(path, "sweep", f"complete the copy of velodyne_points, or {SKIP}")
     size = path.stat().st_size
@@ -38,16 +62,18 @@ def read_sweep(path: Path) -> np.ndarray:
     with np.errstate(over="ignore", invalid="ignore"):
         distance = np.abs(points).max(axis=1)
     if not distance.max() <= FARTHEST or np.median(distance) < NEAREST:
-        told = f"sweep {path} has points {distance.max():.3g} m away, median {np.median(distance):.3g} m"
-        raise DataError(f"{told}; it must hold little-endian float32 metres, fetch it again or convert it")
+        raise DataError(
+            f"sweep {path} has points {distance.max():.3g} m away, median {np.median(distance):.3g} m; it must hold "
+            "little-endian float32 metres, fetch it again or convert it"
+        )
     return points
 
 
 def read_calibration(path: Path) -> dict[str, np.ndarray]:
-    """Return the numbers of a calibration file, by name; lines without numbers, such as the time, are left out.
+    """Return the numbers of a calibration file by name, without lines that are not numbers, such as the time.
 
     Raises:
-        DataError: if the file is missing or no text.
+        DataError: if the file is missing or not text.
     """
     numbers = {}
     for line in read_text(path, "calibration", "fetch it again; it comes with the recordings of the day").splitlines():
@@ -60,10 +86,10 @@ def read_calibration(path: Path) -> dict[str, np.ndarray]:
 
 
 def raw_projection(folder: Path, camera: int) -> np.ndarray:
-    """Return P_rect · R_rect_00 · [R|T], (3, 4): from laser coordinates to pixels, for raw recordings.
+    """Return the projection of raw recordings from laser coordinates to pixels, P_rect · R_rect_00 · [R|T], (3, 4).
 
     Args:
-        folder: that of the day, with `calib_cam_to_cam.txt` and `calib_velo_to_cam.txt`.
+        folder: folder of the day, with `calib_cam_to_cam.txt` and `calib_velo_to_cam.txt`.
         camera: 2 (left) or 3 (right).
 
     Raises:
@@ -76,7 +102,14 @@ def raw_projection(folder: Path, camera: int) -> np.ndarray:
 
 
 def object_projection(path: Path, camera: int = 2) -> np.ndarray:
-    """Return P · R0_rect · Tr_velo_to_cam, (3, 4): from laser coordinates to pixels, for the object benchmark.
+    """Return the projection of the object benchmark from laser coordinates to pixels, P · R0_rect · Tr_velo_to_cam.
+
+    Args:
+        path: calibration file of the frame.
+        camera: 2 (left) or 3 (right).
+
+    Returns:
+        (3, 4) matrix.
 
     Raises:
         DataError: if the file is missing or lacks a matrix.
@@ -88,19 +121,19 @@ def object_projection(path: Path, camera: int = 2) -> np.ndarray:
 def project(
     points: np.ndarray, projection: np.ndarray, size: tuple[int, int], depth: Literal["z", "x"] = "z"
 ) -> Tensor:
-    """A sweep as a sparse depth map, as the Eigen split is evaluated: the nearest point of a pixel wins.
+    """Return a sweep as a sparse depth map, with the nearest point of each pixel, as in the Eigen split.
 
-    A point lies at pixel (round(u) - 1, round(v) - 1), which is how KITTI's MATLAB code and everyone since have
-    counted.
+    A point lies at pixel (round(u) - 1, round(v) - 1), as in KITTI's MATLAB code.
 
     Args:
-        points: (N, 3) metres from the laser; those behind it (x < 0) or behind the camera are not seen.
+        points: (N, 3) metres from the laser; points behind the laser (x < 0) or the camera are left out.
         projection: (3, 4) from laser coordinates to pixels.
         size: (height, width) of the image.
-        depth: `z` along the camera's axis; `x` along the laser's, about 0.3 m more, which is what Monodepth2 stores.
+        depth: `z` along the axis of the camera, or `x` along the axis of the laser, about 0.3 m more, as in
+            Monodepth2.
 
     Returns:
-        (H, W) float32 metres, 0 where no point lies.
+        (H, W) float32 metres, 0 at pixels without a point.
     """
     x, y, z = points[points[:, 0] >= 0].T.astype(np.float64)
     u, v, away = (row[0] * x + row[1] * y + row[2] * z + row[3] for row in projection)
@@ -122,7 +155,7 @@ def _matrix(path: Path, name: str, rows: int, columns: int) -> np.ndarray:
 
 
 def _rotation(path: Path, name: str, columns: int = 3) -> np.ndarray:
-    """A matrix whose first three columns are a rotation."""
+    """Return a matrix after checking that its first three columns are a rotation."""
     matrix = _matrix(path, name, 3, columns)
     turn = matrix[:, :3]
     if not np.allclose(turn @ turn.T, np.eye(3), atol=ROUNDING) or np.linalg.det(turn) < 0:
@@ -131,7 +164,7 @@ def _rotation(path: Path, name: str, columns: int = 3) -> np.ndarray:
 
 
 def _intrinsic(path: Path, name: str) -> np.ndarray:
-    """The projection of a camera, whose focal lengths are positive."""
+    """Return the projection of a camera after checking that its focal lengths are positive."""
     matrix = _matrix(path, name, 3, 4)
     if matrix[0, 0] <= 0 or matrix[1, 1] <= 0 or not matrix[2].any():
         raise DataError(f"calibration {path} has a {name} without focal lengths; fetch it again")
@@ -139,7 +172,7 @@ def _intrinsic(path: Path, name: str) -> np.ndarray:
 
 
 def _square(matrix: np.ndarray) -> np.ndarray:
-    """A 3 x 3 or 3 x 4 matrix as 4 x 4, for points with a fourth coordinate of 1."""
+    """Return a 3 x 3 or 3 x 4 matrix as 4 x 4, for points with a fourth coordinate of 1."""
     square = np.eye(4)
     square[: matrix.shape[0], : matrix.shape[1]] = matrix
     return square

@@ -1,4 +1,4 @@
-"""The official splits of the benchmarks, as data: which frames are for training and which for testing."""
+"""The official splits of the benchmarks into frames for training and frames for testing."""
 
 import csv
 import gzip
@@ -8,12 +8,12 @@ from typing import Literal, NamedTuple
 
 
 class LabelledFrame(NamedTuple):
-    """One of the 1,449 labelled frames of NYU Depth V2.
+    """A labelled frame of NYU Depth V2, which has 1,449 of them.
 
     Args:
-        number: from 0; MATLAB's `splits.mat` counts from 1.
-        split: `train` (795) or `test` (654).
-        scene: its type, such as `bedroom`.
+        number: number of the frame, counted from 0; `splits.mat` counts from 1.
+        split: `train` (795 frames) or `test` (654 frames).
+        scene: type of scene, such as `bedroom`.
     """
 
     number: int
@@ -25,11 +25,11 @@ class DriveFrame(NamedTuple):
     """A frame of a KITTI recording.
 
     Args:
-        date: such as `2011_09_26`.
-        drive: such as `0002`.
+        date: date, such as `2011_09_26`.
+        drive: number of the drive, such as `0002`.
         camera: 2 (left) or 3 (right).
-        frame: from 0.
-        annotated: whether KITTI has an annotated depth map of it; its first and last five frames have none.
+        frame: number of the frame, counted from 0.
+        annotated: whether KITTI has an annotated depth map; the first and last five frames of a drive have none.
     """
 
     date: str
@@ -40,17 +40,17 @@ class DriveFrame(NamedTuple):
 
     @property
     def recording(self) -> str:
-        """The folder of its drive."""
+        """The folder of the drive."""
         return f"{self.date}_drive_{self.drive}_sync"
 
 
 def nyu_labelled() -> list[LabelledFrame]:
-    """The labelled frames of NYU Depth V2 in their order."""
+    """Return the labelled frames of NYU Depth V2 in their order."""
     return [LabelledFrame(int(number), split, scene) for number, split, scene in _rows("nyu_labelled.csv")]
 
 
 def kitti_eigen(split: Literal["train", "test"]) -> list[DriveFrame]:
-    """Eigen's frames in their usual order: 697 for testing, of which 652 are annotated, and 23,158 for training."""
+    """Return Eigen's frames in their usual order: 697 test frames, 652 of them annotated, or 23,158 for training."""
     rows = _rows("kitti_eigen_test.csv" if split == "test" else "kitti_eigen_train.csv.gz")
     return [
         DriveFrame(date, drive, int(camera), int(frame), truth == "1") for date, drive, camera, frame, truth in rows
