@@ -1,4 +1,4 @@
-"""The command line: LightningCLI with this package's model, data modules and report."""
+"""The command line: a LightningCLI with the model, the data modules and the report of this package."""
 
 import inspect
 import logging
@@ -36,7 +36,7 @@ from depthclip.trust import check_untyped, trusting
 
 
 class DepthCLI(LightningCLI):
-    """LightningCLI with short defaults: runs go to `runs/`, and every run reports."""
+    """A LightningCLI that writes runs to `runs/` and reports every run."""
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Return a parser with the option -c."""
@@ -45,25 +45,25 @@ class DepthCLI(LightningCLI):
         return parser
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add data, model and trainer in this order, in which the help shows them."""
+        """Add the options of data, model and trainer, in the order of the help."""
         parser.add_lightning_class_args(DepthDataModule, "data", subclass_mode=True)
         parser.add_lightning_class_args(DepthCLIP, "model")
         parser.add_lightning_class_args(Trainer, "trainer")
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the option --name."""
+        """Add the options --name and --output."""
         parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
-        parser.add_argument("--output", type=str, help="predict: the folder of the depth maps; those it has are kept")
+        parser.add_argument("--output", type=str, help="predict: folder of the depth maps; existing maps are kept")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the command line and check what needs no model.
+        """Parse the command line and check the options that need no model.
 
-        The path of a checkpoint is kept out of the configuration until the classes are built: LightningCLI would read
-        the hyperparameters in the file and obey them, whoever wrote them.
+        The path of a checkpoint is not in the configuration until the classes are built, because LightningCLI would
+        apply the hyperparameters in the file, which may be untrusted.
 
         Raises:
-            InputError: naming the argument.
+            InputError: if an argument is refused.
         """
         super().parse_arguments(parser, args)
         config = self.config[self.config.subcommand]
@@ -82,35 +82,35 @@ class DepthCLI(LightningCLI):
             read_checkpoint(self.ckpt_path)
 
     def before_instantiate_classes(self) -> None:
-        """Set what Lightning would decide differently."""
+        """Override defaults of Lightning."""
         config = self.config[self.subcommand]
         if "ckpt_path" in config:
             config.ckpt_path = self.ckpt_path
         if "verbose" in config:
-            config.verbose = False  # Lightning's own table; the report prints a better one
+            config.verbose = False  # the report prints the table
         if config.get("return_predictions", True) is None:
-            config.return_predictions = False  # depth maps are written as they come; kept, they would fill the memory
+            config.return_predictions = False  # depth maps are written one by one; all of them may not fit into memory
         if config.output is not None and self.subcommand != "predict":
             raise InputError(f"output {config.output} is for predict; remove it, and use --name for another folder")
         if "weights_only" in config:
-            config.weights_only = True  # checkpoints are data, whoever wrote them
+            config.weights_only = True  # untrusted checkpoints must not run code
 
     def instantiate_classes(self) -> None:
-        """Build data, model and trainer, after the files of the data were looked for.
+        """Check that the files of the data exist, then build data, model and trainer.
 
         Raises:
-            InputError: if a constructor refuses a value.
+            InputError: if a file is missing or a constructor refuses a value.
         """
         check_data(self.config[self.subcommand].data, str(self.subcommand))
         try:
             super().instantiate_classes()
-        except (ValueError, ArgumentError) as error:  # of a constructor, which had nothing but the user's values
+        except (ValueError, ArgumentError) as error:  # raised by a constructor, whose arguments are the user's
             raise InputError(sentence(error)) from error
 
     def after_instantiate_classes(self) -> None:
-        """Take what was learned from a checkpoint, and warn where the bundled CLIP is used for what it has not seen.
+        """Load the learned parameters of a checkpoint, and warn if the bundled CLIP is used on other data than rooms.
 
-        To test needs no more of a checkpoint than that; only `fit` leaves the file to Lightning, which resumes from it.
+        Only `fit` also passes the file to Lightning, which resumes the training.
 
         Raises:
             InputError: if the checkpoint does not fit.
@@ -123,18 +123,18 @@ class DepthCLI(LightningCLI):
                 self.config_init[self.subcommand].ckpt_path = None
         if self.model.encoder.name == "tiny-rooms" and not isinstance(self.datamodule, Rooms):
             warnings.warn(
-                "tiny-rooms was trained on procedural rooms and knows nothing of photographs: what it says of "
-                f"{type(self.datamodule).__name__} means nothing; use a CLIP such as configs/model/rn50.yaml",
+                f"tiny-rooms was trained on procedural rooms only, so its depth on {type(self.datamodule).__name__} is "
+                "meaningless; use a CLIP trained on photographs, such as configs/model/rn50.yaml",
                 stacklevel=2,
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with a logger and the report.
 
-        The logger is not written into the configuration, so that a saved `config.yaml` follows `--name`.
+        The default logger is not part of the saved `config.yaml`, so that the file can be run with another `--name`.
 
         Raises:
-            InputError: if Lightning refuses an argument; only its own constructor runs here.
+            InputError: if the constructor of the Trainer refuses an argument.
         """
         config = self.config[self.subcommand]
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.subcommand]
@@ -158,9 +158,9 @@ class DepthCLI(LightningCLI):
         return trainer
 
     def checkpoints(self) -> dict[str, list[Callback]]:
-        """Return the trainer's argument `callbacks` with those that keep checkpoints: Lightning keeps only the last.
+        """Return the argument `callbacks` of the trainer, with the callbacks that save checkpoints.
 
-        `test` gets them too, or Lightning would warn that a checkpoint has states of callbacks that are missing.
+        `test` has them too, because Lightning warns if a checkpoint holds the state of a missing callback.
         """
         settings = self.config_init[self.subcommand].trainer
         if settings.enable_checkpointing is False:
@@ -171,13 +171,13 @@ class DepthCLI(LightningCLI):
 
 
 def check_data(config: Namespace, stage: str) -> None:
-    """Raise if files of the data are missing, before the weights of a model are fetched, which may take minutes.
+    """Raise if files of the data are missing, before the weights of a model are downloaded, which may take minutes.
 
-    The parser builds the model first, so the data module is built for this check and once more with the rest.
+    The parser builds the model first, so a data module is built for this check alone.
 
     Args:
         config: class and arguments of the data module.
-        stage: subcommand, which decides the splits that are needed.
+        stage: subcommand, which determines the splits to look for.
 
     Raises:
         InputError: if the data module refuses an argument or misses a file.
@@ -186,22 +186,21 @@ def check_data(config: Namespace, stage: str) -> None:
     parser.add_subclass_arguments(DepthDataModule, "data")
     try:
         parser.instantiate(Namespace(data=config)).data.setup(stage)
-    except (ValueError, ArgumentError) as error:  # of a constructor, which had nothing but the user's values
+    except (ValueError, ArgumentError) as error:  # raised by a constructor, whose arguments are the user's
         raise InputError(sentence(error)) from error
 
 
 def run(args: Sequence[str] | None = None) -> DepthCLI:
-    """Run a subcommand, such as `run(["test", "-c", "configs/rooms.yaml"])`.
+    """Run a subcommand, for example `run(["test", "-c", "configs/rooms.yaml"])`.
 
     Args:
-        args: the command line; None for that of the process.
+        args: command line; None for the command line of the process.
 
     Raises:
         InputError: if an argument, a recipe or a file cannot be used.
     """
-    # Convolutions that are split over another number of threads round differently, which moves pixels across the
-    # thresholds of the deltas. Lightning would give each of several CPU processes its share of the cores; here each
-    # keeps what one has alone.
+    # The rounding of convolutions depends on the number of threads, and moves pixels across the thresholds of the
+    # deltas. Lightning would divide the cores among several CPU processes; here each process uses all of them.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     given, trusted = prepare(sys.argv[1:] if args is None else args)
     with parsing(given, trusted):
@@ -209,7 +208,7 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
 
 
 def resolve(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the whole recipe that a command line stands for, all defaults included; nothing is built or run.
+    """Return the complete recipe of a command line, including all defaults, without building or running anything.
 
     Args:
         arguments: subcommand and options, such as `["test", "-c", "configs/rooms.yaml"]`.
@@ -225,8 +224,8 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def depth_cli(args: list[str]) -> DepthCLI:
-    """Return the command line interface after its run."""
-    # Lightning's advertisements, and its warning about its own use of torch
+    """Run the command line and return its interface."""
+    # advertisements of Lightning, and warnings about its use of torch
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
@@ -249,7 +248,7 @@ def depth_cli(args: list[str]) -> DepthCLI:
 
 @contextmanager
 def parsing(given: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
-    """Turn errors of the parser into `InputError` within the block, and trust modules.
+    """Trust modules within the block, and convert errors of the parser to `InputError`.
 
     Raises:
         InputError: if the parser refuses the command line.

@@ -159,7 +159,7 @@ INLINE = "{model: model.yaml, data: {class_path: KITTI, init_args: {root: x, vie
 
 
 def resolved(*args):
-    """The view, the scoring and the model of a command line."""
+    """Return the view, the scoring and the model of a command line."""
     recipe = resolve(["test", *args])
     data = recipe["data"]["init_args"]
     return data["view"], data["scoring"], recipe["model"]
@@ -251,7 +251,7 @@ def test_every_data_recipe_is_spelled_out(name):
 
 
 def test_monodepth2s_652_have_a_recipe():
-    """Its evaluate_depth.py for the split eigen_benchmark: no crop and no cap, predictions clamped to 80 m."""
+    """Monodepth2's evaluate_depth.py has no crop and no cap for eigen_benchmark, and clamps predictions to 80 m."""
     view, scoring, _ = resolved("--model", "model/rn50", "--data", "data/kitti_652")
     assert view == {**KITTI, "crop": None, "size": [192, 640]}
     assert scoring == {
