@@ -1,5 +1,6 @@
 """The recipes that come with the package: their names, their lookup, and the installed files."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -98,7 +99,8 @@ def test_a_run_by_name_from_an_empty_folder(tmp_path, monkeypatch, capsys):
     cpu = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false"]
     few = [f"--data.{split}_size=4" for split in ("train", "val", "test")]
     assert main(["test", "-c", "rooms", *few, *cpu]) == 0
-    assert (tmp_path / "runs/rooms/version_0/metrics.json").exists()
+    recipe = json.loads((tmp_path / "runs/rooms/version_0/metrics.json").read_text())["recipe"]
+    assert recipe["data"]["init_args"]["scoring"] == WHOLE  # all fields of the default preset
     assert main(["test", "-c", "romms"]) == 2
     assert "nearest names are rooms" in capsys.readouterr().err
 
