@@ -1,4 +1,4 @@
-"""Prepare the command line before it is parsed, and check the name of the run."""
+"""Prepare the command line for the parser: names of recipes, presets, trusted modules, recipes of checkpoints."""
 
 import argparse
 import inspect
@@ -47,36 +47,32 @@ def check_name(name: object) -> None:
 
 
 def with_recipe_of_checkpoint(args: Sequence[str], trusted: Sequence[str]) -> list[str]:
-    """Insert the recipe in a checkpoint into a command line that names a checkpoint but no recipe.
+    """Add the recipe of the checkpoint to a command line that has a checkpoint but no recipe.
 
-    Other options come later and override the recipe.
-
-    Args:
-        args: subcommand and options.
-        trusted: modules that the user trusts.
+    The options of the command line follow the recipe and take precedence.
 
     Raises:
         InputError: if the checkpoint cannot be read or has no recipe.
     """
-    given = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    given.add_argument("--ckpt_path")
-    given.add_argument("-c", "--config")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("-c", "--config")
     try:
-        found, _ = given.parse_known_args(list(args))
-    except argparse.ArgumentError:  # an option without a value; the parser of the subcommand reports it
+        options, _ = parser.parse_known_args(list(args))
+    except argparse.ArgumentError:  # an option without a value, which the full parser reports
         return list(args)
-    path = found.ckpt_path
-    if path in (None, "null", "", *KEYWORDS) or found.config is not None or args[0] not in SUBCOMMANDS:
+    path = options.ckpt_path
+    if path in (None, "null", "", *KEYWORDS) or options.config is not None or args[0] not in SUBCOMMANDS:
         return list(args)
-    if any(arg == "--model" or arg.startswith("--model=") for arg in args):  # a whole model
+    if any(arg == "--model" or arg.startswith("--model=") for arg in args):  # a complete model
         return list(args)
     return [args[0], "-c", settings_of(path, trusted), *args[1:]]
 
 
 def prepare(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return the command line that the parser reads, and the modules to trust.
+    """Return the command line for the parser, and the trusted modules.
 
-    Names of recipes become files, presets become their fields, and --trust is taken out.
+    Names of recipes are replaced with files, presets with their fields, and --trust is removed.
 
     Raises:
         InputError: if a recipe or a preset is unknown, or --trust has no value.
@@ -120,25 +116,22 @@ def spelled(option: str, value: str) -> str:
 
 
 def take_trust(args: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Split the options --trust, which no recipe may contain, from a command line.
-
-    Returns:
-        The other arguments, and the trusted modules.
+    """Return the command line without --trust, which recipes may not contain, and the trusted modules.
 
     Raises:
         InputError: if no module follows --trust.
     """
-    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    options.add_argument("--trust", action="append", default=[])
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--trust", action="append", default=[])
     try:
-        found, rest = options.parse_known_args(list(args))
+        options, rest = parser.parse_known_args(list(args))
     except argparse.ArgumentError as error:
         raise InputError("--trust must be followed by the name of a module, such as --trust mine") from error
-    return rest, found.trust
+    return rest, options.trust
 
 
 def option_names() -> dict[str, list[str]]:
-    """Return the known names of options by prefix: "" for the top level, `model` and `trainer`."""
+    """Return the option names below each prefix."""
     return {
         "": [*TOP_LEVEL],
         "model": [*inspect.signature(DepthCLIP).parameters],

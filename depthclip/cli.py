@@ -1,4 +1,4 @@
-"""The command line: LightningCLI with this package's model, data modules and report."""
+"""The command line: a LightningCLI with the model, the data modules and the report of this package."""
 
 import inspect
 import logging
@@ -36,7 +36,7 @@ from depthclip.trust import check_untyped, trusting
 
 
 class DepthCLI(LightningCLI):
-    """LightningCLI with defaults of this package: runs go to `runs/`, and every run writes a report."""
+    """A LightningCLI that writes runs to `runs/` and reports every run."""
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Return a parser with the option -c."""
@@ -46,7 +46,7 @@ class DepthCLI(LightningCLI):
         return parser
 
     def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add data, model and trainer, in the order of the help."""
+        """Add the options of data, model and trainer, in the order of the help."""
         parser.add_lightning_class_args(DepthDataModule, "data", subclass_mode=True)
         parser.add_lightning_class_args(DepthCLIP, "model")
         parser.add_lightning_class_args(Trainer, "trainer")
@@ -54,14 +54,14 @@ class DepthCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options --name and --output."""
-        parser.add_argument("--name", default="depthclip", help="folder of the run within runs/")
-        parser.add_argument("--output", type=str, help="folder of the depth maps of predict; existing maps are kept")
+        parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
+        parser.add_argument("--output", type=str, help="predict: folder of the depth maps; existing maps are kept")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        """Parse the command line and check the arguments that need no model.
+        """Parse the command line and check the options that need no model.
 
-        The path of a checkpoint is removed from the configuration until the classes are built, because LightningCLI
-        would apply hyperparameters from the file, which may be untrusted.
+        The path of a checkpoint is not in the configuration until the classes are built, because LightningCLI would
+        apply the hyperparameters in the file, which may be untrusted.
 
         Raises:
             InputError: if an argument is refused.
@@ -83,35 +83,35 @@ class DepthCLI(LightningCLI):
             read_checkpoint(self.ckpt_path)
 
     def before_instantiate_classes(self) -> None:
-        """Override defaults of Lightning, and check --output."""
+        """Override defaults of Lightning."""
         config = self.config[self.subcommand]
         if "ckpt_path" in config:
             config.ckpt_path = self.ckpt_path
         if "verbose" in config:
-            config.verbose = False  # omits the table of Lightning; the report prints a table
+            config.verbose = False  # the report prints the table
         if config.get("return_predictions", True) is None:
-            config.return_predictions = False  # depth maps are written at once; keeping them would fill the memory
+            config.return_predictions = False  # depth maps are written one by one; all of them may not fit into memory
         if config.output is not None and self.subcommand != "predict":
             raise InputError(f"output {config.output} is for predict; remove it, and use --name for another folder")
         if "weights_only" in config:
-            config.weights_only = True  # loading a checkpoint runs no code
+            config.weights_only = True  # untrusted checkpoints must not run code
 
     def instantiate_classes(self) -> None:
-        """Check the files of the data, then build data, model and trainer.
+        """Check that the files of the data exist, then build data, model and trainer.
 
         Raises:
-            InputError: if a constructor refuses a value.
+            InputError: if a file is missing or a constructor refuses a value.
         """
         check_data(self.config[self.subcommand].data, str(self.subcommand))
         try:
             super().instantiate_classes()
-        except (ValueError, ArgumentError) as error:  # raised by a constructor for a value of the user
+        except (ValueError, ArgumentError) as error:  # raised by a constructor, whose arguments are the user's
             raise InputError(sentence(error)) from error
 
     def after_instantiate_classes(self) -> None:
-        """Load learned parameters from a checkpoint, and warn if the bundled CLIP is used on data other than rooms.
+        """Load the learned parameters of a checkpoint, and warn if the bundled CLIP is used on other data than rooms.
 
-        `fit` also passes the checkpoint to Lightning, which resumes from it; the other subcommands do not.
+        Only `fit` also passes the file to Lightning, which resumes the training.
 
         Raises:
             InputError: if the checkpoint does not fit.
@@ -124,18 +124,18 @@ class DepthCLI(LightningCLI):
                 self.config_init[self.subcommand].ckpt_path = None
         if self.model.encoder.name == "tiny-rooms" and not isinstance(self.datamodule, Rooms):
             warnings.warn(
-                "tiny-rooms was trained on procedural rooms, not on photographs: its depth of images of "
-                f"{type(self.datamodule).__name__} is meaningless; use a CLIP such as configs/model/rn50.yaml",
+                f"tiny-rooms was trained on procedural rooms only, so its depth on {type(self.datamodule).__name__} is "
+                "meaningless; use a CLIP trained on photographs, such as configs/model/rn50.yaml",
                 stacklevel=2,
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         """Build the trainer with a logger and the report.
 
-        The default logger is not added to the configuration, so that `--name` also applies to a saved `config.yaml`.
+        The default logger is not part of the saved `config.yaml`, so that the file can be run with another `--name`.
 
         Raises:
-            InputError: if the Trainer refuses an argument.
+            InputError: if the constructor of the Trainer refuses an argument.
         """
         config = self.config[self.subcommand]
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.subcommand]
@@ -159,9 +159,9 @@ class DepthCLI(LightningCLI):
         return trainer
 
     def checkpoints(self) -> dict[str, list[Callback]]:
-        """Return the Trainer's argument `callbacks` with the callbacks that keep the best and the last checkpoint.
+        """Return the argument `callbacks` of the trainer, with the callbacks that save checkpoints.
 
-        `test` gets them too, because Lightning warns if a checkpoint has states of missing callbacks.
+        `test` has them too, because Lightning warns if a checkpoint holds the state of a missing callback.
         """
         settings = self.config_init[self.subcommand].trainer
         if settings.enable_checkpointing is False:
@@ -172,13 +172,13 @@ class DepthCLI(LightningCLI):
 
 
 def check_data(config: Namespace, stage: str) -> None:
-    """Raise if files of the data are missing, before the weights of a model are fetched, which may take minutes.
+    """Raise if files of the data are missing, before the weights of a model are downloaded, which may take minutes.
 
-    The parser builds the model first, so the data module is built twice: for this check, and with the model.
+    The parser builds the model first, so a data module is built for this check alone.
 
     Args:
         config: class and arguments of the data module.
-        stage: subcommand; it determines the splits that are needed.
+        stage: subcommand, which determines the splits to look for.
 
     Raises:
         InputError: if the data module refuses an argument or misses a file.
@@ -187,22 +187,21 @@ def check_data(config: Namespace, stage: str) -> None:
     parser.add_subclass_arguments(DepthDataModule, "data")
     try:
         parser.instantiate(Namespace(data=config)).data.setup(stage)
-    except (ValueError, ArgumentError) as error:  # raised by a constructor for a value of the user
+    except (ValueError, ArgumentError) as error:  # raised by a constructor, whose arguments are the user's
         raise InputError(sentence(error)) from error
 
 
 def run(args: Sequence[str] | None = None) -> DepthCLI:
-    """Run a subcommand, such as `run(["test", "-c", "configs/rooms.yaml"])`.
+    """Run a subcommand, for example `run(["test", "-c", "configs/rooms.yaml"])`.
 
     Args:
-        args: the command line; None for that of the process.
+        args: command line; None for the command line of the process.
 
     Raises:
         InputError: if an argument, a recipe or a file cannot be used.
     """
-    # Convolutions on another number of threads round differently, which moves pixels across the thresholds of the
-    # deltas. Lightning would divide the cores among several CPU processes; here each process has as many threads as a
-    # single process.
+    # The rounding of convolutions depends on the number of threads, and moves pixels across the thresholds of the
+    # deltas. Lightning would divide the cores among several CPU processes; here each process uses all of them.
     os.environ.setdefault("OMP_NUM_THREADS", str(torch.get_num_threads()))
     given, trusted = prepare(sys.argv[1:] if args is None else args)
     with parsing(given, trusted):
@@ -210,7 +209,7 @@ def run(args: Sequence[str] | None = None) -> DepthCLI:
 
 
 def resolve(arguments: Sequence[str]) -> dict[str, Any]:
-    """Return the whole recipe of a command line, including all defaults, without building or running anything.
+    """Return the complete recipe of a command line, including all defaults, without building or running anything.
 
     Args:
         arguments: subcommand and options, such as `["test", "-c", "configs/rooms.yaml"]`.
@@ -226,8 +225,8 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
 
 
 def depth_cli(args: list[str]) -> DepthCLI:
-    """Return the command line interface after its run."""
-    # hide hints of Lightning, and a warning about its use of torch
+    """Run the command line and return its interface."""
+    # advertisements of Lightning, and warnings about its use of torch
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
@@ -250,7 +249,7 @@ def depth_cli(args: list[str]) -> DepthCLI:
 
 @contextmanager
 def parsing(given: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
-    """Turn errors of the parser into `InputError` within the block, and trust modules.
+    """Trust modules within the block, and convert errors of the parser to `InputError`.
 
     Raises:
         InputError: if the parser refuses the command line.

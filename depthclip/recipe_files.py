@@ -1,4 +1,4 @@
-"""Read recipe files; their size, depth and keys are checked before the argument parser copies the values."""
+"""Read recipe files, and refuse YAML that is too large or malformed before the argument parser copies its values."""
 
 import stat
 from collections.abc import Iterator, Mapping
@@ -13,7 +13,7 @@ from depthclip.errors import InputError
 LARGEST_FILE = 10_000_000  # bytes
 MOST_VALUES = 100_000  # counted after aliases are expanded
 DEEPEST = 50
-LONGEST_LIST = 3_000  # entries; the parser copies a list for each of them, 3,000 take 20 s
+LONGEST_LIST = 3_000  # entries; the parser copies a list for each of them; 3,000 take 20 s
 PARTS = {"data": {"class_path", "init_args"}, "model": {"encoder", "head"}}
 
 
@@ -34,8 +34,8 @@ def read_recipe(path: str) -> dict[str, Any]:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     if not isinstance(recipe, dict) or not recipe:
-        found = "empty" if not text.strip() else shorten(text.strip())
-        raise InputError(f"{path} is {found}; a recipe must hold keys with values, such as name: mine")
+        content = "empty" if not text.strip() else shorten(text.strip())
+        raise InputError(f"{path} is {content}; a recipe must hold keys with values, such as name: mine")
     for part, keys in PARTS.items():
         if keys & recipe.keys():
             raise InputError(f"{path} is a {part} file, with {sorted(keys & recipe.keys())}: use --{part} {path}")
@@ -46,7 +46,7 @@ def read_recipe(path: str) -> dict[str, Any]:
     for key in PARTS:
         value = recipe.get(key)
         if isinstance(value, list) and not (value and all(isinstance(part, dict | str) for part in value)):
-            raise InputError(f"{path}: {key} {value!r} must hold keys with values, or be a list of files and such keys")
+            raise InputError(f"{path}: {key} {value!r} must hold keys with values, or be a list of files and mappings")
     for key, value in recipe.items():
         if value == {} and key not in (*PARTS, "trainer"):  # the parser accepts it even if the key does not exist
             raise InputError(f"{path}: {key} {{}} has no value; give it one or remove it")
@@ -57,7 +57,7 @@ def read_text(path: str) -> str:
     """Return the text of a regular UTF-8 file.
 
     Raises:
-        InputError: if the file cannot be read.
+        InputError: if the file cannot be read or is not UTF-8.
     """
     check_file(path, "recipe", "pass the path of a YAML file", LARGEST_FILE)
     try:
@@ -67,26 +67,26 @@ def read_text(path: str) -> str:
 
 
 def check_file(path: str | Path, kind: str, way_out: str, largest: int | None = None) -> None:
-    """Raise unless a path leads to a regular file that can be read; reading a pipe would never end.
+    """Raise unless a path leads to a regular file that can be read; reading a pipe might never end.
 
     Args:
         path: the path.
         kind: kind of the file for the message, such as `recipe`.
-        way_out: hint for the message.
-        largest: largest allowed size in bytes; None for no limit.
+        way_out: advice for the user, the end of the message.
+        largest: largest size in bytes; None for no limit.
 
     Raises:
-        InputError: if the file is missing, too large, not regular, or cannot be read.
+        InputError: if it does not; the message has the path and the reason.
     """
     shown = shorten(path) or repr(str(path))
     try:
-        found = Path(path).stat()
-        if stat.S_ISDIR(found.st_mode):
+        status = Path(path).stat()
+        if stat.S_ISDIR(status.st_mode):
             raise InputError(f"{kind} {shown} is a folder; {way_out}")
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{kind} {shown} is a pipe or a device and not a file; {way_out}")
-        if largest is not None and found.st_size > largest:
-            raise InputError(f"{kind} {shown} has {found.st_size} bytes, but must have at most {largest}; {way_out}")
+        if largest is not None and status.st_size > largest:
+            raise InputError(f"{kind} {shown} has {status.st_size} bytes, but must have at most {largest}; {way_out}")
         with Path(path).open("rb"):
             pass
     except FileNotFoundError as error:
@@ -103,9 +103,9 @@ def load_yaml(text: str) -> Any:
 
     Raises:
         yaml.YAMLError: if the text is not YAML.
-        InputError: if the text nests too deeply, expands to too many values, or has a key twice.
+        InputError: if the text nests too deeply, expands to too many values, or repeats a key.
     """
-    if any(sign in text for sign in "&*[{\n"):  # anything else is a single scalar
+    if any(sign in text for sign in "&*[{\n"):  # any other text is a single scalar
         check_size(text)
     value = get_loader("yaml")(text)
     for inner in texts(value):
@@ -127,10 +127,10 @@ def texts(value: object) -> Iterator[str]:
 
 
 def check_no_pipe(text: str) -> None:
-    """Raise if a text is the path of a pipe or a device, which the parser would try to read without end.
+    """Raise if a text is the path of a pipe or a device, which the parser would read without end.
 
     Raises:
-        InputError: if it is.
+        InputError: if it is such a path.
     """
     try:
         mode = Path(text).stat().st_mode
@@ -141,7 +141,7 @@ def check_no_pipe(text: str) -> None:
 
 
 class Node:
-    """A YAML collection during parsing, with its size after expansion of aliases and the keys read so far."""
+    """A collection of a YAML document: its size with aliases expanded, and the keys read so far."""
 
     def __init__(self, anchor: str | None = None, mapping: bool = False) -> None:
         self.anchor = anchor
@@ -150,10 +150,10 @@ class Node:
         self.children = 0
 
     def add(self, size: int, key: str | None = None) -> None:
-        """Add a child; every second child of a mapping is a value.
+        """Add a child; the children of a mapping are keys and values in turn.
 
         Raises:
-            InputError: if a key occurs twice.
+            InputError: if a key is repeated.
         """
         if self.keys is not None and self.children % 2 == 0 and key is not None and key != "<<":
             if key in self.keys:
@@ -164,13 +164,13 @@ class Node:
 
 
 def check_size(text: str) -> None:
-    """Raise if YAML text nests too deeply, expands to too many values, refers to itself, or has a key twice.
+    """Raise if YAML text nests too deeply, expands to too many values, refers to itself, or repeats a key.
 
-    The check counts parser events and expands no alias.
+    The events of the document are counted without expanding aliases.
 
     Raises:
         yaml.YAMLError: if the text is not YAML.
-        InputError: if the text is refused.
+        InputError: if a limit is exceeded; the message names the anchor or the key.
     """
     anchors: dict[str, int] = {}
     stack = [Node()]
@@ -202,7 +202,7 @@ def check_size(text: str) -> None:
 
 
 def fast_loader() -> type[Any]:
-    """Return the loader of libyaml if it is installed, else the loader in Python."""
+    """Return the loader of libyaml, or the pure Python loader where libyaml is not installed."""
     return getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -212,6 +212,6 @@ def one_line(error: object) -> str:
 
 
 def shorten(value: object, length: int = 80) -> str:
-    """Return a value as text on one line; a long text is cut in the middle."""
+    """Return a value as text, shortened in the middle where it is long."""
     text = " ".join(str(value).split())
     return text if len(text) <= length else f"{text[: length - 20]} ... {text[-15:]}"

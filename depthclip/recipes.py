@@ -1,4 +1,4 @@
-"""Find the recipes that come with the package by name: `model/rn50` stands for configs/model/rn50.yaml."""
+"""Look up the recipes that come with the package by name: `model/rn50` is configs/model/rn50.yaml."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from depthclip.errors import InputError
 
 FILES = {"-c", "--config"}
 PARTS = {"--model", "--data"}
-NAME = re.compile(r"[\w./-]+")  # anything else is inline YAML, or an error of the parser
+NAME = re.compile(r"[\w./-]+")  # anything else is inline YAML, or is refused by the parser
 
 
 def folder() -> Path:
@@ -22,7 +22,7 @@ def folder() -> Path:
 
 
 def names() -> tuple[str, ...]:
-    """Return the names of all recipes: whole runs first, then those of each folder."""
+    """Return the names of all recipes, whole runs first, then the recipes of each folder."""
     root = folder()
     paths = (path.relative_to(root).with_suffix("").as_posix() for path in root.rglob("*.yaml"))
     return tuple(sorted(paths, key=lambda name: ("/" in name, name)))
@@ -33,10 +33,10 @@ def find(name: str) -> Path:
 
     Args:
         name: a file, or the name of a recipe that comes with the package, such as `rooms`, `model/rn50` or
-            `configs/model/rn50.yaml`. A file of that name wins.
+            `configs/model/rn50.yaml`. A file of that name takes precedence.
 
     Raises:
-        InputError: if neither exists; the message lists similar names.
+        InputError: if there is neither; the message lists the nearest names.
     """
     if _is_file(name):
         return Path(name)
@@ -63,8 +63,8 @@ def recipes() -> dict[str, str]:
 def expand(args: Sequence[str]) -> list[str]:
     """Replace the names of recipes in command-line arguments with their files.
 
-    The values of `-c` and `--config` must be files or names of recipes. The values of `--model` and `--data` may also
-    be names of classes, so only names with a folder, such as `model/rn50`, are looked up.
+    The values of `-c` and `--config` must be files or names of recipes. The values of `--model` and `--data` may
+    also be names of classes, so only names with a folder, such as `model/rn50`, are looked up.
 
     Raises:
         InputError: if a recipe is unknown.
@@ -83,7 +83,7 @@ def expand(args: Sequence[str]) -> list[str]:
 
 
 def show() -> None:
-    """Print the names of the recipes with their first comment line, and their folder."""
+    """Print the names of the recipes with their first comment line, and the folder of the recipes."""
     listed = recipes()
     width = max(map(len, listed))
     for name, line in listed.items():
@@ -93,7 +93,7 @@ def show() -> None:
 
 def _replace(option: str, value: str) -> str:
     class_name = option in PARTS and "/" not in value
-    # `read_recipe` reports a folder or a dangling link
+    # folders and broken links are left to the reader of recipes, which reports the reason
     return value if class_name or os.path.lexists(value) or not NAME.fullmatch(value) else str(find(value))
 
 

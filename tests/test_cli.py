@@ -1,4 +1,4 @@
-"""python -m depthclip: runs, their reports, and what bad input gets."""
+"""The command line: runs, their reports, and the messages for bad input."""
 
 import json
 import os
@@ -21,13 +21,13 @@ CONFIGS = Path(__file__).parent.parent / "configs"
 
 @pytest.fixture
 def nyu(tmp_path, monkeypatch):
-    """Five images and depth maps of NYU's size with a list file, and an empty working folder."""
+    """Return a folder with five images and depth maps of NYU's size and a list file; the working folder is empty."""
     return images(tmp_path, monkeypatch, (480, 640))
 
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """The same, small: for what does not depend on the size."""
+    """Return the same folder with small images, for tests that do not depend on the size."""
     return images(tmp_path, monkeypatch, (96, 128))
 
 
@@ -48,14 +48,14 @@ def images(tmp_path, monkeypatch, size):
 
 
 def lists(folder):
-    """The images of a folder as NYU's; small ones are seen whole."""
+    """Return the arguments of NYU for the images of a folder; small images have no crop."""
     photo = folder / "rgb_0.jpg"
     whole = {"view": "whole", "scoring": "whole"} if photo.exists() and Image.open(photo).size != (640, 480) else {}
     return {"root": str(folder), "test_list": str(folder / "test.txt"), "loading": {"batch_size": 2}, **whole}
 
 
 def recipe(folder, **changes):
-    """A whole run with a small CLIP, as a YAML file."""
+    """Write the recipe of a run with a small CLIP, and return its path."""
     values = {
         "name": "small",
         "model": {
@@ -158,7 +158,7 @@ def test_fit_then_test_with_the_checkpoint(small, tmp_path, monkeypatch):
 
     from depthclip import DepthCLIP
 
-    # the weights were random, and those made now are others
+    # the weights were random, and new random weights differ
     with pytest.raises(ValueError, match="other weights"):
         DepthCLIP.load(checkpoint)
 
@@ -173,10 +173,10 @@ def test_predict_writes_depth_in_millimetres(small, tiny):
     assert 1000 <= depth.min() <= depth.max() <= 3000  # the bins
 
 
-def test_the_clip_in_the_box_says_that_it_knows_no_photographs(tiny):
+def test_the_bundled_clip_warns_about_photographs(tiny):
     photos = ["--data", "depthclip.data.Photos", "--data.images", f'["{tiny}/rgb_0.jpg"]']
     given = ["-c", str(CONFIGS / "rooms.yaml"), *photos]
-    with pytest.warns(UserWarning, match="not on photographs"):
+    with pytest.warns(UserWarning, match="trained on procedural rooms only, so its depth on Photos"):
         assert main(["predict", *given, "--trainer.accelerator", "cpu"]) == 0
 
 
@@ -236,7 +236,7 @@ def test_skipping_an_unreadable_file_names_and_counts_it(small, tiny, capsys):
     assert (found["images"], found["skipped"], found["unreadable"]) == (4, 1, ["rgb_1.jpg"])
 
 
-def test_more_devices_than_images_is_said_up_front(small, tiny, capsys):
+def test_more_devices_than_images_are_refused_before_the_run(small, tiny, capsys):
     (tiny / "test.txt").write_text("/rgb_0.jpg /depth_0.png 1\n")
     from depthclip.data import NYU, DataError
 
@@ -258,14 +258,14 @@ def test_help_and_version(capsys):
 
 
 def runs():
-    """Every whole run in configs/ that names real weights."""
+    """Return the whole runs in configs/ that name real weights."""
     files = [*CONFIGS.glob("*.yaml"), *CONFIGS.glob("learn/*.yaml")]
     return sorted(str(f.relative_to(CONFIGS)) for f in files if f.name != "rooms.yaml")
 
 
 @pytest.mark.parametrize("file", runs())
 def test_every_run_in_configs(small, tiny, file):
-    """Each recipe with its own head, on a small CLIP and a few images in place of weights and data."""
+    """Run each recipe with its head, but with a small CLIP and a few images."""
     shutil.copytree(CONFIGS, tiny / "configs")
     values = yaml.safe_load((CONFIGS / file).read_text())
     learn = file.startswith("learn/")
@@ -301,7 +301,7 @@ def test_a_name_beside_a_saved_recipe_takes_effect(small, tiny):
 
 
 def test_data_are_looked_for_before_weights_are_fetched(tiny, monkeypatch, capsys):
-    """A model that cannot be loaded would fail otherwise, after retries where there is no network."""
+    """Without data, no attempt is made to download the weights."""
     encoder = {"name": "RN50-quickgelu", "pretrained": "openai", "readout": "released"}
     head = {"prompts": {"words": "depthclip"}, "bins": {"values": "depthclip"}}
     path = recipe(tiny, model={"encoder": encoder, "head": head})
@@ -319,7 +319,7 @@ def test_the_help_begins_with_data_and_model(capsys):
     assert places == sorted(places)
 
 
-def test_a_full_disk_and_a_want_of_memory_get_one_sentence(small, tiny, capsys, monkeypatch):
+def test_a_full_disk_and_exhausted_memory_get_one_sentence(small, tiny, capsys, monkeypatch):
     path = recipe(tiny)
     for error, says in (
         (OSError(28, "No space left on device", "runs/x"), "runs/x: No space left on device; check that"),
@@ -379,7 +379,7 @@ def test_a_signal_ends_a_run_with_a_sentence(tmp_path, number, code, subcommand)
 
 
 @pytest.mark.slow
-def test_output_that_nobody_reads_or_that_knows_ascii_only(tmp_path):
+def test_output_that_nobody_reads_or_that_is_ascii(tmp_path):
     process = started([*ROOMS, "--data.test_size=1"], cwd=tmp_path)
     process.stdout.close()
     assert "Traceback" not in process.stderr.read()

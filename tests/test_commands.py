@@ -1,4 +1,4 @@
-"""The commands in docs/: the parser accepts every `python -m depthclip`, and every module that they name exists."""
+"""Commands in docs/: the parser accepts every `python -m depthclip`, and the modules of all commands exist."""
 
 import re
 import shlex
@@ -15,7 +15,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").r
 
 
 def commands(page: Path) -> list[str]:
-    """The lines of a page's code blocks, continued lines joined, without comments."""
+    """Return the lines of the code blocks of a page, with continued lines joined and without comments."""
     blocks = re.findall(r"^```(?:bash|sh|shell|console)?\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE)
     lines = "".join(blocks).replace("\\\n", " ").splitlines()
     return [re.sub(r"(^|\s)#.*", "", line).strip() for line in lines]

@@ -1,4 +1,4 @@
-"""Errors and baselines against NumPy written out."""
+"""Errors and baselines against their definitions in NumPy."""
 
 import numpy as np
 import pytest
@@ -16,7 +16,7 @@ from depthclip.protocol import (
 
 
 def by_numpy(p, g):
-    """The definitions, written out."""
+    """Return the nine errors by their definitions."""
     p, g = p.astype(np.float64), g.astype(np.float64)
     d, ratio = np.log(p) - np.log(g), np.maximum(p / g, g / p)
     return [

@@ -1,4 +1,4 @@
-"""Views and scorings: the presets as literal numbers, and the evaluations of the field written out in NumPy."""
+"""Views and scorings: the presets as literal numbers, and published evaluations in NumPy."""
 
 import numpy as np
 import pytest
@@ -163,7 +163,7 @@ FRACTIONS = {
 
 
 def kitti_pixels(truth, crop, convention):
-    """Which pixels of the 352 x 1216 that the model saw count, by the published evaluations."""
+    """Return the mask of the pixels that count, of the 352 x 1216 that the model saw, as in the published code."""
     height, width = truth.shape
     top, left = height - 352, int((width - 1216) / 2)
     if convention == "seen":  # AdaBins and others: crop the truth first
@@ -183,7 +183,7 @@ def kitti_pixels(truth, crop, convention):
 
 
 def check_kitti(truth, prediction):
-    """Our presets against the conventions written out; the abs_rel of both with Garg's crop."""
+    """Compare the presets with both conventions, and return the abs_rel of both with Garg's crop."""
     found = {}
     view = VIEWS["kitti"]
     seen = view.box(*truth.shape)
@@ -209,7 +209,7 @@ def test_both_conventions_of_kitti_on_random_maps(size):
 
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs ../shared/samples")
 def test_both_conventions_of_kitti_on_real_frames():
-    """A flat road, seen by a camera 1.65 m above it: the convention changes its abs_rel by more than a tenth."""
+    """The convention changes the abs_rel of a flat road, 1.65 m below the camera, by more than a tenth."""
     figures = []
     for frame in (5, 50, 100):
         path = SAMPLES / "kitti_annotated" / "depth" / f"{frame:010d}.png"
@@ -238,7 +238,7 @@ def test_medians_are_numpys(count):
 
 
 def test_monodepth2s_652_score_all_truth_and_clamp_predictions_at_80_m():
-    """Its evaluate_depth.py for the split eigen_benchmark, written out."""
+    """Compare with evaluate_depth.py of Monodepth2 for the split eigen_benchmark."""
     rng = np.random.default_rng(3)
     truth = (rng.uniform(0, 90, (37, 124)) * (rng.random((37, 124)) < 0.3)).astype(np.float32)
     depth = rng.uniform(0.1, 3, (37, 124)).astype(np.float32)

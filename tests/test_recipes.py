@@ -1,5 +1,6 @@
 """The recipes that come with the package: their names, their lookup, and the installed files."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -98,7 +99,8 @@ def test_a_run_by_name_from_an_empty_folder(tmp_path, monkeypatch, capsys):
     cpu = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false"]
     few = [f"--data.{split}_size=4" for split in ("train", "val", "test")]
     assert main(["test", "-c", "rooms", *few, *cpu]) == 0
-    assert (tmp_path / "runs/rooms/version_0/metrics.json").exists()
+    recipe = json.loads((tmp_path / "runs/rooms/version_0/metrics.json").read_text())["recipe"]
+    assert recipe["data"]["init_args"]["scoring"] == WHOLE  # all fields of the default preset
     assert main(["test", "-c", "romms"]) == 2
     assert "nearest names are rooms" in capsys.readouterr().err
 
@@ -159,7 +161,7 @@ INLINE = "{model: model.yaml, data: {class_path: KITTI, init_args: {root: x, vie
 
 
 def resolved(*args):
-    """The view, the scoring and the model of a command line."""
+    """Return the view, the scoring and the model of a command line."""
     recipe = resolve(["test", *args])
     data = recipe["data"]["init_args"]
     return data["view"], data["scoring"], recipe["model"]
@@ -251,7 +253,7 @@ def test_every_data_recipe_is_spelled_out(name):
 
 
 def test_monodepth2s_652_have_a_recipe():
-    """Its evaluate_depth.py for the split eigen_benchmark: no crop and no cap, predictions clamped to 80 m."""
+    """Monodepth2's evaluate_depth.py has no crop and no cap for eigen_benchmark, and clamps predictions to 80 m."""
     view, scoring, _ = resolved("--model", "model/rn50", "--data", "data/kitti_652")
     assert view == {**KITTI, "crop": None, "size": [192, 640]}
     assert scoring == {

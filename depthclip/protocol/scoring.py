@@ -1,4 +1,4 @@
-"""Scoring: the pixels of a ground truth that count, and how a prediction is compared with them."""
+"""Scoring: the pixels of a ground truth that count, and the predictions that are compared with them."""
 
 import math
 from dataclasses import dataclass
@@ -32,23 +32,23 @@ class Aligned(NamedTuple):
 
 @dataclass(frozen=True)
 class Scoring:
-    """Which pixels count, and what is done to the prediction before it is compared.
+    """Selection of the pixels that count, and the limits of the predictions.
 
-    A pixel counts if min_depth < truth < max_depth, strictly, it lies in the crop, and the model saw it.
+    A pixel counts if min_depth < target < max_depth, strictly, it lies in the crop, and the model saw it.
 
-    KITTI has two conventions for the crop. The evaluations of AdaBins, ZoeDepth, Marigold and DepthCLIP, and BTS during
-    training, crop the truth to what the model saw (352 x 1216) and take the fractions of that, `crop_of: seen`. BTS's
-    offline evaluation pastes the prediction back into the full image and takes them of that, `crop_of: truth`.
+    KITTI has two conventions for the crop. AdaBins, ZoeDepth, Marigold and DepthCLIP, and BTS during training, crop the
+    ground truth to the 352 x 1216 that the model saw and apply the fractions to that part, `crop_of: seen`. BTS's
+    offline evaluation pastes the prediction into the full image and applies the fractions to it, `crop_of: truth`.
 
     Args:
-        min_depth: exclusive lower bound of the truth, in metres.
-        max_depth: exclusive upper bound of the truth, the cap, in metres; null for none.
+        min_depth: exclusive lower bound of the target, in metres.
+        max_depth: exclusive upper bound of the target, the cap, in metres; null for none.
         crop: (top, left, bottom, right) in pixels; `garg` or `eigen` for KITTI's, as fractions; a `Crop` by
             class_path; null for all.
-        crop_of: what the crop is measured in: the whole `truth`, or the part of the truth that was `seen`.
+        crop_of: map to which the crop is applied: the whole ground `truth`, or the part of it that was `seen`.
         clamp: (lowest, highest) depth in metres to which predictions are clamped; null for min_depth and max_depth.
-        resample: how a prediction is brought to the truth's size where they differ: `bilinear` or `nearest`.
-        median_scaling: whether each prediction is scaled by median(truth) / median(prediction), for methods without
+        resample: interpolation of predictions to the size of the target: `bilinear` or `nearest`.
+        median_scaling: whether to scale each prediction by median(target) / median(prediction), for methods without
             scale.
 
     Raises:
@@ -86,16 +86,16 @@ class Scoring:
 
     @property
     def cap(self) -> float:
-        """The exclusive upper bound of the truth in metres, infinite where there is none."""
+        """The exclusive upper bound of the target in metres, infinite if there is no cap."""
         return math.inf if self.max_depth is None else self.max_depth
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The lowest and the highest prediction in metres; the highest is infinite where nothing limits it."""
+        """The lowest and the highest prediction in metres; the highest is infinite if it has no limit."""
         return (self.min_depth, self.cap) if self.clamp is None else self.clamp
 
     def farthest(self, target: Tensor) -> float:
-        """Return the highest prediction in metres, or the farthest target where nothing limits predictions."""
+        """Return the highest prediction in metres, or the farthest target if predictions have no upper limit."""
         highest = self.limits[1]
         return highest if math.isfinite(highest) else float(target.max())
 
@@ -108,7 +108,7 @@ class Scoring:
         return resolve(self.crop, height, width, "scoring.crop", "a depth map")
 
     def mask(self, target: Tensor, seen: Box) -> Tensor:
-        """Return which pixels count, (h, w) bool, of the box of a target (H, W) that the model saw."""
+        """Return the mask (h, w) of the pixels that count, in the box of a target (H, W) that the model saw."""
         area = seen if self.crop_of == "seen" else Box(0, 0, target.shape[0], target.shape[1])
         inside = torch.zeros_like(target, dtype=torch.bool)
         self.box(*area.size).inside(area).cut(inside).fill_(True)
@@ -152,7 +152,7 @@ class Scoring:
 
 
 def median(values: Tensor, dim: int) -> Tensor:
-    """Return the median along a dimension without NaN; of an even number it is the mean of the middle two, as NumPy's.
+    """Return the median along a dimension, ignoring NaN: the mean of the middle two of an even number, as in NumPy.
 
     torch.nanmedian returns the lower of the middle two; negated values give the upper one.
     """

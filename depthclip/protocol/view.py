@@ -1,4 +1,4 @@
-"""View: the part of an image that the model sees, and how a coarse map becomes a depth map of that part."""
+"""View: the part of an image that the model sees, and the upsampling of coarse maps to that part."""
 
 from dataclasses import dataclass
 from typing import Literal

@@ -10,7 +10,7 @@ import yaml
 from jsonargparse import capture_parser
 
 from depthclip.__main__ import main
-from depthclip.arguments import check_name, take_trust
+from depthclip.arguments import check_name, prepare, take_trust
 from depthclip.cli import depth_cli, parsing
 from tests.bad.judge import Case
 
@@ -47,8 +47,9 @@ def parser():
 
 def parse(*args: str) -> None:
     """Parse a command line without running it."""
-    with parsing(args, []):
-        parser().parse_args([*args])
+    prepared, trusted = prepare(args)
+    with parsing(prepared, trusted):
+        parser().parse_args(prepared)
 
 
 def option(key: str, value: str, *names: str) -> Case:
@@ -107,6 +108,9 @@ CASES = [
     option("trainer.callbacks", "{class_path: os.system}", "os.system"),
     option("data.view", "{size: x}", "size", "x"),
     option("data.view", "{sise: [1, 2]}", "sise", "size"),
+    option("data.view", "whle", "whle", "whole"),
+    option("data.view", "{preset: whle, mirror: true}", "whle", "whole"),
+    option("data.scoring", "{preset: whole, max: 3}", "max", "max_depth"),
     option("seed_everything", "abc"),
     option("trainer.precision", "nonsense"),
     unknown(["--model.temperature", "1"], "temperature", "model"),
