@@ -265,10 +265,10 @@ class DepthCLIP(LightningModule):
             )
         for depth, scene in self.datamodule.training_depths(self.training_images):
             for bins in waiting:
-                bins.tally(depth, scene)
+                bins.update(depth, scene)
             yield depth
         for bins in waiting:
-            bins.settle()
+            bins.compute()
 
     def on_validation_start(self) -> None:
         """Fits bins that wait for training depths."""

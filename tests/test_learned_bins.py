@@ -13,6 +13,7 @@ class Words:
     """A text tower whose sentences are the axes of the joint space, in the order in which they are first met."""
 
     logit_scale = 100.0
+    dim = 8
 
     def __init__(self):
         self.sentences = []
@@ -143,6 +144,7 @@ def test_bins_are_learned_from_where_they_were_fitted(text, kind):
     fitted, bins, loaded = FittedBins(7), kind(FittedBins(7)), kind(FittedBins(7))
     fitted.fit(depths()[0])
     assert bins.needs_depths
+    bins.prepare(text)
     bins.fit(depths()[0])
     pooled = torch.eye(8)[:2]
     torch.testing.assert_close(bins(text, pooled), fitted(text).expand(bins(text, pooled).shape), rtol=1e-4, atol=1e-4)
@@ -178,12 +180,15 @@ def test_soft_scene_bins_are_a_mean_over_scenes(text):
     share = np.exp(100 * pooled[:, :2].numpy().astype(np.float64))
     share /= share.sum(1, keepdims=True)
     expected = share @ np.array([BINS["cd3"], BINS["cd4"]])
+    soft = scene_bins("soft")
+    soft.prepare(text)
     with torch.autocast("cpu", torch.bfloat16):
-        np.testing.assert_allclose(scene_bins("soft")(text, pooled), expected, rtol=1e-5)
+        np.testing.assert_allclose(soft(text, pooled), expected, rtol=1e-5)
 
 
 def test_scene_bins_are_fitted_and_learned_each_on_its_own(text):
     bins = scene_bins("hard", bathroom=FittedBins(7), kitchen=FittedBins(7, "log"), office=LearnedBins())
+    bins.prepare(text)
     assert bins.needs_depths
     near, far = (torch.linspace(start, start + 2, 1000) for start in (1, 6))
     bins.fit(iter([(near, "bathroom"), (far, "kitchen"), (far, "attic")]))

@@ -5,7 +5,7 @@ from depthclip.head.bins import Bins, LinearBins, LogBins
 from depthclip.head.depth_head import DepthHead
 from depthclip.head.interfaces import Coarse, Head
 from depthclip.head.learned_bins import FittedBins, ImageBins, LearnedBins, SceneBins
-from depthclip.head.learned_prompts import ConditionalContext, LearnedContext, LearnedWords, Mirror
+from depthclip.head.learned_prompts import ConditionalContext, LearnedContext, LearnedTokens, LearnedWords
 from depthclip.head.prompts import Prompts
 
 __all__ = [
@@ -19,10 +19,10 @@ __all__ = [
     "ImageBins",
     "LearnedBins",
     "LearnedContext",
+    "LearnedTokens",
     "LearnedWords",
     "LinearBins",
     "LogBins",
-    "Mirror",
     "Prompts",
     "SceneBins",
 ]

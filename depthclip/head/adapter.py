@@ -6,6 +6,7 @@ from torch import Tensor, nn
 from depthclip.checks import check_count
 from depthclip.encoder.interfaces import TextEncoder
 from depthclip.errors import InputError
+from depthclip.head.interfaces import unprepared
 
 
 class Adapter(nn.Module):
@@ -37,18 +38,15 @@ class Adapter(nn.Module):
         Raises:
             InputError: if the rank is larger than D.
         """
-        if self.up is None:
-            like = text.encode([""])
-            size = like.shape[-1]
-            if self.rank > size:
-                raise InputError(f"rank {self.rank} must be at most {size}, the size of this CLIP's joint space")
-            self.up = nn.Parameter(like.new_zeros(size, self.rank))
-            self.down = nn.Parameter(torch.randn(self.rank, size).to(like) / size**0.5)
+        if self.rank > text.dim:
+            raise InputError(f"rank {self.rank} must be at most {text.dim}, the size of this CLIP's joint space")
+        self.up = nn.Parameter(torch.zeros(text.dim, self.rank))
+        self.down = nn.Parameter(torch.randn(self.rank, text.dim) / text.dim**0.5)
 
     def forward(self, dense: Tensor) -> Tensor:
         """Return the changed features, (B, D, h, w)."""
         if self.up is None or self.down is None:
-            raise RuntimeError("the adapter has no parameters yet; call prepare(text) first")
+            raise unprepared(self)
         return dense + torch.einsum("dr,re,behw->bdhw", self.up, self.down, dense)
 
 

@@ -59,9 +59,9 @@ class Bins(nn.Module):
         return False
 
     def prepare(self, text: TextEncoder) -> None:
-        """What can be done once the text tower is known; a second call changes nothing."""
+        """Create what depends on the text tower; the head calls this method once."""
 
-    def tally(self, depth: Tensor, scene: str) -> None:
+    def update(self, depth: Tensor, scene: str) -> None:
         """Takes note of a training image's depth and scene, where the bins depend on them.
 
         Args:
@@ -69,14 +69,14 @@ class Bins(nn.Module):
             scene: what the image shows, as the data set calls it; "" where it does not say.
         """
 
-    def settle(self) -> None:
+    def compute(self) -> None:
         """Fits the bins to the depths taken note of."""
 
     def fit(self, depths: Iterable[tuple[Tensor, str]]) -> None:
-        """Fits the bins to the depths and scenes of a training set, see `tally`."""
+        """Fits the bins to the depths and scenes of a training set, see `update`."""
         for depth, scene in depths:
-            self.tally(depth, scene)
-        self.settle()
+            self.update(depth, scene)
+        self.compute()
 
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
         """Depths in metres, (K,); bins that look at the image's pooled (B, D) give (B, K)."""

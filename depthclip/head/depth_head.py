@@ -86,10 +86,7 @@ class DepthHead(Head):
         return self.bins.needs_depths
 
     def prepare(self, text: TextEncoder) -> None:
-        """Encodes fixed sentences and creates learned parameters, before an optimizer asks for them.
-
-        A second call changes nothing.
-        """
+        """Encode fixed sentences and create learned parameters."""
         self.prompts.prepare(text)
         self.bins.prepare(text)
         if self.adapter is not None:
@@ -97,12 +94,12 @@ class DepthHead(Head):
 
     def update(self, depth: Tensor, scene: str) -> None:
         """Add the depth map of one training image to the statistics of the bins."""
-        self.bins.tally(depth, scene)
+        self.bins.update(depth, scene)
 
     def compute(self) -> None:
         """Fit the bins to the training depths, unless another head that shares them has done so."""
         if self.bins.needs_depths:
-            self.bins.settle()
+            self.bins.compute()
 
     def forward(self, features: ImageFeatures, text: TextEncoder) -> Coarse:
         """Dense features (B, D, h, w) to coarse depth; logits and softmax are float32 under any precision."""

@@ -95,3 +95,8 @@ class Head(nn.Module):
             Depth (B, 1, h, w) in metres, with h and w of the head's choice, and logits and bins if it has them.
         """
         raise NotImplementedError(f"{type(self).__name__} must implement forward(features, text)")
+
+
+def unprepared(module: nn.Module) -> RuntimeError:
+    """Return the error of a module that runs before `prepare` was called."""
+    return RuntimeError(f"{type(module).__name__} is not prepared; call prepare(text) before forward")

@@ -16,6 +16,7 @@ from depthclip.encoder.interfaces import TextEncoder
 from depthclip.errors import InputError
 from depthclip.head.adapter import zero_ended
 from depthclip.head.bins import Bins, LinearBins, check_range
+from depthclip.head.interfaces import unprepared
 from depthclip.head.prompts import check_text, encode_groups, texts_of
 from depthclip.head.word_order import check_distinct
 
@@ -52,14 +53,14 @@ class LearnedBins(Bins):
         """Whether the start waits to be fitted."""
         return self.start.needs_depths
 
-    def tally(self, depth: Tensor, scene: str) -> None:
+    def update(self, depth: Tensor, scene: str) -> None:
         """Hands a depth map on to the start."""
-        self.start.tally(depth, scene)
+        self.start.update(depth, scene)
 
-    def settle(self) -> None:
+    def compute(self) -> None:
         """Fits the start where it needs that, and goes there."""
         if self.start.needs_depths:
-            self.start.settle()
+            self.start.compute()
             with torch.no_grad():
                 self.gaps.copy_(gaps_of(self.start.values, self.min_depth, self.max_depth))
 
@@ -111,14 +112,13 @@ class ImageBins(LearnedBins):
 
     def prepare(self, text: TextEncoder) -> None:
         """Creates the network, once the D of the pooled feature is known."""
-        if self.net is None:
-            self.net = zero_ended(text.encode([""]).shape[-1], self.hidden, len(self.gaps)).to(self.gaps.device)
+        self.net = zero_ended(text.dim, self.hidden, len(self.gaps)).to(self.gaps.device)
 
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
         """Depths in metres for each image, (B, K)."""
         check_fitted(self)
-        self.prepare(text)
-        assert self.net is not None
+        if self.net is None:
+            raise unprepared(self)
         assert pooled is not None
         return cut(self.gaps + self.net(pooled).float(), self.min_depth, self.max_depth)
 
@@ -165,11 +165,11 @@ class FittedBins(Bins):
         """Whether the bins wait to be fitted to training depths."""
         return not bool(self.fitted)
 
-    def tally(self, depth: Tensor, scene: str) -> None:
+    def update(self, depth: Tensor, scene: str) -> None:
         """Counts the depths of one map, whatever it shows."""
         self.histogram += torch.histc(depth.detach().float().cpu(), self.steps, self.min_depth, self.max_depth)
 
-    def settle(self) -> None:
+    def compute(self) -> None:
         """Turns what was counted into bins.
 
         Raises:
@@ -266,19 +266,18 @@ class SceneBins(Bins):
         """
         for bins in self.each:
             bins.prepare(text)
-        if self.features is None:
-            names = [name.replace("_", " ") for name in self.names]
-            features = encode_groups(text, [[t.replace("{scene}", n) for t in self.templates] for n in names])
-            check_distinct("scenes", names, features, f"templates {brief(list(self.templates))}")
-            self.features = features
+        names = [name.replace("_", " ") for name in self.names]
+        features = encode_groups(text, [[t.replace("{scene}", n) for t in self.templates] for n in names])
+        check_distinct("scenes", names, features, f"templates {brief(list(self.templates))}")
+        self.features = features
 
-    def tally(self, depth: Tensor, scene: str) -> None:
+    def update(self, depth: Tensor, scene: str) -> None:
         """Hands a depth map on to the bins of its scene."""
         self.shown.add(scene)
         if scene in self.names:
-            self.each[self.names.index(scene)].tally(depth, scene)
+            self.each[self.names.index(scene)].update(depth, scene)
 
-    def settle(self) -> None:
+    def compute(self) -> None:
         """Fits the bins of each scene to the depth maps that show it.
 
         Raises:
@@ -291,12 +290,12 @@ class SceneBins(Bins):
                 f"the scenes of the training set are: {', '.join(sorted(self.shown))}"
             )
         for bins in waiting.values():
-            bins.settle()
+            bins.compute()
 
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
         """Depths in metres for each image, (B, K)."""
-        self.prepare(text)
-        assert self.features is not None
+        if self.features is None:
+            raise unprepared(self)
         assert pooled is not None
         bins = torch.stack([one(text) for one in self.each])  # (S, K)
         with torch.autocast(pooled.device.type, enabled=False):

@@ -17,6 +17,7 @@ from depthclip.encoder.interfaces import TextEncoder, TokenEmbeddings
 from depthclip.errors import InputError
 from depthclip.head.adapter import zero_ended
 from depthclip.head.bins import MOST_BINS
+from depthclip.head.interfaces import unprepared
 from depthclip.head.prompts import Prompts, centre, check_text
 from depthclip.head.word_order import check_distinct
 
@@ -70,8 +71,8 @@ class LearnedPrompts(Prompts):
         """The K sentences, with one mark in the blanks for context and one in those for learned words."""
         return [self.template.format(context=Blank(context), distance=name) for name in self.words]
 
-    def create(self, text: TextEncoder, width: int) -> None:
-        """Creates the parameters: vectors of W = width numbers."""
+    def create(self, text: TextEncoder) -> None:
+        """Create the parameters, vectors of W = text.width numbers."""
         raise NotImplementedError
 
     def encode(self, text: TextEncoder, pooled: Tensor | None) -> Tensor:
@@ -85,8 +86,6 @@ class LearnedPrompts(Prompts):
             InputError: if the text tower cannot be run from embeddings, a sentence is too long for it, or two words are
                 the same to it.
         """
-        if self.frame is not None:
-            return
         try:
             frame, self.ends = text.embed(self.write(MARK, MARK))
             self.context_at = differ(frame, text.embed(self.write(OTHER, MARK)).values)
@@ -101,7 +100,7 @@ class LearnedPrompts(Prompts):
                 )
         if not self.word_length:
             check_distinct("words", self.words, frame, f"template {brief(self.template)}")
-        self.create(text, frame.shape[-1])
+        self.create(text)
         self.frame = frame
 
     def fill(self, text: TextEncoder, context: Tensor, words: Tensor) -> Tensor:
@@ -115,7 +114,8 @@ class LearnedPrompts(Prompts):
 
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
         """Text features of the K words, (K, D), or (B, K, D) where they look at the image's pooled (B, D)."""
-        self.prepare(text)
+        if self.frame is None:
+            raise unprepared(self)
         if torch.is_grad_enabled() or self.needs_pooled:
             features = self.encode(text, pooled)
             return centre(features) if self.centred else features
@@ -166,13 +166,13 @@ class LearnedContext(LearnedPrompts):
         self.per_word = per_word
         self.register_parameter("context", None)
 
-    def create(self, text: TextEncoder, width: int) -> None:
+    def create(self, text: TextEncoder) -> None:
         """Draws the context, or takes it from the phrase."""
-        start = random_vectors(self.context_length, width)
+        start = random_vectors(self.context_length, text.width)
         if self.phrase is not None:
             start = embed_phrase(text, self.phrase, self.context_length)
         if self.per_word and self.phrase is None:
-            start = random_vectors(len(self.words), self.context_length, width)
+            start = random_vectors(len(self.words), self.context_length, text.width)
         elif self.per_word:
             start = start.repeat(len(self.words), 1, 1)
         self.context = nn.Parameter(start.to(self.context_at.device))
@@ -218,11 +218,10 @@ class ConditionalContext(LearnedContext):
         """Whether the prompts look at the image's pooled feature: always."""
         return True
 
-    def create(self, text: TextEncoder, width: int) -> None:
+    def create(self, text: TextEncoder) -> None:
         """Creates the context and the network that shifts it."""
-        super().create(text, width)
-        size = text.encode([""]).shape[-1]
-        self.net = zero_ended(size, max(8, size // 16), width).to(self.context_at.device)
+        super().create(text)
+        self.net = zero_ended(text.dim, max(8, text.dim // 16), text.width).to(self.context_at.device)
 
     def encode(self, text: TextEncoder, pooled: Tensor | None) -> Tensor:
         """Features of the words in the context of each image, (B, K, D)."""
@@ -267,12 +266,12 @@ class LearnedWords(LearnedPrompts):
         """The same sentence K times, with marks in its blanks."""
         return [self.template.format(context=Blank(context), distance=Blank(word))] * len(self.words)
 
-    def create(self, text: TextEncoder, width: int) -> None:
+    def create(self, text: TextEncoder) -> None:
         """Draws the words, and the context if the template has one."""
         device = self.word_at.device
-        self.tokens = nn.Parameter(random_vectors(len(self.words), self.word_length, width).to(device))
+        self.tokens = nn.Parameter(random_vectors(len(self.words), self.word_length, text.width).to(device))
         if self.context_length:
-            self.context = nn.Parameter(random_vectors(self.context_length, width).to(device))
+            self.context = nn.Parameter(random_vectors(self.context_length, text.width).to(device))
 
     def encode(self, text: TextEncoder, pooled: Tensor | None) -> Tensor:
         """Features of the learned words, (K, D)."""
@@ -281,7 +280,7 @@ class LearnedWords(LearnedPrompts):
         return self.fill(text, context, self.tokens)
 
 
-class Mirror(LearnedWords):
+class LearnedTokens(LearnedWords):
     """A learned matrix of tokens in place of any sentence, one for each bin.
 
     After the mirror of CLIP2Depth (arXiv 2402.03251), which has a single one of 64 tokens and a decoder behind it; here

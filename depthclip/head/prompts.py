@@ -13,6 +13,7 @@ from depthclip.checks import brief, check_choice, check_count
 from depthclip.encoder.interfaces import TextEncoder
 from depthclip.errors import InputError
 from depthclip.head.bins import MOST_BINS
+from depthclip.head.interfaces import unprepared
 from depthclip.head.word_order import better_order, check_distinct
 
 # Word sets, near to far. "depthclip" and the three after it are the paper's (arXiv 2207.01077, prompt study).
@@ -89,18 +90,17 @@ class Prompts(nn.Module):
         return list(dict.fromkeys(filled))
 
     def prepare(self, text: TextEncoder) -> None:
-        """Encode fixed sentences, or create learned parameters, once the text tower is known.
+        """Encode the sentences; subclasses that learn create their parameters here.
 
-        The head calls it before an optimizer sees the parameters; a second call changes nothing.
+        The head calls this method once, before an optimizer sees the parameters.
 
         Raises:
             InputError: if a sentence is longer than the tower's context, or two words have the same feature.
         """
-        if self.features is None:
-            features = encode_groups(text, [self.sentences(word) for word in self.words])
-            check_distinct("words", self.words, features, f"templates {brief(list(self.templates))}")
-            self.check_order(features)
-            self.features = centre(features) if self.centred else features
+        features = encode_groups(text, [self.sentences(word) for word in self.words])
+        check_distinct("words", self.words, features, f"templates {brief(list(self.templates))}")
+        self.check_order(features)
+        self.features = centre(features) if self.centred else features
 
     def check_order(self, features: Tensor) -> None:
         """Warn if the order of the words does not fit ascending bins."""
@@ -116,8 +116,8 @@ class Prompts(nn.Module):
 
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
         """Return the features of the K words, (K, D), unit length; (B, K, D) if they depend on pooled (B, D)."""
-        self.prepare(text)
-        assert self.features is not None
+        if self.features is None:
+            raise unprepared(self)
         return self.features
 
 

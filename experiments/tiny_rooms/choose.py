@@ -107,6 +107,7 @@ def encode(encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8) -> Ro
 @torch.no_grad()
 def score(head: DepthHead, encoder: FrozenCLIP, rooms: Rooms) -> Figures:
     """Return the errors of a head on rooms."""
+    head.prepare(encoder.text)
     return score_depth(head(ImageFeatures(rooms.features), encoder.text).depth, rooms.truth)
 
 
@@ -151,7 +152,9 @@ def held_out(choice: Choice, encoder: FrozenCLIP, rooms: Rooms) -> dict[str, Fig
 @torch.no_grad()
 def rank_of_order(choice: Choice, encoder: FrozenCLIP, rooms: Rooms, count: int = 1000, seed: int = 0) -> int:
     """Return the place of the bins' true order among `count` random ones, by abs_rel at the centres of the cells."""
-    coarse = choice.head()(ImageFeatures(rooms.features), encoder.text)
+    head = choice.head()
+    head.prepare(encoder.text)
+    coarse = head(ImageFeatures(rooms.features), encoder.text)
     if coarse.logits is None or coarse.bins is None:
         raise ValueError("a head without words has no order to shuffle; choose one with prompts")
     weights = coarse.logits.softmax(1).permute(0, 2, 3, 1).flatten(0, 2)
