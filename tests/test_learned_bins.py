@@ -216,9 +216,12 @@ def test_scene_bins_are_fitted_and_learned_each_on_its_own(text):
         (lambda text: FittedBins(3).fit([(torch.zeros(4, 4), "")]), "fewer than 3 different values"),
         (lambda text: SceneBins({"a": Bins()}), "at least two"),
         (lambda text: SceneBins({"a": Bins(), "b": Bins([1, 2])}), "same number of bins"),
-        (lambda text: SceneBins({"a": Bins(), "b": ImageBins()}), "look at the image themselves"),
+        (lambda text: SceneBins({"a": Bins(), "b": ImageBins()}), "the bins of b depend on the image"),
         (lambda text: SceneBins({"a": Bins(), "b": Bins()}, ["a room"]), "{scene}"),
-        (lambda text: scene_bins("hard", a=FittedBins(), b=Bins()).fit([]), "no training image shows a"),
+        (
+            lambda text: scene_bins("hard", a=FittedBins(), b=Bins()).fit([]),
+            "no training image shows a, whose bins",
+        ),
     ],
 )
 def test_errors_name_the_argument(text, wrong, message):

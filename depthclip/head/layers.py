@@ -1,4 +1,4 @@
-"""Small learned maps: an adapter of the patch features, and the network that looks at the whole image."""
+"""Small learned layers: the adapter of patch features, and the network that conditions prompts or bins on an image."""
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +10,20 @@ from depthclip.head.interfaces import unprepared
 
 
 class Adapter(nn.Module):
-    """A low-rank residual on every patch feature, f + U V f, in the manner of LoRA (arXiv 2106.09685).
+    """Add a learned low-rank residual to every patch feature, f + U V f, as in LoRA (arXiv 2106.09685).
 
-    U starts at zero, so that nothing changes until something is learned. The result is not normalised again: what a
-    readout means by the length of its features stays as it was.
+    U starts at zero, so the features are unchanged before training. The result is not normalized again, which keeps
+    the length that the readout gives to its features.
 
     Args:
-        rank: number of directions to change, from 1 to D; the adapter learns 2 * rank * D numbers.
+        rank: number of directions that can change, from 1 to D; the adapter has 2 * rank * D parameters.
 
     Raises:
         InputError: if the rank is smaller than 1 or (from `prepare`) larger than D.
     """
 
-    up: nn.Parameter | None
-    down: nn.Parameter | None
+    up: nn.Parameter | None  # U, (D, rank)
+    down: nn.Parameter | None  # V, (rank, D)
 
     def __init__(self, rank: int = 4) -> None:
         super().__init__()
@@ -33,7 +33,7 @@ class Adapter(nn.Module):
         self.register_parameter("down", None)
 
     def prepare(self, text: TextEncoder) -> None:
-        """Create the parameters, once the D of the joint space is known.
+        """Create the parameters; the head calls this method once.
 
         Raises:
             InputError: if the rank is larger than D.
@@ -44,14 +44,14 @@ class Adapter(nn.Module):
         self.down = nn.Parameter(torch.randn(self.rank, text.dim) / text.dim**0.5)
 
     def forward(self, dense: Tensor) -> Tensor:
-        """Return the changed features, (B, D, h, w)."""
+        """Return the adapted features of patch features (B, D, h, w), in the same shape."""
         if self.up is None or self.down is None:
             raise unprepared(self)
         return dense + torch.einsum("dr,re,behw->bdhw", self.up, self.down, dense)
 
 
-def zero_ended(size: int, hidden: int, out: int) -> nn.Sequential:
-    """Two layers whose output starts at zero, (..., size) -> (..., out)."""
+def zero_initialized(size: int, hidden: int, out: int) -> nn.Sequential:
+    """Return a two-layer network, (..., size) -> (..., out), whose output is zero before training."""
     last = nn.Linear(hidden, out)
     nn.init.zeros_(last.weight)
     nn.init.zeros_(last.bias)
