@@ -35,7 +35,7 @@ def recipe(name):
 
 
 def build(name):
-    """The recipe's model with a small random CLIP in place of RN50, and its data module."""
+    """Return the model of a recipe with a small random CLIP in place of RN50, and the data module."""
     given = recipe(name)
     given["model"]["encoder"] |= {"name": "small-resnet", "pretrained": None}
     parser = ArgumentParser(exit_on_error=False)
@@ -64,7 +64,7 @@ def their_bins(name):
 
 
 def their_text(clip, words):
-    """Each word in the place of `x` in the sentence; unit length, then divided by the norm of the whole matrix."""
+    """Return the features of the sentence with each word at `x`, unit length, divided by the norm of their matrix."""
     tokens = open_clip.tokenize(["This object appears to be x"] * len(words))
     x = int((tokens[0] == open_clip.tokenize(["x"])[0, 1]).nonzero())
     values = clip.token_embedding(tokens)
@@ -77,7 +77,7 @@ def their_text(clip, words):
 
 
 def their_depth(clip, text, bins, image):
-    """Coarse depth of an image (3, H, W) in [0, 1]."""
+    """Return the coarse depth of an image (3, H, W) in [0, 1]."""
     visual = clip.visual
     x = (image - torch.tensor(MEAN)[:, None, None]) / torch.tensor(STD)[:, None, None]
     x = visual.stem(x[None])
@@ -86,21 +86,21 @@ def their_depth(clip, text, bins, image):
     height, width = x.shape[-2:]
     x = x[0].flatten(1).mT
     x = x / x.norm(dim=-1, keepdim=True)
-    channels, wanted = x.shape[1], text.shape[1]
-    x = x[:, torch.arange(wanted) * channels // wanted]  # nearest
+    channels, dim = x.shape[1], text.shape[1]
+    x = x[:, torch.arange(dim) * channels // dim]  # nearest
     weights = torch.softmax(100 * x @ text.mT / 0.1, dim=-1)
     return (weights @ torch.tensor(bins, dtype=torch.float32)).view(height, width)
 
 
 def their_prediction(clip, text, bins, image):
-    """The mean of the image and its mirror, at the size of the image."""
+    """Return the mean depth of the image and its mirror image, at the size of the image."""
     both = [their_depth(clip, text, bins, x) for x in (image, image.flip(-1))]
     coarse = (both[0] + both[1].flip(-1)) / 2
     return F.interpolate(coarse[None, None], image.shape[-2:], mode="bilinear", align_corners=True)[0, 0].numpy()
 
 
 def their_error(prediction, truth, name):
-    """abs_rel on a truth that is cropped as the image was."""
+    """Return abs_rel on ground truth that was cropped like the image."""
     far = 10 if "nyu" in name else 80
     height, width = truth.shape
     mask = np.zeros(truth.shape, bool)
@@ -115,7 +115,7 @@ def their_error(prediction, truth, name):
 
 
 def compare(name, image, truth):
-    """Ours by the recipe and theirs written out, on an image (H, W, 3) uint8 and its truth (H, W) in metres."""
+    """Compare the recipe with their formulas on an image (H, W, 3) uint8 and its ground truth (H, W) in metres."""
     model, data = build(name)
     rgb, depth = torch.from_numpy(image.transpose(2, 0, 1).copy()), torch.from_numpy(truth)
     box = data.view.box(*truth.shape)

@@ -1,4 +1,4 @@
-"""The released code's own numbers, reproduced (tests/golden; independent of any pretrained weight)."""
+"""The numbers of the released code (tests/golden), which do not depend on pretrained weights."""
 
 import json
 
@@ -19,7 +19,7 @@ NAMES = {"a1": "delta1", "a2": "delta2", "a3": "delta3"}
 
 @pytest.fixture(scope="module")
 def released(golden_weights):
-    """The released recipe, by its names, with the golden weights."""
+    """Return the released model with the golden weights."""
     encoder = FrozenCLIP("RN50-quickgelu", str(golden_weights), "released", normalization="imagenet")
     return DepthCLIP(encoder, DepthHead(Prompts("depthclip"), Bins("depthclip"), temperature=0.1, logit_scale=100))
 

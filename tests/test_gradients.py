@@ -1,4 +1,4 @@
-"""Learning on two CPU processes is learning on one: the first step's gradient for the same global batch."""
+"""The first gradient of two CPU processes against that of a single process with the same global batch."""
 
 import os
 import subprocess
@@ -37,19 +37,19 @@ trainer.fit(model, Rooms(train_size=4, view="whole", loading=Loading(batch_size=
 
 
 @pytest.mark.slow
-def test_first_gradient_of_two_processes_is_that_of_one(tmp_path):
+def test_two_processes_have_the_first_gradient_of_a_single_process(tmp_path):
     (tmp_path / "learn.py").write_text(PROGRAM)
     root = str(Path(__file__).parent.parent)
-    found = []
+    gradients = []
     for devices in ("1", "2"):
-        kept = tmp_path / f"{devices}.pt"
-        command = [sys.executable, str(tmp_path / "learn.py"), devices, str(kept)]
+        path = tmp_path / f"{devices}.pt"
+        command = [sys.executable, str(tmp_path / "learn.py"), devices, str(path)]
         environment = {**os.environ, "PYTHONPATH": root, "OMP_NUM_THREADS": "1"}
         result = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=environment)
         assert result.returncode == 0, result.stderr
-        found.append(torch.load(kept, weights_only=True))
-    assert set(found[0]) == {"prompts.tokens", "bins.gaps"}
-    for name, gradient in found[0].items():
+        gradients.append(torch.load(path, weights_only=True))
+    assert set(gradients[0]) == {"prompts.tokens", "bins.gaps"}
+    for name, gradient in gradients[0].items():
         scale = gradient.abs().max()
         assert scale > 0
-        assert (found[1][name] - gradient).abs().max() < 1e-4 * scale
+        assert (gradients[1][name] - gradient).abs().max() < 1e-4 * scale

@@ -1,4 +1,4 @@
-"""Learned, fitted and conditioned bins."""
+"""Learned, fitted and scene-dependent bins."""
 
 import numpy as np
 import pytest
@@ -6,13 +6,17 @@ import torch
 from torch.nn import functional as F
 
 from depthclip.head import Bins, FittedBins, ImageBins, LearnedBins, LinearBins, LogBins, SceneBins
-from depthclip.head.bins import BINS
+
+# class-dependent bins of DepthCLIP (arXiv 2207.01077), metres
+CD3 = [1, 1.25, 1.5, 1.75, 2, 2.25, 2.5]
+CD4 = [2, 2.5, 3, 3.25, 3.5, 3.75, 4]
 
 
 class Words:
-    """A text tower whose sentences are the axes of the joint space, in the order in which they are first met."""
+    """A text tower that gives each new sentence the next axis of the joint space."""
 
     logit_scale = 100.0
+    dim = 8
 
     def __init__(self):
         self.sentences = []
@@ -33,23 +37,32 @@ def text():
     return Words()
 
 
-@pytest.mark.parametrize("start", [*BINS, [0.5, 9.9], LinearBins(20, 0.1, 9), LogBins(256, 0.01, 9.5)])
-def test_learned_bins_start_where_they_are_told_to(text, start):
-    expected = start.values if isinstance(start, Bins) else Bins(start).values
+@pytest.mark.parametrize(
+    ("start", "expected"),
+    [
+        ("cd3", CD3),
+        ("cd4", CD4),
+        ([0.5, 9.9], [0.5, 9.9]),
+        (LinearBins(20, 0.1, 9), np.linspace(0.1, 9, 20)),
+        (LogBins(256, 0.01, 9.5), np.geomspace(0.01, 9.5, 256)),
+    ],
+)
+def test_learned_bins_start_at_the_given_bins(text, start, expected):
+    expected = torch.tensor(expected, dtype=torch.float32)
     torch.testing.assert_close(LearnedBins(start)(text), expected, rtol=1e-4, atol=1e-4)
     image = ImageBins(start)
     image.prepare(text)
     torch.testing.assert_close(image(text, torch.randn(3, 8)), expected.expand(3, -1), rtol=1e-4, atol=1e-4)
 
 
-def test_a_bin_at_the_end_of_the_range_moves_by_a_millimetre(text):
-    bins = LearnedBins(LinearBins(7, 1e-3, 10))(text)
-    assert (bins - LinearBins(7, 1e-3, 10).values).abs().max() < 2e-3
+def test_a_bin_at_the_end_of_the_range_moves_inside_by_a_millimetre(text):
+    bins = LearnedBins(LinearBins(7, 1e-3, 10))(text).detach()
+    assert np.abs(bins.numpy() - np.linspace(1e-3, 10, 7)).max() < 2e-3
 
 
 @pytest.mark.parametrize("make", [LearnedBins, ImageBins, lambda: LearnedBins(LogBins(64, 0.5, 9))])
 @pytest.mark.parametrize("seed", range(3))
-def test_learned_bins_ascend_and_stay_in_range_whatever_is_learned(text, make, seed):
+def test_learned_bins_ascend_and_stay_in_the_range_under_random_gradients(text, make, seed):
     torch.manual_seed(seed)
     bins = make()
     bins.prepare(text)
@@ -66,17 +79,17 @@ def test_learned_bins_ascend_and_stay_in_range_whatever_is_learned(text, make, s
     assert values.max() <= 10
 
 
-def test_learned_bins_find_what_they_are_asked_for(text):
-    bins, wanted = LearnedBins("depthclip", max_depth=5), torch.tensor([0.5, 1, 1.2, 2, 3, 4, 4.5])
+def test_learned_bins_reach_a_target(text):
+    bins, target = LearnedBins("depthclip", max_depth=5), torch.tensor([0.5, 1, 1.2, 2, 3, 4, 4.5])
     optimizer = torch.optim.Adam(bins.parameters(), lr=0.05)
     for _ in range(300):
         optimizer.zero_grad()
-        (bins(text) - wanted).square().sum().backward()
+        (bins(text) - target).square().sum().backward()
         optimizer.step()
-    torch.testing.assert_close(bins(text).detach(), wanted, rtol=0.02, atol=0.02)
+    torch.testing.assert_close(bins(text).detach(), target, rtol=0.02, atol=0.02)
 
 
-def test_image_bins_come_to_differ_between_images(text):
+def test_image_bins_learn_to_differ_between_images(text):
     bins, pooled = ImageBins("depthclip"), torch.eye(8)[:2]
     bins.prepare(text)
     optimizer = torch.optim.Adam(bins.parameters(), lr=0.01)
@@ -92,7 +105,7 @@ def depths(seed=0):
     """Two maps of a skewed distribution with invalid pixels, and all valid depths together."""
     drawn = np.random.default_rng(seed).gamma(3, 0.8, size=(2, 60, 80)).astype(np.float32)
     drawn[:, :5] = 0
-    maps = [(torch.from_numpy(one), "") for one in drawn]
+    maps = [(torch.from_numpy(depth), "") for depth in drawn]
     return maps, drawn[(drawn > 1e-3) & (drawn < 10)]
 
 
@@ -139,10 +152,11 @@ def test_few_different_depths_give_bins_that_still_ascend(text):
 
 
 @pytest.mark.parametrize("kind", [LearnedBins, ImageBins])
-def test_bins_are_learned_from_where_they_were_fitted(text, kind):
+def test_fitted_bins_are_the_start_of_learned_bins(text, kind):
     fitted, bins, loaded = FittedBins(7), kind(FittedBins(7)), kind(FittedBins(7))
     fitted.fit(depths()[0])
     assert bins.needs_depths
+    bins.prepare(text)
     bins.fit(depths()[0])
     pooled = torch.eye(8)[:2]
     torch.testing.assert_close(bins(text, pooled), fitted(text).expand(bins(text, pooled).shape), rtol=1e-4, atol=1e-4)
@@ -151,7 +165,7 @@ def test_bins_are_learned_from_where_they_were_fitted(text, kind):
     torch.testing.assert_close(loaded(text, pooled), bins(text, pooled))
 
 
-def test_fitted_bins_travel_in_a_checkpoint(text):
+def test_checkpoints_contain_fitted_bins(text):
     fitted, loaded = FittedBins(7), FittedBins(7)
     assert fitted.needs_depths
     fitted.fit(depths()[0])
@@ -164,12 +178,12 @@ def scene_bins(choice, **scenes):
     return SceneBins(scenes or {"bathroom": Bins("cd3"), "living_room": Bins("cd4")}, choice=choice)
 
 
-def test_scene_bins_are_those_of_the_scene_that_clip_sees(text):
+def test_hard_scene_bins_are_those_of_the_most_similar_scene(text):
     hard = scene_bins("hard")
     hard.prepare(text)
     assert text.sentences == ["a photo of a bathroom.", "a photo of a living room."]
     pooled = F.normalize(torch.eye(8)[[0, 1, 0]] + 0.1 * torch.eye(8)[[1, 0, 1]], dim=-1)
-    assert hard(text, pooled).tolist() == [list(BINS["cd3"]), list(BINS["cd4"]), list(BINS["cd3"])]
+    assert hard(text, pooled).tolist() == [CD3, CD4, CD3]
 
 
 def test_soft_scene_bins_are_a_mean_over_scenes(text):
@@ -177,13 +191,16 @@ def test_soft_scene_bins_are_a_mean_over_scenes(text):
     pooled = F.normalize(torch.randn(5, 8), dim=-1) / 50
     share = np.exp(100 * pooled[:, :2].numpy().astype(np.float64))
     share /= share.sum(1, keepdims=True)
-    expected = share @ np.array([BINS["cd3"], BINS["cd4"]])
+    expected = share @ np.array([CD3, CD4])
+    soft = scene_bins("soft")
+    soft.prepare(text)
     with torch.autocast("cpu", torch.bfloat16):
-        np.testing.assert_allclose(scene_bins("soft")(text, pooled), expected, rtol=1e-5)
+        np.testing.assert_allclose(soft(text, pooled), expected, rtol=1e-5)
 
 
-def test_scene_bins_are_fitted_and_learned_each_on_its_own(text):
+def test_bins_of_each_scene_are_fitted_and_learned_separately(text):
     bins = scene_bins("hard", bathroom=FittedBins(7), kitchen=FittedBins(7, "log"), office=LearnedBins())
+    bins.prepare(text)
     assert bins.needs_depths
     near, far = (torch.linspace(start, start + 2, 1000) for start in (1, 6))
     bins.fit(iter([(near, "bathroom"), (far, "kitchen"), (far, "attic")]))
@@ -211,9 +228,12 @@ def test_scene_bins_are_fitted_and_learned_each_on_its_own(text):
         (lambda text: FittedBins(3).fit([(torch.zeros(4, 4), "")]), "fewer than 3 different values"),
         (lambda text: SceneBins({"a": Bins()}), "at least two"),
         (lambda text: SceneBins({"a": Bins(), "b": Bins([1, 2])}), "same number of bins"),
-        (lambda text: SceneBins({"a": Bins(), "b": ImageBins()}), "look at the image themselves"),
+        (lambda text: SceneBins({"a": Bins(), "b": ImageBins()}), "the bins of b depend on the image"),
         (lambda text: SceneBins({"a": Bins(), "b": Bins()}, ["a room"]), "{scene}"),
-        (lambda text: scene_bins("hard", a=FittedBins(), b=Bins()).fit([]), "no training image shows a"),
+        (
+            lambda text: scene_bins("hard", a=FittedBins(), b=Bins()).fit([]),
+            "no training image shows a, whose bins",
+        ),
     ],
 )
 def test_errors_name_the_argument(text, wrong, message):

@@ -1,7 +1,8 @@
-"""Learned prompts: what the frozen text tower makes of them, for every kind of tower."""
+"""Learned prompts against open_clip's own encode_text, for every supported kind of text tower."""
 
 import json
 
+import numpy as np
 import open_clip
 import pytest
 import torch
@@ -15,12 +16,11 @@ from depthclip.head import (
     ConditionalContext,
     DepthHead,
     LearnedContext,
+    LearnedTokens,
     LearnedWords,
     LinearBins,
-    Mirror,
     Prompts,
 )
-from depthclip.head.prompts import centre
 
 VISION = {"image_size": 32, "layers": 1, "width": 32, "patch_size": 16, "head_width": 16}
 TEXT = {"context_length": 24, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 2}
@@ -38,7 +38,7 @@ WORDS = ["close", "extremely far away", "unseen"]
 
 @pytest.fixture(scope="module")
 def make(tmp_path_factory):
-    """Makes a tower of a kind: (open_clip's model, its tokenizer, our view of its text side)."""
+    """Return a function from the kind of a tower to open_clip's model, its tokenizer, and their `CLIPText`."""
     folder, made = tmp_path_factory.mktemp("text"), {}
 
     def tower(kind):
@@ -64,18 +64,24 @@ def tower(make, request):
 
 
 def without_start(tokenizer):
-    """Sentences without a start token, padded to the full length, as SigLIP's tokenizers give them."""
+    """Return a tokenizer without start token that pads to the full length, like SigLIP's tokenizers."""
     return lambda texts, context_length=None: F.pad(tokenizer(texts, context_length)[:, 1:], (0, 1))
 
 
+def prepared(module, text):
+    """Return prompts or a head after `prepare`."""
+    module.prepare(text)
+    return module
+
+
 def by_open_clip(tower, sentences):
-    """What open_clip's own encode_text says, without our path."""
+    """Return the features of open_clip's own encode_text."""
     model, tokenizer, _ = tower
     with torch.no_grad():
         return model.encode_text(tokenizer(sentences), normalize=True)
 
 
-def test_embeddings_give_what_encode_text_gives(tower):
+def test_embedded_sentences_have_the_features_of_encode_text(tower):
     sentences = ["This object is far", "a photo of a very large room, unseen", ""]
     text = tower[2]
     torch.testing.assert_close(text.encode_embeddings(text.embed(sentences)), by_open_clip(tower, sentences))
@@ -89,55 +95,53 @@ def test_causal_towers_stop_at_the_longest_sentence(make):
 
 @pytest.mark.parametrize("per_word", [False, True])
 def test_a_phrase_as_context_is_that_sentence(tower, per_word):
-    prompts = LearnedContext(WORDS, CONTEXT, phrase="a photo of a", per_word=per_word)
+    prompts = prepared(LearnedContext(WORDS, CONTEXT, phrase="a photo of a", per_word=per_word), tower[2])
     expected = by_open_clip(tower, [f"a photo of a {word}." for word in WORDS])
     torch.testing.assert_close(prompts(tower[2]), expected)
     assert prompts.context.shape == ((3, 4, 32) if per_word else (4, 32))
 
 
 def test_context_around_the_word_keeps_its_order(tower):
-    prompts = LearnedContext(WORDS, "{context:2} {distance} {context:2}.", phrase="a photo of a")
+    prompts = prepared(LearnedContext(WORDS, "{context:2} {distance} {context:2}.", phrase="a photo of a"), tower[2])
     torch.testing.assert_close(prompts(tower[2]), by_open_clip(tower, [f"a photo {word} of a." for word in WORDS]))
 
 
-def test_learned_words_that_are_words_are_those_words(tower):
+def test_learned_words_with_the_embeddings_of_words_have_their_features(tower):
     text = tower[2]
-    prompts = LearnedWords(3, "{context:2} object appears to be {distance:2}")
-    prompts.prepare(text)
-    spoken = ["extremely far", "very close", "not seen"]
-    embedded = {word: by_token(text, word) for word in (*" ".join(spoken).split(), "this", "small")}
+    prompts = prepared(LearnedWords(3, "{context:2} object appears to be {distance:2}"), text)
+    pairs = ["extremely far", "very close", "not seen"]
+    embedded = {word: by_token(text, word) for word in (*" ".join(pairs).split(), "this", "small")}
     with torch.no_grad():
         prompts.context.copy_(torch.stack([embedded["this"], embedded["small"]]))
-        prompts.tokens.copy_(torch.stack([torch.stack([embedded[w] for w in pair.split()]) for pair in spoken]))
-    expected = by_open_clip(tower, [f"this small object appears to be {pair}" for pair in spoken])
+        prompts.tokens.copy_(torch.stack([torch.stack([embedded[w] for w in pair.split()]) for pair in pairs]))
+    expected = by_open_clip(tower, [f"this small object appears to be {pair}" for pair in pairs])
     torch.testing.assert_close(prompts(text), expected)
 
 
 def by_token(text, word):
-    """The embedding of a word that is one token: where "far" and the word differ."""
-    one, other = text.embed([word]).values[0], text.embed(["table"]).values[0]
-    return one[(one != other).any(-1)][0]
+    """Return the embedding of a word with a single token, the one in which it differs from "table"."""
+    embedded, table = text.embed([word]).values[0], text.embed(["table"]).values[0]
+    return embedded[(embedded != table).any(-1)][0]
 
 
-def test_mirror_is_nothing_but_learned_tokens(tower):
+def test_learned_tokens_are_the_whole_sentence(tower):
     text = tower[2]
-    mirror = Mirror(3, tokens=5)
-    mirror.prepare(text)
+    prompts = prepared(LearnedTokens(3, tokens=5), text)
     with torch.no_grad():
-        mirror.tokens.copy_(by_token(text, "far").expand(3, 5, -1))
-    torch.testing.assert_close(mirror(text), by_open_clip(tower, ["far far far far far"] * 3))
+        prompts.tokens.copy_(by_token(text, "far").expand(3, 5, -1))
+    torch.testing.assert_close(prompts(text), by_open_clip(tower, ["far far far far far"] * 3))
 
 
-def test_conditional_context_starts_as_learned_context_and_then_looks_at_the_image(tower):
+def test_conditional_context_starts_as_learned_context_and_then_depends_on_the_image(tower):
     text, pooled = tower[2], F.normalize(torch.randn(2, 24), dim=-1)
-    prompts = ConditionalContext(WORDS, CONTEXT)
+    prompts = prepared(ConditionalContext(WORDS, CONTEXT), text)
     start = prompts(text, pooled)
     expected = by_open_clip(tower, [f"a photo of a {word}." for word in WORDS])
     torch.testing.assert_close(start, expected.expand(2, 3, -1))
     torch.nn.init.normal_(prompts.net[-1].weight)
     apart = prompts(text, pooled)
     assert not torch.allclose(apart[0], apart[1])
-    for k in range(2):  # each image as if it were alone
+    for k in range(2):  # independent of the other images of the batch
         torch.testing.assert_close(prompts(text, pooled[k : k + 1])[0], apart[k])
 
 
@@ -146,14 +150,14 @@ LEARNERS = {
     "words": lambda: LearnedWords(3),
     "1o2d": lambda: LearnedWords(3, "{context:1} object {context:2} {distance}"),
     "conditional": lambda: ConditionalContext(WORDS),
-    "mirror": lambda: Mirror(3, 4),
+    "tokens": lambda: LearnedTokens(3, 4),
 }
 
 
 @pytest.mark.parametrize("learner", LEARNERS)
 def test_half_precision_changes_little(make, learner):
     text = make("clip")[2]
-    prompts, pooled = LEARNERS[learner](), F.normalize(torch.randn(2, 24), dim=-1)
+    prompts, pooled = prepared(LEARNERS[learner](), text), F.normalize(torch.randn(2, 24), dim=-1)
     full = prompts(text, pooled)
     with torch.autocast("cpu", torch.bfloat16):
         half = prompts(text, pooled)
@@ -182,49 +186,46 @@ def test_all_parameters_learn_and_the_tower_does_not(make, learner):
     assert all(parameter.grad is None for parameter in model.parameters())
 
 
-def test_features_are_remembered_until_a_parameter_changes(make):
+def test_features_are_cached_until_a_parameter_changes(make):
     text = make("clip")[2]
-    prompts = LearnedWords(3)
-    prompts.prepare(text)
+    prompts = prepared(LearnedWords(3), text)
     with torch.inference_mode():
         first = prompts(text)
         assert prompts(text) is first
     with torch.no_grad():
         assert torch.equal(prompts(text), first)
-    assert prompts(text).requires_grad  # remembered features never stand in for learned ones
+    assert prompts(text).requires_grad  # with gradients the sentences are encoded again
     prompts.load_state_dict({"tokens": prompts.tokens + 1})
     with torch.no_grad():
         assert not torch.allclose(prompts(text), first)
 
 
-def test_prepare_twice_changes_nothing(make):
-    text = make("clip")[2]
+def test_checkpoints_contain_learned_parameters_only(make):
     head = DepthHead(LearnedWords(7), Bins(), adapter=Adapter())
-    head.prepare(text)
-    before = {key: value.clone() for key, value in head.state_dict().items()}
-    assert set(before) == {"prompts.tokens", "adapter.up", "adapter.down"}
-    head.prepare(text)
-    assert all(torch.equal(value, before[key]) for key, value in head.state_dict().items())
+    head.prepare(make("clip")[2])
+    assert set(head.state_dict()) == {"prompts.tokens", "adapter.up", "adapter.down"}
 
 
-def test_what_a_checkpoint_of_256_words_holds(make):
+def test_a_checkpoint_of_256_words_contains_256_vectors(make):
     head = DepthHead(LearnedWords(256), LinearBins(256))
     head.prepare(make("clip")[2])
     assert {key: tuple(value.shape) for key, value in head.state_dict().items()} == {"prompts.tokens": (256, 1, 32)}
 
 
-def test_centred(make):
+def test_centred_prompts_are_normalized_differences_from_their_mean(make):
     text = make("clip")[2]
-    plain, centred = LearnedWords(3), LearnedWords(3, centred=True)
-    plain.prepare(text), centred.prepare(text)
+    plain, centred = prepared(LearnedWords(3), text), prepared(LearnedWords(3, centred=True), text)
     centred.load_state_dict(plain.state_dict())
-    torch.testing.assert_close(centred(text), centre(plain(text)))
+    features = plain(text).detach().numpy()
+    expected = features - features.mean(0)
+    expected /= np.linalg.norm(expected, axis=1, keepdims=True)
+    np.testing.assert_allclose(centred(text).detach(), expected, atol=1e-5)
 
 
-def test_adapter_and_learned_temperature_start_as_if_they_were_not_there(make):
+def test_adapter_and_learned_temperature_change_nothing_before_training(make):
     text = make("clip")[2]
     features = ImageFeatures(torch.randn(1, 24, 2, 2))
-    plain = DepthHead(Prompts(), Bins(), temperature=0.3)
+    plain = prepared(DepthHead(Prompts(), Bins(), temperature=0.3), text)
     learns = DepthHead(Prompts(), Bins(), temperature=0.3, learn_temperature=True, adapter=Adapter(3))
     learns.prepare(text)
     torch.testing.assert_close(learns(features, text).logits, plain(features, text).logits)

@@ -1,4 +1,4 @@
-"""Bins: the depths in metres that the distance words stand for."""
+"""Fixed bins: the depths in metres for which the distance words stand. `Bins` is also the base class of all bins."""
 
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
@@ -23,11 +23,14 @@ BINS: dict[str, tuple[float, ...]] = {
 }
 
 NEAREST, FARTHEST = 1e-6, 1e6  # metres: a micrometre, a thousand kilometres
-MOST_BINS = 10_000  # and so many words
+MOST_BINS = 10_000  # and words
 
 
 class Bins(nn.Module):
-    """Fixed bins: one depth for each distance word.
+    """Fixed bins, one depth for each distance word; base class of all bins.
+
+    Bins that are learned, fitted or predicted subclass this class. They override `forward`, and `prepare` if they
+    depend on the text tower; `needs_depths`, `update` and `compute` if they depend on training depths.
 
     Args:
         values: K depths in metres, positive and ascending, or the name of one of the paper's sets: `depthclip`, `cd1`,
@@ -35,8 +38,13 @@ class Bins(nn.Module):
 
     Raises:
         InputError: if the set is unknown, or the depths are not positive and ascending.
+
+    Attributes:
+        needs_pooled: whether `forward` reads the image's pooled feature; a class attribute.
+        values: (K,), the depths in metres.
     """
 
+    needs_pooled: bool = False
     prepared = False  # set by `prepare_once`
     values: Tensor
 
@@ -45,42 +53,42 @@ class Bins(nn.Module):
         self.register_buffer("values", torch.tensor(bins_of(values)), persistent=False)
 
     @property
-    def needs_pooled(self) -> bool:
-        """Whether the bins look at the image's pooled feature."""
-        return False
-
-    @property
     def count(self) -> int:
-        """K, how many bins there are."""
+        """The number of bins, K."""
         return len(self.values)
 
     @property
     def needs_depths(self) -> bool:
-        """Whether the bins wait to be fitted to training depths."""
+        """Whether the bins must be fitted to training depths before `forward` can run."""
         return False
 
     def prepare(self, text: TextEncoder) -> None:
-        """What can be done once the text tower is known; a second call changes nothing."""
+        """Create what depends on the text tower; the head calls this method once."""
 
-    def tally(self, depth: Tensor, scene: str) -> None:
-        """Takes note of a training image's depth and scene, where the bins depend on them.
+    def update(self, depth: Tensor, scene: str) -> None:
+        """Add the depth map of one training image to the statistics of the bins.
 
         Args:
-            depth: (H, W) metres, 0 = invalid.
-            scene: what the image shows, as the data set calls it; "" where it does not say.
+            depth: (H, W) in metres, 0 = invalid.
+            scene: the scene of the image as the data set names it; "" if it has no name.
         """
 
-    def settle(self) -> None:
-        """Fits the bins to the depths taken note of."""
+    def compute(self) -> None:
+        """Fit the bins to the statistics that `update` gathered."""
 
     def fit(self, depths: Iterable[tuple[Tensor, str]]) -> None:
-        """Fits the bins to the depths and scenes of a training set, see `tally`."""
+        """Fit the bins to the depth maps and scenes of a training set, see `update`."""
         for depth, scene in depths:
-            self.tally(depth, scene)
-        self.settle()
+            self.update(depth, scene)
+        self.compute()
 
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
-        """Depths in metres, (K,); bins that look at the image's pooled (B, D) give (B, K)."""
+        """Return the depths in metres, (K,), or (B, K) if they depend on the pooled features.
+
+        Args:
+            text: the text tower.
+            pooled: (B, D), the pooled features of the images; None unless `needs_pooled`.
+        """
         return self.values
 
 
@@ -129,7 +137,7 @@ class LogBins(Bins):
 
 
 def shares(count: int, placement: Placement) -> list[float]:
-    """Return where bins lie in a range, as shares of it from 0 to 1.
+    """Return the positions of bins in a range, from 0 at its lower end to 1 at its upper end.
 
     Raises:
         InputError: if the placement is unknown.
@@ -139,7 +147,7 @@ def shares(count: int, placement: Placement) -> list[float]:
 
 
 def bins_of(values: Sequence[float] | str) -> tuple[float, ...]:
-    """Return bins in metres, given as depths or by the name of their set.
+    """Return bins in metres from a list of depths or the name of a set.
 
     Raises:
         InputError: if the set is unknown, or the depths are not positive and ascending.
@@ -157,18 +165,28 @@ def bins_of(values: Sequence[float] | str) -> tuple[float, ...]:
         raise InputError(
             f"bins {brief(list(depths))} must be positive depths in metres, from {NEAREST:g} to {FARTHEST:g}"
         )
-    # float32, as the head computes: depths that differ by less are one bin
+    # compared in float32, the precision of the head
     if any(near >= far for near, far in pairwise(torch.tensor(depths).tolist())):
         raise InputError(f"bins {brief(list(depths))} must ascend; sort them, and the words with them")
     return depths
 
 
 def check_range(count: int, min_depth: float, max_depth: float) -> None:
-    """Raise unless a number of bins and a range in metres give bins.
+    """Raise unless a number of bins and a range in metres are valid.
 
     Raises:
-        InputError: naming the value.
+        InputError: if a value is out of its range.
     """
     check_count("count", count, at_least=2, at_most=MOST_BINS, unit="bins")
     check_number("min_depth", min_depth, at_least=NEAREST, at_most=FARTHEST, unit="metres", hint="it must be positive")
     check_number("max_depth", max_depth, above=min_depth, at_most=FARTHEST, unit="metres")
+
+
+def check_fitted(bins: Bins) -> None:
+    """Raise if bins are not fitted to training depths yet.
+
+    Raises:
+        InputError: if the bins need training depths.
+    """
+    if bins.needs_depths:
+        raise InputError("the bins are not fitted yet; run fit with training data, or load a checkpoint of fitted bins")

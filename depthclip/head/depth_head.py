@@ -1,4 +1,4 @@
-"""DepthHead: the paper's equation, from similarity to metres."""
+"""The head of DepthCLIP: similarities of patches and sentences, turned into depth in metres."""
 
 import math
 from typing import Literal
@@ -10,35 +10,35 @@ from torchvision.transforms.v2 import functional as TF
 from depthclip.checks import brief, check_choice, check_number
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder
 from depthclip.errors import InputError
-from depthclip.head.adapter import Adapter
 from depthclip.head.bins import Bins
 from depthclip.head.interfaces import Coarse, Head, prepare_once
+from depthclip.head.layers import Adapter
 from depthclip.head.prompts import Prompts
 
 
 class DepthHead(Head):
-    """Compares patches with sentences and turns the similarities into metres (arXiv 2207.01077).
+    """Compare patches with sentences and turn the similarities into depth (arXiv 2207.01077).
 
     For a patch feature f, word features t_k and bins b_k:
 
         logit_k = logit_scale * <f, t_k> / temperature,    w = softmax(logit),    depth = sum_k w_k b_k
 
-    With `assignment: hard` a patch takes the bin of its most similar word instead.
+    With `assignment: hard`, depth is the bin of the largest logit instead.
 
     Args:
-        prompts: the sentences, K of them.
-        bins: the depths in metres, K of them.
-        temperature: divides the logits, from 1e-6 to 1e6; the paper's is 0.1.
-        logit_scale: multiplies the similarities, from 1e-6 to 1e6; null uses the scale that CLIP learned,
-            exp(logit_scale), 100 for OpenAI's weights.
+        prompts: the prompts of K distance words.
+        bins: K depths in metres, one for each word.
+        temperature: divisor of the logits, from 1e-6 to 1e6; 0.1 in the paper.
+        logit_scale: factor of the similarities, from 1e-6 to 1e6; null for the scale that CLIP learned, which is 100
+            for OpenAI's weights.
         assignment: `soft` for the expectation over bins, `hard` for the bin of the largest logit.
         smoothing: standard deviation, in patches, of a Gaussian filter over the coarse depth, from 0.01 to 1000; 0 for
-            none. The filter never reaches beyond the map.
-        learn_temperature: whether `fit` learns the temperature, starting at the one given.
-        adapter: changes the patch features before they are compared; null for none.
+            no filter. Large filters are cut to the size of the map.
+        learn_temperature: whether `fit` learns the temperature, starting from `temperature`.
+        adapter: a learned change of the patch features before the comparison; null for none.
 
     Raises:
-        InputError: if there are not as many words as bins, a number is out of its range, or (from `forward`) the depth
+        InputError: if the numbers of words and bins differ, a number is out of its range, or (from `forward`) the depth
             is not finite.
     """
 
@@ -59,7 +59,7 @@ class DepthHead(Head):
                 f"there are {len(prompts.labels)} words {brief(list(prompts.labels))} but {bins.count} bins; "
                 "give exactly one word per bin"
             )
-        # within these bounds no logit overflows float32, and a softmax at either end is a maximum or a mean
+        # logits within these bounds are finite in float32; at the bounds the softmax is a maximum or uniform
         check_number(
             "temperature", temperature, at_least=1e-6, at_most=1e6, hint="use assignment: hard for the maximum"
         )
@@ -77,31 +77,34 @@ class DepthHead(Head):
         self.assignment = assignment
         self.smoothing = smoothing
         self.adapter = adapter
-        # learned as a logarithm: it stays positive, and halving it is as far as doubling it
+        # a logarithm, so that the temperature stays positive
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learn_temperature else None
 
     @property
     def needs_depths(self) -> bool:
-        """Whether the bins must be fitted to training depths."""
+        """Whether the bins must be fitted to training depths before `forward` can run."""
         return self.bins.needs_depths
 
     def prepare(self, text: TextEncoder) -> None:
-        """Encode fixed sentences and create learned parameters."""
+        """Prepare the prompts, the bins and the adapter: encode sentences and create parameters."""
         for part in (self.prompts, self.bins, self.adapter):
             if part is not None:
                 prepare_once(part, text)
 
     def update(self, depth: Tensor, scene: str) -> None:
         """Add the depth map of one training image to the statistics of the bins."""
-        self.bins.tally(depth, scene)
+        self.bins.update(depth, scene)
 
     def compute(self) -> None:
         """Fit the bins to the training depths, unless another head that shares them has done so."""
         if self.bins.needs_depths:
-            self.bins.settle()
+            self.bins.compute()
 
     def forward(self, features: ImageFeatures, text: TextEncoder) -> Coarse:
-        """Dense features (B, D, h, w) to coarse depth; logits and softmax are float32 under any precision."""
+        """Return coarse depth, logits and bins for dense features (B, D, h, w).
+
+        Logits and softmax are computed in float32 under any precision.
+        """
         words = self.prompts(text, features.pooled)
         bins = self.bins(text, features.pooled)
         scale = text.logit_scale if self.logit_scale is None else self.logit_scale
@@ -118,7 +121,7 @@ class DepthHead(Head):
         return Coarse(depth, logits, bins)
 
     def depth(self, logits: Tensor, bins: Tensor) -> Tensor:
-        """Logits (B, K, h, w) and bins (K,) or (B, K) to coarse depth (B, 1, h, w) in metres."""
+        """Return coarse depth in metres, (B, 1, h, w), for logits (B, K, h, w) and bins (K,) or (B, K)."""
         metres = bins.float().reshape(-1, logits.shape[1], 1, 1)
         if self.assignment == "soft":
             depth = (logits.softmax(1) * metres).sum(1, keepdim=True)
@@ -128,14 +131,17 @@ class DepthHead(Head):
 
 
 def smooth(depth: Tensor, deviation: float) -> Tensor:
-    """Gaussian filter over (B, 1, h, w), three deviations wide, the borders mirrored as far as the map reaches."""
+    """Return depth (B, 1, h, w) after a Gaussian filter.
+
+    The kernel reaches three standard deviations to each side, but never beyond the map; the borders are reflected.
+    """
     reach = max(1, round(3 * deviation))
     height, width = (2 * min(reach, side - 1) + 1 for side in depth.shape[-2:])
     return TF.gaussian_blur(depth, kernel_size=[width, height], sigma=[deviation, deviation])
 
 
 def not_finite(parts: dict[str, Tensor]) -> str:
-    """Return the sentence for a depth that is not finite, naming the parts of the equation that are to blame."""
+    """Return the error message for a depth that is not finite, with the names of the parts that are not finite."""
     causes = [name for name, part in parts.items() if not part.isfinite().all()] or ["temperature"]
     return (
         f"the depth is not finite because of NaN or infinity in the {' and the '.join(causes)}; check the images and "

@@ -112,3 +112,8 @@ def prepare_once(module: Preparable, text: TextEncoder) -> None:
     if not module.prepared:
         module.prepare(text)
         module.prepared = True
+
+
+def unprepared(module: nn.Module) -> RuntimeError:
+    """Return the error of a module that runs before `prepare` was called."""
+    return RuntimeError(f"{type(module).__name__} is not prepared; call prepare(text) before forward")

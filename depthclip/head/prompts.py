@@ -1,4 +1,4 @@
-"""Prompts: the sentences whose similarity to a patch says how far it is."""
+"""Fixed prompts: sentences about distance. `Prompts` is also the base class of all prompts."""
 
 import string
 import warnings
@@ -13,6 +13,7 @@ from depthclip.checks import brief, check_choice, check_count
 from depthclip.encoder.interfaces import TextEncoder
 from depthclip.errors import InputError
 from depthclip.head.bins import MOST_BINS
+from depthclip.head.interfaces import unprepared
 from depthclip.head.word_order import better_order, check_distinct
 
 # Word sets, near to far. "depthclip" and the three after it are the paper's (arXiv 2207.01077, prompt study).
@@ -29,32 +30,37 @@ LONGEST = 1000  # characters of a word, an object or a template: far beyond the 
 
 
 class Prompts(nn.Module):
-    """Fixed prompts: distance words in templates about objects, one feature a word.
+    """Fixed prompts, one text feature for each distance word; base class of all prompts.
 
-    As CLIP's zero-shot classifier does, the unit-length features of all sentences of a word are averaged and
-    normalised: t_k = normalise(mean_s f(sentence_s(word_k))). The sentences are encoded once. Prompts that learn
-    subclass this and create their parameters in `prepare`.
+    The feature of a word is the normalized mean of the unit-length features of its sentences, as in CLIP's zero-shot
+    classifier: t_k = normalize(mean_s f(sentence_s(word_k))). The sentences are encoded once. Learned prompts subclass
+    this class, create their parameters in `prepare`, and override `forward`.
 
-    `prepare` refuses words that the text tower cannot tell apart, and warns of words whose order does not fit ascending
+    `prepare` raises if two words have the same feature, and warns if the order of the words does not fit ascending
     bins, see `better_order`; it never warns of the named sets.
 
     Args:
-        words: K different distance words in the order of the bins, or the name of a set: `depthclip` (the paper's),
-            `depthclip1`, `depthclip2`, `depthclip3` (its study), `five` (very close / close / medium / far / very far).
-        templates: sentences with `{distance}`, and `{object}` where objects should be named, no longer than the context
-            of the text tower (77 tokens for most).
-        objects: what `{object}` stands for.
-        centred: whether the mean over words is taken away, t'_k = normalise(t_k - mean_k t_k), which leaves what sets
-            the words apart.
+        words: K different distance words in the order of the bins, or the name of a set: `depthclip` (the paper's
+            words), `depthclip1`, `depthclip2`, `depthclip3` (the sets of its prompt study), `five` (very close, close,
+            medium, far, very far).
+        templates: sentences with `{distance}`, and optionally `{object}`, no longer than the context of the text tower
+            (77 tokens for most towers).
+        objects: texts that replace `{object}`.
+        centred: whether to subtract the mean over the words, t'_k = normalize(t_k - mean_k t_k), which keeps only what
+            distinguishes the words.
 
     Raises:
         InputError: if a set is unknown, a list is empty, words are equal, a template has other fields or no
             `{distance}`, or (from `prepare`) a sentence is too long or two words have the same feature.
+
+    Attributes:
+        needs_pooled: whether `forward` reads the image's pooled feature; a class attribute.
     """
 
     prepared = False  # set by `prepare_once`
-    fields: ClassVar[tuple[str, ...]] = ("distance", "object")  # that a template may have
+    fields: ClassVar[tuple[str, ...]] = ("distance", "object")  # allowed in templates
     counted: ClassVar[tuple[str, ...]] = ()  # fields that may have a number, as in `{context:4}`
+    needs_pooled: bool = False
 
     def __init__(
         self,
@@ -75,33 +81,27 @@ class Prompts(nn.Module):
         self.register_buffer("features", None, persistent=False)
 
     @property
-    def needs_pooled(self) -> bool:
-        """Whether the prompts look at the image's pooled feature."""
-        return False
-
-    @property
     def labels(self) -> tuple[str, ...]:
-        """A short name for each of the K prompts, for tables and pictures."""
+        """A short name for each of the K words, for tables and pictures."""
         return self.words
 
     def sentences(self, word: str) -> list[str]:
-        """Return all sentences with a word, templates x objects, each once."""
+        """Return the different sentences with a word, over all templates and objects."""
         filled = (t.format(object=o, distance=word) for t in self.templates for o in self.objects)
         return list(dict.fromkeys(filled))
 
     def prepare(self, text: TextEncoder) -> None:
-        """Encode fixed sentences, or create learned parameters, once the text tower is known.
+        """Encode the sentences; learned prompts create their parameters here.
 
-        The head calls it before an optimizer sees the parameters; a second call changes nothing.
+        The head calls this method once, before an optimizer sees the parameters.
 
         Raises:
             InputError: if a sentence is longer than the tower's context, or two words have the same feature.
         """
-        if self.features is None:
-            features = encode_groups(text, [self.sentences(word) for word in self.words])
-            check_distinct("words", self.words, features, f"templates {brief(list(self.templates))}")
-            self.check_order(features)
-            self.features = centre(features) if self.centred else features
+        features = encode_groups(text, [self.sentences(word) for word in self.words])
+        check_distinct("words", self.words, features, f"templates {brief(list(self.templates))}")
+        self.check_order(features)
+        self.features = centre(features) if self.centred else features
 
     def check_order(self, features: Tensor) -> None:
         """Warn if the order of the words does not fit ascending bins."""
@@ -116,26 +116,31 @@ class Prompts(nn.Module):
             )
 
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
-        """Return the features of the K words, (K, D), unit length; (B, K, D) if they depend on pooled (B, D)."""
-        self.prepare(text)
-        assert self.features is not None
+        """Return the unit-length features of the words, (K, D), or (B, K, D) if they depend on the pooled features.
+
+        Args:
+            text: the text tower.
+            pooled: (B, D), the pooled features of the images; None unless `needs_pooled`.
+        """
+        if self.features is None:
+            raise unprepared(self)
         return self.features
 
 
 def encode_groups(text: TextEncoder, groups: Sequence[Sequence[str]]) -> Tensor:
-    """Return the normalised mean of the unit-length features of each group of sentences, (K, D)."""
-    # one call for all groups: the tower encodes them in one batch
+    """Return the normalized mean of the unit-length features of each group of sentences, (K, D)."""
+    # in one call, so that the tower can encode all groups in the same batches
     encoded = text.encode([sentence for group in groups for sentence in group]).split([len(group) for group in groups])
     return F.normalize(torch.stack([group.mean(0) for group in encoded]), dim=-1)
 
 
 def centre(features: Tensor) -> Tensor:
-    """Takes the mean over the K prompts away and normalises, (..., K, D)."""
+    """Return features (..., K, D) with their mean over the K words subtracted, normalized to unit length."""
     return F.normalize(features - features.mean(-2, keepdim=True), dim=-1)
 
 
 def words_of(words: Sequence[str] | str) -> tuple[str, ...]:
-    """Return distance words, given as a list or by the name of their set.
+    """Return distance words from a list or the name of a set.
 
     Raises:
         InputError: if the set is unknown, fewer than two words are given, or two of them are equal.
@@ -148,7 +153,7 @@ def words_of(words: Sequence[str] | str) -> tuple[str, ...]:
         raise InputError(f"words {brief(list(listed))} must be at least two and at most {MOST_BINS}, near to far")
     first: dict[str, str] = {}
     for word in listed:
-        spaced = " ".join(word.split())  # no tokenizer sees more of it
+        spaced = " ".join(word.split())  # tokenizers ignore further spaces
         if spaced in first:
             raise InputError(f"words {first[spaced]!r} and {word!r} are equal; each bin must have a different word")
         first[spaced] = word
@@ -159,7 +164,7 @@ def texts_of(name: str, texts: Sequence[str]) -> tuple[str, ...]:
     """Return a list of texts as a tuple.
 
     Raises:
-        InputError: if it is no list, it is empty, or a text is none, blank or very long.
+        InputError: if the value is not a list, is empty, or has an entry that `check_text` refuses.
     """
     if isinstance(texts, str) or not isinstance(texts, Sequence) or not texts:
         raise InputError(f"{name} {brief(texts)} must be a list of texts that is not empty")
@@ -172,7 +177,7 @@ def check_text(name: str, text: object) -> None:
     """Raise unless a value is a text that a tokenizer can read.
 
     Raises:
-        InputError: naming the text.
+        InputError: if the value is not a text, or is blank, very long or not valid Unicode.
     """
     if not isinstance(text, str) or not text.strip():
         raise InputError(f"{name} has the entry {brief(text)}, which must be a text that is not blank")
@@ -181,15 +186,15 @@ def check_text(name: str, text: object) -> None:
 
 
 def check_templates(templates: Sequence[str], allowed: Sequence[str], counted: Sequence[str] = ()) -> None:
-    """Raise unless all templates can be filled.
+    """Raise unless all templates have valid fields.
 
     Args:
         templates: sentences with fields in braces.
-        allowed: names of the fields that a template may have; `distance` it must have.
+        allowed: names of the fields that a template may have; `distance` is required.
         counted: names of the fields that may have a number of vectors, as in `{context:4}`.
 
     Raises:
-        InputError: naming the template and what is wrong with it.
+        InputError: if a template cannot be parsed, has no `{distance}`, or has a field that is not allowed.
     """
     named = " and ".join(f"{{{field}}}" for field in allowed)
     for template in templates:

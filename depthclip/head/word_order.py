@@ -1,4 +1,4 @@
-"""Checks of the words by their text features: are they different, and does their order fit bins that ascend?"""
+"""Checks of distance words by their text features: the words must differ, and their order should fit the bins."""
 
 from collections.abc import Sequence
 
@@ -8,48 +8,48 @@ from torch import Tensor
 
 from depthclip.errors import InputError
 
-SAME = 1e-6  # features of one token sequence differ by less, those of different ones by far more
-# share of the variance along one direction from which features lie on a line: random ones of four words reach .47 at
-# most, the named sets on the bundled CLIP .56 at least
+SAME = 1e-6  # features of equal token sequences differ by less, features of different sequences by much more
+# Least share of the variance along the first principal component of features on a line. Random features of four words
+# have at most 0.47, the named sets on the bundled CLIP at least 0.56.
 ON_A_LINE = 0.5
 
 
 def check_distinct(name: str, labels: Sequence[str], features: Tensor, where: str) -> None:
-    """Raise if two labels have the same feature, so that no image could be nearer to one than to the other.
+    """Raise if two labels have the same feature, so that no image can distinguish them.
 
-    Tokenizers drop case, spaces and rare characters, and cut long sentences.
+    This happens because tokenizers ignore case, spaces and rare characters, and cut long sentences.
 
     Args:
         name: name of the argument that holds the labels.
         labels: K texts.
-        features: (K, ...), the feature of each.
-        where: the sentences in which the labels stand, for the message.
+        features: (K, ...), one feature for each label.
+        where: the templates in which the labels were encoded, for the message.
 
     Raises:
-        InputError: naming two labels.
+        InputError: if two features are equal.
     """
     flat = features.detach().float().flatten(1)
-    order = flat.sum(1).argsort()  # equal features have equal sums, and so are neighbours
+    order = flat.sum(1).argsort()  # equal features have equal sums, so they are neighbours in this order
     same = (flat[order[1:]] - flat[order[:-1]]).abs().amax(1) < SAME
     if same.any():
         k = int(same.int().argmax())
-        one, other = sorted((int(order[k]), int(order[k + 1])))
+        first, second = sorted((int(order[k]), int(order[k + 1])))
         raise InputError(
-            f"{name} {labels[one]!r} and {labels[other]!r} are the same to the text tower in the {where}; use {name} "
-            "that differ in letters or digits, in sentences that fit its context"
+            f"{name} {labels[first]!r} and {labels[second]!r} have the same text feature in the {where}; use {name} "
+            "that differ in letters or digits, in sentences that fit the context of the text tower"
         )
 
 
 def better_order(features: Tensor) -> list[int] | None:
-    """Return the order of the words along the line of their text features if the given order contradicts it, or None.
+    """Return a better order of the words by their text features, or None if the given order is plausible.
 
-    An order fits if words are the less similar the more places lie between them. The given order contradicts the
-    features if this is reversed: if Spearman's rank correlation of |i - j| with the cosine distance of words i and j,
-    over all pairs, is negative. The features lie on a line if their first principal component has at least half of
-    their variance; otherwise they know no order, and nothing is returned.
+    In a good order, the similarity of words i and j decreases with |i - j|. The given order is implausible if
+    Spearman's rank correlation of |i - j| with the cosine distance of the words, over all pairs, is negative, and the
+    features lie on a line, which means that their first principal component has at least half of their variance. The
+    better order is that of the words along this component.
 
-    This detects about half of all mixed orders. It cannot detect a reversed order, which has the same similarities, nor
-    bins that do not suit the words, nor a few words out of place. Only 4 to 256 words are judged.
+    The test detects about half of all mixed orders. It cannot detect a reversed order, which has the same similarities,
+    bins that do not suit the words, or a few misplaced words. It applies to 4 to 256 words; other numbers give None.
 
     Args:
         features: (K, D), unit length, in the order of the bins.
@@ -66,9 +66,9 @@ def better_order(features: Tensor) -> list[int] | None:
 
 
 def rank_correlation(distances: np.ndarray) -> float:
-    """Return the rank correlation of the distances (K, K) of words with the places between them."""
+    """Return the rank correlation of the distances (K, K) of words i and j with |i - j|."""
     from scipy.stats import spearmanr  # slow to import
 
-    one, other = np.triu_indices(len(distances), 1)
-    between = distances[one, other]
-    return 0.0 if np.ptp(between) == 0 else float(spearmanr(other - one, between).statistic)
+    rows, columns = np.triu_indices(len(distances), 1)
+    pairs = distances[rows, columns]
+    return 0.0 if np.ptp(pairs) == 0 else float(spearmanr(columns - rows, pairs).statistic)

@@ -120,6 +120,7 @@ def encode_rooms(encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8)
 @torch.no_grad()
 def score(head: DepthHead, encoder: FrozenCLIP, rooms: EncodedRooms) -> Figures:
     """Return the errors of a head on rooms."""
+    head.prepare(encoder.text)
     return score_depth(head(ImageFeatures(rooms.features), encoder.text).depth, rooms.truth)
 
 
@@ -164,7 +165,9 @@ def held_out(choice: Choice, encoder: FrozenCLIP, rooms: EncodedRooms) -> dict[s
 @torch.no_grad()
 def rank_of_order(choice: Choice, encoder: FrozenCLIP, rooms: EncodedRooms, count: int = 1000, seed: int = 0) -> int:
     """Return the rank of the true order of the bins among `count` random orders, by abs_rel at the centres of cells."""
-    coarse = choice.head()(ImageFeatures(rooms.features), encoder.text)
+    head = choice.head()
+    head.prepare(encoder.text)
+    coarse = head(ImageFeatures(rooms.features), encoder.text)
     if coarse.logits is None or coarse.bins is None:
         raise ValueError("a head without words has no order to shuffle; choose one with prompts")
     weights = coarse.logits.softmax(1).permute(0, 2, 3, 1).flatten(0, 2)

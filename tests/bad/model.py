@@ -15,10 +15,10 @@ from depthclip.head import (
     FittedBins,
     ImageBins,
     LearnedBins,
+    LearnedTokens,
     LearnedWords,
     LinearBins,
     LogBins,
-    Mirror,
     Prompts,
     SceneBins,
 )
@@ -78,7 +78,7 @@ IMAGES = {
 def with_nan(part):
     """The depth of NaN features, or of a head whose learned parameters are NaN."""
     model = tiny()
-    features = torch.rand(1, model.encoder.text.encode([""]).shape[-1], 2, 2)
+    features = torch.rand(1, model.encoder.text.dim, 2, 2)
     if part == "image features":
         features[0, 0, 0, 0] = NAN
     heads = {
@@ -117,8 +117,8 @@ CASES = [
     *numbers("Adapter", "rank", lambda x: Adapter(x), COUNTS),
     refuse("Adapter", "rank beyond D", lambda: Adapter(4096).prepare(tiny().encoder.text), "rank 4096"),
     *numbers("LearnedWords", "count", lambda x: LearnedWords(x), COUNTS),
-    *numbers("Mirror", "tokens", lambda x: Mirror(7, x), COUNTS),
-    *numbers("Mirror", "count", lambda x: Mirror(x), COUNTS),
+    *numbers("LearnedTokens", "tokens", lambda x: LearnedTokens(7, x), COUNTS),
+    *numbers("LearnedTokens", "count", lambda x: LearnedTokens(x), COUNTS),
     *numbers("Crops", "patch", lambda x: Crops(patch=x), COUNTS),
     *numbers("Crops", "stride", lambda x: Crops(stride=x), COUNTS),
     *numbers("Crops", "batch", lambda x: Crops(batch=x), COUNTS),

@@ -1,6 +1,6 @@
 """Words, templates and phrases that the text tower cannot read, or cannot tell apart."""
 
-from depthclip.head import Bins, ConditionalContext, DepthHead, LearnedContext, LearnedWords, Mirror, Prompts
+from depthclip.head import Bins, ConditionalContext, DepthHead, LearnedContext, LearnedTokens, LearnedWords, Prompts
 from tests.bad.judge import Case
 from tests.bad.model import tiny
 
@@ -145,7 +145,13 @@ CASES = [
     refuse(
         "LearnedWords", "too many", lambda: prepared(LearnedWords(7, "{distance:80}")), "{distance:80}", "24 tokens"
     ),
-    refuse("Mirror", "more tokens than the context", lambda: prepared(Mirror(7, 80)), "{distance:80}", "24 tokens"),
+    refuse(
+        "LearnedTokens",
+        "more tokens than the context",
+        lambda: prepared(LearnedTokens(7, 80)),
+        "{distance:80}",
+        "24 tokens",
+    ),
     warned(["medium", "very far", "very close", "far", "close"]),
     warned(["very far", "close", "medium", "very close", "far"]),
 ]
