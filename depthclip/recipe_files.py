@@ -45,7 +45,7 @@ def read_recipe(path: str) -> dict[str, Any]:
             raise InputError(f"{path}: {key} {recipe[key]!r} must hold keys with values")
     for key, value in recipe.items():
         if value == {} and key not in (*PARTS, "trainer"):  # the parser accepts it even if the key does not exist
-            raise InputError(f"{path}: {key} {{}} has no value; give it one or remove it")
+            raise InputError(f"{path}: {key} {{}} has no value; set a value or remove the key")
     return recipe
 
 
