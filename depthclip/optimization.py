@@ -112,7 +112,7 @@ def training_steps(trainer: Trainer) -> int:
     steps = trainer.estimated_stepping_batches
     if math.isinf(steps):
         raise InputError(
-            f"trainer.max_epochs {trainer.max_epochs} has no end, but the learning-rate schedule needs one; set "
+            f"trainer.max_epochs {trainer.max_epochs} has no end, but the learning-rate schedule needs an end; set "
             "trainer.max_epochs or trainer.max_steps to a positive number"
         )
     return int(steps)

@@ -49,7 +49,7 @@ def read_recipe(path: str) -> dict[str, Any]:
             raise InputError(f"{path}: {key} {value!r} must hold keys with values, or be a list of files and mappings")
     for key, value in recipe.items():
         if value == {} and key not in (*PARTS, "trainer"):  # the parser accepts it even if the key does not exist
-            raise InputError(f"{path}: {key} {{}} has no value; give it one or remove it")
+            raise InputError(f"{path}: {key} {{}} has no value; set a value or remove the key")
     return recipe
 
 

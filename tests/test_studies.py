@@ -193,19 +193,25 @@ def test_studies_draw_and_note_what_is_left_when_variants_failed(tmp_path):
 
 def passes_of(study, args=()):
     options = parse(study, ["--quick", *args])
-    return plan_passes(study.variants(options, {}), lambda one: arguments_of(study, options, one), options.out)
+    return plan_passes(study.variants(options, {}), lambda variant: arguments_of(study, options, variant), options.out)
 
 
 def test_variants_share_an_image_pass_unless_they_differ_in_more_than_the_head():
-    own = [
+    members = [
         Variant("a"),
         Variant("b, 0.5", {"model.head.temperature": 0.5}),
         Variant("c", {"model.encoder.readout": "crops"}),
         Variant("d", {"model.head.bins": {"class_path": "depthclip.head.LearnedBins"}}, learn=True),
     ]
-    passes = passes_of(replace(temperature.STUDY, variants=lambda options, head: own))
-    assert [[variant.name for variant in one.variants] for one in passes] == [["a", "b, 0.5"], ["c"], ["d"]]
-    assert all(one.recipe["name"].startswith("run-") for one in passes)  # YAML reads 465e95993509 as a number
+    passes = passes_of(replace(temperature.STUDY, variants=lambda options, head: members))
+    assert [[variant.name for variant in image_pass.variants] for image_pass in passes] == [
+        ["a", "b, 0.5"],
+        ["c"],
+        ["d"],
+    ]
+    assert all(
+        image_pass.recipe["name"].startswith("run-") for image_pass in passes
+    )  # YAML reads 465e95993509 as a number
     assert passes[0].recipe["model"]["variants"]["b, 0.5"]["init_args"]["temperature"] == 0.5
     assert passes[2].command(None)[:4] == ["python", "-m", "depthclip", "learn"]
     assert passes[0].command("2")[-2:] == ["--trainer.devices", "2"]
@@ -312,8 +318,8 @@ def runs_as(tmp_path, monkeypatch):
     source = write_run(tmp_path / "source", {"head": [0.1, 0.2]})
 
     def runs_as(script):
-        def command(one, devices):
-            return ["python", "-c", script.format(folder=str(one.folder), source=str(source))]
+        def command(image_pass, devices):
+            return ["python", "-c", script.format(folder=str(image_pass.folder), source=str(source))]
 
         monkeypatch.setattr(Pass, "command", command)
 
@@ -340,34 +346,34 @@ WHOLE = "import os, shutil, sys; shutil.copytree({source!r}, {folder!r}, dirs_ex
 )
 def test_a_pass_without_whole_results_failed(tmp_path, runs_as, script, reason):
     console = Console(file=io.StringIO(), width=400)
-    one = Pass((Variant("a"),), {}, tmp_path / "runs" / "run-1", False)
+    image_pass = Pass((Variant("a"),), {}, tmp_path / "runs" / "run-1", False)
     runs_as(script)
-    failed = run_passes([one], None, False, console)
+    failed = run_passes([image_pass], None, False, console)
     assert re.search(reason, failed["a"])
-    assert not one.finished
+    assert not image_pass.finished
     runs_as(WHOLE)
-    assert run_passes([one], None, True, console) == {}
-    assert one.finished
+    assert run_passes([image_pass], None, True, console) == {}
+    assert image_pass.finished
     runs_as("raise SystemExit(1)")
-    assert run_passes([one], None, True, console) == {}  # it is not repeated
+    assert run_passes([image_pass], None, True, console) == {}  # it is not repeated
 
 
 def test_a_finished_pass_whose_files_broke_is_repeated(tmp_path):
-    one = finished(tmp_path / "a", Variant("x"), rows={"head": [0.1, 0.2]})
-    assert one.finished
-    content = (one.folder / "metrics.json").read_bytes()
-    (one.folder / "metrics.json").write_bytes(content[:-20])
-    assert not one.finished
-    (one.folder / "metrics.json").write_bytes(content)
-    (one.folder / "errors.npz").write_bytes(b"")
-    assert not one.finished
+    image_pass = finished(tmp_path / "a", Variant("x"), rows={"head": [0.1, 0.2]})
+    assert image_pass.finished
+    content = (image_pass.folder / "metrics.json").read_bytes()
+    (image_pass.folder / "metrics.json").write_bytes(content[:-20])
+    assert not image_pass.finished
+    (image_pass.folder / "metrics.json").write_bytes(content)
+    (image_pass.folder / "errors.npz").write_bytes(b"")
+    assert not image_pass.finished
 
 
 def test_the_table_is_printed_before_it_is_written(tmp_path, runs_as, capsys):
     runs_as(WHOLE)
-    one = replace(temperature.STUDY, variants=lambda options, head: [Variant("the recipe")])
+    study = replace(temperature.STUDY, variants=lambda options, head: [Variant("the recipe")])
     (tmp_path / "table.md").mkdir()  # which makes writing fail
-    assert main(one, ["--quick", "--out", str(tmp_path)]) == 2
+    assert main(study, ["--quick", "--out", str(tmp_path)]) == 2
     output = capsys.readouterr()
     assert "0.150 [0.100, 0.200]" in output.out
     assert "table.md cannot be written" in output.err

@@ -169,7 +169,7 @@ def rank_of_order(choice: Choice, encoder: FrozenCLIP, rooms: EncodedRooms, coun
     head.prepare(encoder.text)
     coarse = head(ImageFeatures(rooms.features), encoder.text)
     if coarse.logits is None or coarse.bins is None:
-        raise ValueError("a head without words has no order to shuffle; choose one with prompts")
+        raise ValueError("a head without words has no order to shuffle; use a head with prompts")
     weights = coarse.logits.softmax(1).permute(0, 2, 3, 1).flatten(0, 2)
     h, w = coarse.depth.shape[-2:]
     height, width = rooms.truth.shape[1:]
