@@ -2,18 +2,16 @@
 
 import argparse
 import inspect
-import json
 from collections.abc import Sequence
 from pathlib import PurePath
 
-import yaml
 from pytorch_lightning import Trainer
 
 from depthclip.checkpoint import KEYWORDS, settings_of
 from depthclip.errors import InputError
 from depthclip.module import DepthCLIP
-from depthclip.protocol.presets import KEYS, fields
-from depthclip.recipe_files import load_yaml, shorten
+from depthclip.recipe_files import shorten
+from depthclip.recipe_option import with_presets
 from depthclip.recipes import expand
 
 SUBCOMMANDS = ("fit", "validate", "test", "predict")
@@ -78,41 +76,6 @@ def prepare(args: Sequence[str]) -> tuple[list[str], list[str]]:
         InputError: if a recipe or a preset is unknown, or --trust has no value.
     """
     return take_trust(with_presets(expand(args)))
-
-
-def with_presets(args: Sequence[str]) -> list[str]:
-    """Replace presets in the values of options such as `--data.view kitti` with their fields.
-
-    Options that follow, such as `--data.view.mirror false`, then change single fields of the preset.
-
-    Raises:
-        InputError: if a preset is unknown.
-    """
-    replaced: list[str] = []
-    for arg in args:
-        option, equals, value = arg.partition("=")
-        if replaced and takes_preset(replaced[-1]):
-            replaced.append(spelled(replaced[-1], arg))
-        elif equals and takes_preset(option):
-            replaced.append(f"{option}={spelled(option, value)}")
-        else:
-            replaced.append(arg)
-    return replaced
-
-
-def takes_preset(option: str) -> bool:
-    """Return whether the value of an option may be a preset."""
-    return option.startswith(("--data.", "--model.")) and option.rpartition(".")[2] in KEYS
-
-
-def spelled(option: str, value: str) -> str:
-    """Return the fields of a preset as JSON, or any other value as it is."""
-    try:
-        given = load_yaml(value)
-    except yaml.YAMLError:  # the parser reports it
-        return value
-    all_fields = fields(option.rpartition(".")[2], given)
-    return value if all_fields == given else json.dumps(all_fields)
 
 
 def take_trust(args: Sequence[str]) -> tuple[list[str], list[str]]:

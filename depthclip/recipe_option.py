@@ -1,7 +1,8 @@
-"""The option -c: recipe files are checked, and lists of parts are applied in order."""
+"""Options of the command line whose values are recipes or presets."""
 
 import argparse
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from itertools import zip_longest
 from typing import Any
@@ -10,7 +11,7 @@ import yaml
 from jsonargparse import ActionConfigFile, set_loader
 from jsonargparse.typing import Path_fr
 
-from depthclip.protocol import spell_out
+from depthclip.protocol.presets import KEYS, fields, spell_out
 from depthclip.recipe_files import PARTS, load_yaml, read_recipe
 
 MODE = "recipe"  # the name of the loader among the parser modes of jsonargparse
@@ -65,3 +66,38 @@ def layers(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
         for values in zip_longest(*lists.values())
     ]
     return [rest | stacked[0], *stacked[1:]]
+
+
+def with_presets(args: Sequence[str]) -> list[str]:
+    """Replace presets in the values of options such as `--data.view kitti` with their fields.
+
+    Options that follow, such as `--data.view.mirror false`, then change single fields of the preset.
+
+    Raises:
+        InputError: if a preset is unknown.
+    """
+    replaced: list[str] = []
+    for arg in args:
+        option, equals, value = arg.partition("=")
+        if replaced and takes_preset(replaced[-1]):
+            replaced.append(spelled(replaced[-1], arg))
+        elif equals and takes_preset(option):
+            replaced.append(f"{option}={spelled(option, value)}")
+        else:
+            replaced.append(arg)
+    return replaced
+
+
+def takes_preset(option: str) -> bool:
+    """Return whether the value of an option may be a preset."""
+    return option.startswith(("--data.", "--model.")) and option.rpartition(".")[2] in KEYS
+
+
+def spelled(option: str, value: str) -> str:
+    """Return the fields of a preset as JSON, or any other value as it is."""
+    try:
+        given = load_yaml(value)
+    except yaml.YAMLError:  # the parser reports it
+        return value
+    all_fields = fields(option.rpartition(".")[2], given)
+    return value if all_fields == given else json.dumps(all_fields)

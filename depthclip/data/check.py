@@ -25,6 +25,7 @@ from depthclip.data.samples import DataError, DepthDataset, Sample
 from depthclip.data.samples_picture import draw_samples
 from depthclip.errors import InputError
 from depthclip.protocol import Scoring, View, seen_in_truth
+from depthclip.recipe_option import MODE, with_presets
 
 LIMITS = (0.0, 0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 10.0, 20.0, 40.0, 80.0, float("inf"))  # metres
 SHOWN = 4
@@ -185,7 +186,7 @@ def data_parser(module: str, description: str) -> ArgumentParser:
         module: module of the command.
         description: description of the command.
     """
-    parser = ArgumentParser(prog=f"python -m {module}", description=description)
+    parser = ArgumentParser(prog=f"python -m {module}", description=description, parser_mode=MODE)
     parser.add_subclass_arguments(
         DepthDataModule, "data", required=True, help="a file of configs/data, or a class and --data.*"
     )
@@ -199,7 +200,7 @@ def read_arguments(parser: ArgumentParser, args: Sequence[str] | None) -> tuple[
         InputError: if the data set refuses an argument.
     """
     given = ["--data" if arg in ("-c", "--config") else arg for arg in (sys.argv[1:] if args is None else args)]
-    options = parser.parse_args(given)
+    options = parser.parse_args(with_presets(given))
     # named so since jsonargparse 4.49
     instantiate = parser.instantiate if hasattr(parser, "instantiate") else parser.instantiate_classes
     try:
