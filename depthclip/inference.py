@@ -1,6 +1,6 @@
 """DepthEstimator: everything of the model that works without a Trainer."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
@@ -51,7 +51,7 @@ class DepthEstimator(LightningModule):
     """
 
     def __init__(
-        self, encoder: FrozenCLIP, head: Head, variants: dict[str, Head] | None, mirror: bool, max_side: int
+        self, encoder: FrozenCLIP, head: Head, variants: Mapping[str, Head] | None, mirror: bool, max_side: int
     ) -> None:
         super().__init__()
         check_variants(variants or {})

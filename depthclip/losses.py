@@ -67,9 +67,9 @@ class Loss(nn.Module):
 
 
 class SILog(Loss):
-    """Scale-invariant logarithmic loss, with g = ln prediction - ln target over the pixels that count:
+    """Scale-invariant logarithmic loss, scale * sqrt(mean(g^2) - variance_focus * mean(g)^2).
 
-        scale * sqrt(mean(g^2) - variance_focus * mean(g)^2)
+    Here g = ln prediction - ln target over the pixels that count.
 
     It comes from Eigen et al. (arXiv 1406.2283), here in the form of AdaBins (arXiv 2011.14141), with which Auty and
     Mikolajczyk train too.

@@ -1,6 +1,6 @@
 """DepthCLIP, the LightningModule: the steps of `test`, `validate`, `predict` and `fit`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -64,7 +64,7 @@ class DepthCLIP(DepthEstimator):
         self,
         encoder: FrozenCLIP,
         head: DepthHead | Head,
-        variants: dict[str, DepthHead | Head] | None = None,
+        variants: Mapping[str, DepthHead | Head] | None = None,
         mirror: bool = True,
         max_side: int = 640,
         loss: Loss | None = None,

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts
 from depthclip.data import DepthDataModule, DepthDataset, Loading, Sample
-from depthclip.head import Head, LearnedWords
+from depthclip.head import LearnedWords
 
 
 class Noise(DepthDataset):
@@ -73,9 +73,7 @@ def trainer(watch: Stopwatch, epochs: int = 1) -> Trainer:
 
 def test_seconds(encoder: FrozenCLIP, data: DepthDataModule, variants: int) -> float:
     """Return the seconds that a test with a head and some variants takes, measured in the second of two runs."""
-    heads: dict[str, DepthHead | Head] = {
-        f"temperature {k}": DepthHead(Prompts(), Bins(), k) for k in range(1, variants + 1)
-    }
+    heads = {f"temperature {k}": DepthHead(Prompts(), Bins(), k) for k in range(1, variants + 1)}
     model, watch = DepthCLIP(encoder, DepthHead(Prompts(), Bins()), heads, panels=0), Stopwatch()
     for _ in range(2):
         trainer(watch).test(model, data, verbose=False)
