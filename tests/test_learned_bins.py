@@ -223,7 +223,7 @@ def test_bins_of_each_scene_are_fitted_and_learned_separately(text):
         (lambda text: ImageBins(hidden=0), "hidden 0"),
         (lambda text: FittedBins()(text), "not fitted yet"),
         (lambda text: LearnedBins(FittedBins())(text), "not fitted yet"),
-        (lambda text: LearnedBins(ImageBins()), "start ImageBins looks at the image"),
+        (lambda text: LearnedBins(ImageBins()), "start ImageBins depends on the image"),
         (lambda text: FittedBins(1), "count 1"),
         (lambda text: FittedBins(3).fit([(torch.zeros(4, 4), "")]), "fewer than 3 different values"),
         (lambda text: SceneBins({"a": Bins()}), "at least two"),

@@ -242,9 +242,9 @@ def test_other_towers_are_refused_by_name(make, kind):
     [
         (lambda text: LearnedWords(1), "count 1 must be a whole number of words from 2"),
         (lambda text: LearnedWords(3, "no blank"), "must have {distance}"),
-        (lambda text: LearnedWords(3, "{distance:two}"), "must say how many vectors"),
-        (lambda text: LearnedContext(WORDS, "It is {distance}"), "has nothing to learn"),
-        (lambda text: LearnedContext(WORDS, "{context:0} {distance}"), "must say how many vectors"),
+        (lambda text: LearnedWords(3, "{distance:two}"), "must give a number of learned vectors"),
+        (lambda text: LearnedContext(WORDS, "It is {distance}"), "has no learned vectors"),
+        (lambda text: LearnedContext(WORDS, "{context:0} {distance}"), "must give a number of learned vectors"),
         (lambda text: LearnedContext(WORDS, "{object} {context:2} {distance}"), "no field in braces other than"),
         (lambda text: LearnedContext(WORDS, CONTEXT, phrase="a photo").prepare(text), "must have 4 tokens"),
         (lambda text: LearnedWords(3, "{context:30} {distance}").prepare(text), "too long for the text tower"),

@@ -39,7 +39,7 @@ class LearnedBins(Bins):
         check_range(2, min_depth, max_depth)
         first = start if isinstance(start, Bins) else Bins(start)
         if first.needs_pooled:
-            raise InputError(f"start {type(first).__name__} looks at the image; choose fixed or fitted bins")
+            raise InputError(f"start {type(first).__name__} depends on the image; use fixed or fitted bins")
         super().__init__(first.values.tolist())
         self.start = first
         self.min_depth = min_depth

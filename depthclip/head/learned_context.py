@@ -45,9 +45,7 @@ class LearnedContext(LearnedPrompts):
     ) -> None:
         super().__init__(words, template, centred)
         if not self.context_length:
-            raise InputError(
-                f"template {brief(template)} has nothing to learn; use {{context:4}} in it for four learned vectors"
-            )
+            raise InputError(f"template {brief(template)} has no learned vectors; add {{context:4}} for four")
         if phrase is not None:
             check_text("phrase", phrase)
         self.phrase = phrase

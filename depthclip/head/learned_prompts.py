@@ -5,6 +5,7 @@ in place of a distance word. Gradients flow through the frozen tower to the vect
 """
 
 import string
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -25,7 +26,7 @@ MOST_VECTORS = 1000  # in a sentence: far beyond the context of any text tower
 
 
 class Blank:
-    """A value for a field of a template that repeats a mark as often as the field says: `{context:3}` is `x x x`."""
+    """A value for a field of a template that repeats a mark: `{context:3}` becomes `x x x`."""
 
     def __init__(self, mark: str) -> None:
         self.mark = mark
@@ -34,7 +35,7 @@ class Blank:
         return " ".join([self.mark] * int(times or 1))
 
 
-class LearnedPrompts(Prompts):
+class LearnedPrompts(Prompts, ABC):
     """Base class of prompts with learned vectors in K sentences.
 
     A subclass implements `create` and `encode`. While gradients are enabled the sentences are encoded in every call;
@@ -74,13 +75,13 @@ class LearnedPrompts(Prompts):
         """
         return [self.template.format(context=Blank(context), distance=name) for name in self.words]
 
+    @abstractmethod
     def create(self, text: TextEncoder) -> None:
         """Create the parameters: vectors of W = `text.width` numbers, as many as there are blanks."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encode(self, text: TextEncoder, pooled: Tensor | None) -> Tensor:
         """Return the features of the sentences with filled blanks, (K, D) or (B, K, D)."""
-        raise NotImplementedError
 
     def prepare(self, text: TextEncoder) -> None:
         """Embed the sentences, find their blanks and create the parameters.
@@ -143,7 +144,7 @@ def count_blanks(template: str, field: str) -> int:
     """
     numbers = [times or "1" for _, name, times, _ in string.Formatter().parse(template) if name == field]
     if not all(times.isdecimal() and len(times) < 10 and int(times) for times in numbers):
-        raise InputError(f"template {brief(template)} must say how many vectors go there, as in {{{field}:4}}")
+        raise InputError(f"template {brief(template)} must give a number of learned vectors, as in {{{field}:4}}")
     count = sum(int(times) for times in numbers)
     if count > MOST_VECTORS:
         raise InputError(f"template {brief(template)} must have at most {MOST_VECTORS} vectors, not {count}")
