@@ -1,4 +1,4 @@
-"""Writes small copies of the data sets in their real formats, for tests to read back."""
+"""Small copies of the data sets in their real formats, for tests that read them."""
 
 import os
 from collections.abc import Sequence
@@ -13,13 +13,13 @@ SAMPLES = Path(__file__).parents[2] / "shared" / "samples"
 
 
 def picture(seed: int, height: int = 24, width: int = 32) -> np.ndarray:
-    """A random image, (H, W, 3) uint8; large ones repeat themselves, which compresses fast."""
+    """A random image, (H, W, 3) uint8; large images are tiled, which compresses fast."""
     tile = np.random.default_rng(seed).integers(0, 256, (24, 32, 3), np.uint8)
     return np.tile(tile, (-(-height // 24), -(-width // 32), 1))[:height, :width]
 
 
 def values(seed: int, height: int = 24, width: int = 32, holes: float = 0.3) -> np.ndarray:
-    """Random 16-bit depth values with holes, (H, W) uint16; large maps repeat themselves."""
+    """Random 16-bit depth values with holes, (H, W) uint16; large maps are tiled."""
     rng = np.random.default_rng(seed)
     tile = rng.integers(600, 9900, (24, 32), np.uint16)
     tile[rng.random(tile.shape) < holes] = 0
@@ -27,14 +27,14 @@ def values(seed: int, height: int = 24, width: int = 32, holes: float = 0.3) -> 
 
 
 def write_image(path: Path, pixels: np.ndarray) -> Path:
-    """Writes an image, lossless as PNG, else as JPEG; 16-bit values become a 16-bit PNG."""
+    """Write an image, lossless as PNG, else as JPEG; 16-bit values become a 16-bit PNG."""
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
     return path
 
 
 def write_pgm(path: Path, depth: np.ndarray, swapped: bool = False) -> Path:
-    """Writes a 16-bit PGM, big-endian as its standard says; NYU's raw dumps have their bytes the other way round."""
+    """Write a 16-bit PGM, big-endian as in its standard; NYU's raw dumps are little-endian."""
     path.parent.mkdir(parents=True, exist_ok=True)
     head = f"P5 {depth.shape[1]} {depth.shape[0]} 65535\n".encode()
     path.write_bytes(head + depth.astype("<u2" if swapped else ">u2").tobytes())
@@ -42,19 +42,19 @@ def write_pgm(path: Path, depth: np.ndarray, swapped: bool = False) -> Path:
 
 
 def write_pair(image: Path, depth: Path, seed: int, height: int = 24, width: int = 32) -> None:
-    """Writes a random image and its depth map."""
+    """Write a random image and its depth map."""
     write_image(image, picture(seed, height, width))
     write_image(depth, values(seed, height, width))
 
 
 def link(source: Path, path: Path) -> None:
-    """Gives a file another name: hundreds of official file names cost nothing."""
+    """Link a file to another name, so that hundreds of official names need no space."""
     path.parent.mkdir(parents=True, exist_ok=True)
     os.link(source, path)
 
 
 def write_labelled(path: Path, scenes: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Writes NYU's labelled .mat as MATLAB v7.3 does: HDF5 behind 512 own bytes, axes reversed, text by reference.
+    """Write NYU's labelled .mat as MATLAB v7.3 does: HDF5 after 512 further bytes, axes reversed, text by reference.
 
     Returns:
         What it holds, as people think of it: images (N, H, W, 3), raw and filled depth (N, H, W) in metres.
@@ -79,13 +79,13 @@ def write_labelled(path: Path, scenes: Sequence[str]) -> tuple[np.ndarray, np.nd
 
 
 def write_splits(path: Path, train: Sequence[int], test: Sequence[int]) -> None:
-    """Writes splits.mat from indices that count from 0; the file's count from 1."""
+    """Write splits.mat from indices counted from 0; the file counts from 1."""
     columns = {"trainNdxs": train, "testNdxs": test}
     savemat(path, {name: np.array([[index + 1] for index in indices], np.uint16) for name, indices in columns.items()})
 
 
 def write_frame(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Writes an HDF5 frame as Fast-Depth stores it; returns the image (H, W, 3) and the depth in metres."""
+    """Write an HDF5 frame as Fast-Depth stores it; return the image (H, W, 3) and the depth in metres."""
     image, depth = picture(seed), values(seed).astype(np.float32) / 1000
     path.parent.mkdir(parents=True, exist_ok=True)
     with h5py.File(path, "w") as file:
@@ -94,7 +94,7 @@ def write_frame(path: Path, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_laser_grid(path: Path, seed: int) -> np.ndarray:
-    """Writes a Make3D .mat; returns its distances, (55, 305)."""
+    """Write a Make3D .mat; return its distances, (55, 305)."""
     grid = np.random.default_rng(seed).uniform(1, 81, (55, 305, 4))
     path.parent.mkdir(parents=True, exist_ok=True)
     savemat(path, {"Position3DGrid": grid}, do_compression=True)
@@ -102,7 +102,7 @@ def write_laser_grid(path: Path, seed: int) -> np.ndarray:
 
 
 def write_calibration(folder: Path) -> np.ndarray:
-    """Writes the raw calibration files of a day; returns P_rect_02 · R_rect_00 · [R|T], (3, 4)."""
+    """Write the raw calibration files of a day; return P_rect_02 · R_rect_00 · [R|T], (3, 4)."""
     intrinsic = np.array([[721.5377, 0, 609.5593, 44.85728], [0, 721.5377, 172.854, 0.2163791], [0, 0, 1, 0.002745884]])
     rectify = np.array([[0.99992, 0.0098, -0.0074], [-0.0099, 0.99994, -0.0043], [0.0074, 0.0044, 0.99996]])
     turn = np.array([[0.0075, -0.99997, -0.0006], [0.0148, 0.0007, -0.9999], [0.9999, 0.0075, 0.0148]])
@@ -126,7 +126,7 @@ def write_calibration(folder: Path) -> np.ndarray:
 
 
 def write_sweep(path: Path, seed: int, points: int = 4000) -> np.ndarray:
-    """Writes a laser sweep all around the car; returns it, (N, 4) float32."""
+    """Write a laser sweep all around the car; return it, (N, 4) float32."""
     rng = np.random.default_rng(seed)
     around, away = rng.uniform(-np.pi, np.pi, points), rng.uniform(3, 70, points)
     sweep = np.stack(
@@ -138,7 +138,7 @@ def write_sweep(path: Path, seed: int, points: int = 4000) -> np.ndarray:
 
 
 def projected(sweep: np.ndarray, matrix: np.ndarray, height: int, width: int, along: str = "z") -> np.ndarray:
-    """A sweep as a sparse map, point by point: slow, and nothing but the definition."""
+    """A sweep as a sparse map, point by point: slow, and literally as defined."""
     depth = np.zeros((height, width))
     for x, y, z, _ in sweep.astype(np.float64):
         u, v, w = matrix @ (x, y, z, 1)

@@ -1,4 +1,4 @@
-"""Augmentation changes image and depth together, and never makes depth up."""
+"""Augmentation changes image and depth together, and never interpolates depth."""
 
 import pytest
 import torch
@@ -12,14 +12,14 @@ from depthclip.protocol import View
 
 
 def coded(height: int = 40, width: int = 60) -> tuple[torch.Tensor, torch.Tensor]:
-    """An image whose red and green tell row and column, and a depth map that tells both: row + column / 1000 + 1."""
+    """An image with row and column in red and green, and a depth map of row + column / 1000 + 1."""
     rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
     image = torch.stack([rows, columns, torch.full_like(rows, 7)]).to(torch.uint8)
     return image, rows + columns / 1000 + 1
 
 
-def told(image: torch.Tensor) -> torch.Tensor:
-    """The depth that the colours of a coded image stand for."""
+def coded_depth(image: torch.Tensor) -> torch.Tensor:
+    """The depth at the row and column in the colours of an image."""
     return image[0].float() + image[1].float() / 1000 + 1
 
 
@@ -33,7 +33,7 @@ def test_mirror_and_crop_keep_image_and_depth_together():
     for _ in range(8):
         seen, truth = Augment(crop=(16, 24), mirror=0.5, rotation=0, colour=0)(image, depth)
         assert seen.shape == (3, 16, 24)
-        assert torch.allclose(told(seen), truth, atol=1e-5)
+        assert torch.allclose(coded_depth(seen), truth, atol=1e-5)
         corners.add(float(truth[0, 0]))
     assert len(corners) > 4
 
@@ -46,7 +46,7 @@ def test_rotation_never_blends_depth_and_leaves_nothing_outside():
         seen, truth = Augment(mirror=0, rotation=10, colour=0)(image, depth)
         assert torch.isin(truth[truth > 0], depth).all()
         inside = truth[10:30, 15:45]
-        # the image is blended between pixels, so it tells rows to within one
+        # the image is blended between pixels, so that its rows are exact to within 1
         assert (seen[0, 10:30, 15:45].float() + 1 - inside.floor()).abs().max() <= 1
         empty += int((truth == 0).sum())
     assert empty > 0
@@ -77,7 +77,7 @@ def test_nothing_asked_for_is_nothing_done():
 
 
 class Coded(FileSamples):
-    """One coded sample."""
+    """A single coded sample."""
 
     def __init__(self) -> None:
         super().__init__([])

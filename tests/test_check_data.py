@@ -1,4 +1,4 @@
-"""The check of a data set reads everything, says what is wrong, and exits with 1 if anything is."""
+"""The check of a data set reads every sample, reports errors, and exits with 1 if there are any."""
 
 import re
 from pathlib import Path
@@ -25,14 +25,14 @@ def arguments(tmp_path):
 def test_all_is_well(arguments, capsys):
     root, given = arguments
     assert main(given) == 0
-    told = capsys.readouterr().out
+    printed = capsys.readouterr().out
     depth = np.stack([values(index) for index in range(5)])
-    assert "test: 5 images" in told
-    assert "5 of 24 x 32, depth 24 x 32" in told
-    assert f"{(depth > 0).mean():.1%}" in told
-    assert f"{depth[depth > 0].min() / 1000:.3f} to {depth.max() / 1000:.3f} m" in told
+    assert "test: 5 images" in printed
+    assert "5 of 24 x 32, depth 24 x 32" in printed
+    assert f"{(depth > 0).mean():.1%}" in printed
+    assert f"{depth[depth > 0].min() / 1000:.3f} to {depth.max() / 1000:.3f} m" in printed
     share = ((depth >= 1000) & (depth < 2000)).sum() / (depth > 0).sum()
-    assert f"{share:.1%}" in told.split("1 to 2 m")[1].split("\n")[0]
+    assert f"{share:.1%}" in printed.split("1 to 2 m")[1].split("\n")[0]
     assert (root / "out" / "pairs_test.png").stat().st_size > 5000
 
 
@@ -42,13 +42,13 @@ def test_what_is_wrong_is_said(arguments, capsys):
     write_image(root / "depth" / "3.png", picture(0)[..., 0])
     write_image(root / "depth" / "4.png", np.zeros((24, 32), np.uint16))
     assert main(given) == 1
-    told = capsys.readouterr().out
-    assert "unreadable: 2" in told
-    assert f"{root / 'depth' / '1.png'}" in told
-    assert f"{root / 'depth' / '3.png'}" in told
-    assert "no pixel to score: 1" in told
-    assert "rgb/4.png" in told
-    assert "something is wrong" in told
+    printed = capsys.readouterr().out
+    assert "unreadable: 2" in printed
+    assert f"{root / 'depth' / '1.png'}" in printed
+    assert f"{root / 'depth' / '3.png'}" in printed
+    assert "no pixel to score: 1" in printed
+    assert "rgb/4.png" in printed
+    assert "something is wrong" in printed
 
 
 def test_what_is_not_there_is_wrong(tmp_path, capsys):

@@ -1,4 +1,4 @@
-"""Image and depth files are read exactly, and what is wrong with one is said with its name."""
+"""Image and depth files are read exactly, and errors name the file."""
 
 import struct
 import zlib
@@ -117,9 +117,9 @@ def test_16_bit_png_and_pgm_give_the_same_metres(tmp_path):
     depth = values(1)
     depth[0, 0] = 65535  # beyond what a signed 16-bit integer holds
     png, pgm = write_image(tmp_path / "a.png", depth), write_pgm(tmp_path / "a.pgm", depth)
-    with Image.open(png) as one, Image.open(pgm) as other:
-        assert one.mode.startswith("I;16")
-        assert other.mode == "I"
+    with Image.open(png) as first, Image.open(pgm) as second:
+        assert first.mode.startswith("I;16")
+        assert second.mode == "I"
     for path in (png, pgm):
         read = read_depth(path, 1000)
         assert read.dtype == torch.float32
@@ -212,29 +212,29 @@ def test_lists_with_absolute_paths_none_and_a_third_depth(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [("", "empty"), ("rgb.png", "1 columns"), ("a.png b.png", "a.png"), ("rgb.png gone.png", "gone.png")],
 )
-def test_a_bad_list_says_which_line(tmp_path, text, told):
+def test_the_error_of_a_bad_list_names_the_line(tmp_path, text, message):
     write_pair(tmp_path / "rgb.png", tmp_path / "depth.png", 0)
     path = tmp_path / "list.txt"
     path.write_text(text)
-    with pytest.raises(DataError, match=told):
+    with pytest.raises(DataError, match=message):
         read_list(path, [tmp_path])
     with pytest.raises(DataError, match=r"gone\.txt"):
         read_list(tmp_path / "gone.txt", [tmp_path])
 
 
 def test_what_was_looked_for_is_listed(tmp_path):
-    layouts = {"one": (("a", "*.x"),), "two": (("b", "*.y"), (".", "*.z"))}
-    with pytest.raises(DataError, match=r"one: a/\*\.x; two: b/\*\.y or \*\.z"):
+    layouts = {"first": (("a", "*.x"),), "second": (("b", "*.y"), (".", "*.z"))}
+    with pytest.raises(DataError, match=r"first: a/\*\.x; second: b/\*\.y or \*\.z"):
         recognise(tmp_path, layouts)
     (tmp_path / "file.z").touch()
-    assert recognise(tmp_path, layouts) == ("two", tmp_path)
-    with pytest.raises(DataError, match=r"looked for one: a/\*\.x;"):
-        recognise(tmp_path, layouts, "one")
-    with pytest.raises(ValueError, match="three"):
-        recognise(tmp_path, layouts, "three")
+    assert recognise(tmp_path, layouts) == ("second", tmp_path)
+    with pytest.raises(DataError, match=r"looked for first: a/\*\.x;"):
+        recognise(tmp_path, layouts, "first")
+    with pytest.raises(ValueError, match="third"):
+        recognise(tmp_path, layouts, "third")
     with pytest.raises(DataError, match="is not a folder"):
         recognise(tmp_path / "gone", layouts)
 

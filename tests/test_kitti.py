@@ -1,4 +1,4 @@
-"""KITTI's layouts, read back exactly, its laser sweeps projected point for point, and its crops pasted by hand."""
+"""KITTI's layouts are read exactly, laser sweeps are projected point by point, and crops are compared with a paste."""
 
 import numpy as np
 import pytest
@@ -38,7 +38,7 @@ def depth_path(frame: int) -> str:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
-    """All 697 test images and 652 annotated maps under their official names, by links to one pair."""
+    """All 697 test images and 652 annotated maps under their official names, as links to a single pair."""
     root = tmp_path_factory.mktemp("kitti")
     write_pair(root / "image.png", root / "depth.png", 0)
     for frame in kitti_eigen("test"):
@@ -72,8 +72,8 @@ def test_a_partial_copy_is_refused_or_reported(tmp_path):
     frames = [frame for frame in kitti_eigen("test") if frame.annotated][:9]
     for frame in frames:
         write_pair(tmp_path / image_path(frame.frame), tmp_path / depth_path(frame.frame), frame.frame)
-    told = r"9 images of the official 652.*image_02/.*\.png does not exist and \d+ more.*allow_partial"
-    with pytest.raises(DataError, match=told):
+    message = r"9 images of the official 652.*image_02/.*\.png does not exist and \d+ more.*allow_partial"
+    with pytest.raises(DataError, match=message):
         KITTI(str(tmp_path)).samples("test")
     with pytest.warns(UserWarning, match="9 images of the official 652"):
         samples = KITTI(str(tmp_path), allow_partial=True).samples("test")
@@ -300,7 +300,7 @@ def test_the_kb_crop_is_pasted_back_pixel_for_pixel(size, cap):
 
 @pytest.fixture
 def one_thread():
-    """Small work is not divided among threads, which wait for each other on a busy machine."""
+    """Small operations use a single thread, because several would wait for each other on a busy machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -319,8 +319,8 @@ def test_batches_of_different_sizes_give_the_figures_of_batches_of_one(tmp_path,
         errors = {}
         for batch in data.test_dataloader():
             for items, rgb in batch.by_size():
-                for item, one in zip(items, rgb, strict=True):
-                    prediction, true = batch.scoring.select(coarse_depth(one, batch.view), item.depth, item.seen)
+                for item, image in zip(items, rgb, strict=True):
+                    prediction, true = batch.scoring.select(coarse_depth(image, batch.view), item.depth, item.seen)
                     errors[item.index] = depth_errors(prediction, true)
         assert sorted(errors) == [0, 1, 2, 3]
         figures.append(torch.cat([errors[index] for index in range(4)]))

@@ -63,8 +63,8 @@ def test_complete_copies_count_134_and_400(tmp_path):
     assert len(data.samples("test")) == 134
     assert (len(data.samples("train")), len(data.samples("val"))) == (360, 40)
     (tmp_path / "Train400Depth" / "depth_sph_corr-Train400Img-p-007.mat").unlink()
-    told = r"399 images of the official 400 \(the depth of .*img-Train400Img-p-007\.jpg does not exist"
-    with pytest.raises(DataError, match=told):
+    message = r"399 images of the official 400 \(the depth of .*img-Train400Img-p-007\.jpg does not exist"
+    with pytest.raises(DataError, match=message):
         data.samples("train")
 
 

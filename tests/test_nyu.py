@@ -76,8 +76,8 @@ def test_labelled_is_opened_once_in_every_process(labelled):
     copy = pickle.loads(pickle.dumps(data.sets["test"]))
     assert copy.opened is None
     assert torch.equal(copy[1].image, data.sets["test"][1].image)
-    first = data.sets["test"]._file()
-    assert data.sets["test"]._file() is first
+    first = data.sets["test"].hdf5()
+    assert data.sets["test"].hdf5() is first
 
 
 @pytest.mark.filterwarnings("ignore:.*of the official")
@@ -102,7 +102,7 @@ def test_a_broken_labelled_file_is_named(labelled):
     path.write_bytes(whole)
     samples = partial(root).samples("test")
     # a compressed chunk in the middle of the file, spoilt
-    chunk = samples._file()["rawDepths"].id.get_chunk_info(3)
+    chunk = samples.hdf5()["rawDepths"].id.get_chunk_info(3)
     with path.open("r+b") as file:
         file.seek(
             chunk.byte_offset + 512 if whole[chunk.byte_offset : chunk.byte_offset + 1] != b"x" else chunk.byte_offset
@@ -116,13 +116,13 @@ def test_a_broken_labelled_file_is_named(labelled):
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
-    """All 1,449 files of official_splits, by links to one pair, but three test frames with content of their own."""
+    """All 1,449 files of official_splits, as links to a single pair, except three test frames with other content."""
     root = tmp_path_factory.mktemp("bts")
     write_pair(root / "rgb.jpg", root / "depth.png", 0)
-    own = {0, 8, 1448}
+    with_content = {0, 8, 1448}
     for frame in nyu_labelled():
         folder = root / "official_splits" / frame.split / frame.scene
-        if frame.number in own:
+        if frame.number in with_content:
             write_pair(
                 folder / f"rgb_{frame.number:05d}.jpg", folder / f"sync_depth_{frame.number:05d}.png", frame.number
             )

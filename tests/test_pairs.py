@@ -1,4 +1,4 @@
-"""Images and depth maps of one's own: patterns, tables and splits; and photographs without truth."""
+"""Pairs of images and depth maps by patterns, tables and splits; and photographs without ground truth."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ needs_samples = pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs ../shared
 
 @pytest.fixture
 def folder(tmp_path):
-    """Six pairs, joined by a number in the middle of their names, and files that are no pairs."""
+    """Six pairs, joined by a number in the middle of their names, and another file."""
     for index in range(6):
         write_pair(tmp_path / f"frame-{index}.color.png", tmp_path / f"frame-{index}.depth.png", index)
     (tmp_path / "frame-1.pose.txt").touch()
@@ -93,7 +93,7 @@ def test_tables(folder):
         data.samples("val")
     table.write_text("image,depth\nframe-0.color.png,frame-0.depth.png\n")
     assert names(Pairs(str(folder), table=str(table)).samples("test")) == ["0"]
-    for text, told in {
+    for text, message in {
         "": "all.csv cannot be read .it is empty",
         "rgb,depth\na,b\n": "header",
         "image,depth\nframe-0.color.png,gone.png\n": r"line 2: .*gone\.png does not exist",
@@ -101,7 +101,7 @@ def test_tables(folder):
         "image,depth,split\nframe-0.color.png,frame-0.depth.png,dev\n": "'dev' is unknown",
     }.items():
         table.write_text(text)
-        with pytest.raises(DataError, match=told):
+        with pytest.raises(DataError, match=message):
             Pairs(str(folder), table=str(table)).samples("test")
 
 
@@ -142,10 +142,10 @@ def test_incomplete_pairs_are_refused_or_skipped_by_name(folder):
     data.setup("test")
     with pytest.warns(UserWarning, match="skipped") as caught:
         (batch,) = list(data.test_dataloader())
-    told = [str(one.message) for one in caught]
+    messages = [str(warning.message) for warning in caught]
     for text in ("frame-1.color.png does not exist", "frame-2.depth.png does not exist", "is a link to .git/annex"):
-        assert sum(text in one for one in told) == 1
-    assert "3 of 6 images were skipped, since they cannot be read" in told
+        assert sum(text in message for message in messages) == 1
+    assert "3 of 6 images were skipped, since they cannot be read" in messages
     assert [item.name[6] for item in batch.items] == list("045")
 
 
@@ -157,11 +157,11 @@ def test_a_wrong_unit_is_warned_of_once(folder, scale, warned):
         warnings.simplefilter("always")
         for _ in range(2):
             list(data.test_dataloader())
-    told = [str(one.message) for one in caught if "median depth" in str(one.message)]
+    messages = [str(warning.message) for warning in caught if "median depth" in str(warning.message)]
     valid = np.concatenate([values(index)[values(index) > 0] for index in range(6)])
-    assert len(told) == warned
-    assert not warned or f"is {np.percentile(valid, 50, method='lower') / scale:.3g} m" in told[0]
-    assert not warned or f"scale {scale:g}" in told[0]
+    assert len(messages) == warned
+    assert not warned or f"is {np.percentile(valid, 50, method='lower') / scale:.3g} m" in messages[0]
+    assert not warned or f"scale {scale:g}" in messages[0]
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*")
@@ -171,14 +171,14 @@ def test_workers_report_through_the_main_process(folder):
     data.setup("test")
     with pytest.warns(UserWarning, match="skipped") as caught:
         batches = list(data.test_dataloader())
-    told = [str(one.message) for one in caught]
+    messages = [str(warning.message) for warning in caught]
     assert sum(len(batch.items) for batch in batches) == 5
-    assert sum("skipped: depth map" in one and "frame-2.depth.png" in one for one in told) == 1
-    assert sum("median depth" in one for one in told) == 1
+    assert sum("skipped: depth map" in message and "frame-2.depth.png" in message for message in messages) == 1
+    assert sum("median depth" in message for message in messages) == 1
 
 
 class Killed(DepthDataset):
-    """Samples whose reading ends the process, as the kernel does where memory runs out."""
+    """Samples that kill the process that reads them, as the kernel does without memory."""
 
     def __len__(self):
         return 2
@@ -217,7 +217,7 @@ def test_a_pair_that_is_not_whole_is_named(folder):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "message"),
     [
         ({}, "either"),
         ({"image_pattern": "*.jpg"}, "either"),
@@ -230,8 +230,8 @@ def test_a_pair_that_is_not_whole_is_named(folder):
         ({"table": "a.csv", "train": -1}, "train -1"),
     ],
 )
-def test_bad_arguments_are_refused_at_once(arguments, told):
-    with pytest.raises(ValueError, match=told):
+def test_bad_arguments_are_refused_at_once(arguments, message):
+    with pytest.raises(ValueError, match=message):
         Pairs(**arguments)
 
 
@@ -274,7 +274,7 @@ def test_photographs_from_files_folders_and_globs(tmp_path):
         data.setup("test")
     with pytest.raises(DataError, match=r"gone/\*\.jpg"):
         Photos([str(tmp_path / "gone" / "*.jpg")]).setup("predict")
-    with pytest.raises(ValueError, match="images is empty"):
+    with pytest.raises(ValueError, match=r"images \[\] must be a list"):
         Photos([])
 
 

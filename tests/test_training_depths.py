@@ -29,9 +29,9 @@ def pairs(tmp_path):
 def test_training_depths_are_what_would_be_scored(pairs):
     """Truth in its range, in the crop, where the model saw it; 0 elsewhere, at the size of the truth."""
     view, scoring = View(crop=(10, 5, 50, 70), size=(32, 32)), Scoring(min_depth=1, max_depth=8, crop=(0, 20, 45, 80))
-    found = list(pairs(view=view, scoring=scoring).training_depths(3))
-    assert len(found) == 3
-    for k, (depth, scene) in zip((0, 2, 4), found, strict=True):
+    depths = list(pairs(view=view, scoring=scoring).training_depths(3))
+    assert len(depths) == 3
+    for k, (depth, scene) in zip((0, 2, 4), depths, strict=True):
         truth = values(k, 60, 80).astype(np.float32) / 1000
         expected = np.zeros_like(truth)
         part = truth[10:45, 20:70]

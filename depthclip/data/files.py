@@ -156,7 +156,7 @@ def read_depth(
         scale: values per metre: 1000 for millimetres, 256 for KITTI, 1 for metres.
         invalid: further values that stand for no depth, beside 0, negative and not finite values.
         decode: decoding of the values: `rotated` for the rotated bits of SUN RGB-D; `kinect` for the byte-swapped
-            disparity d in NYU's raw .pgm files, 351.3 / (1092.5 - d) metres in millimetres, 2047 = invalid.
+            disparity d in NYU's raw .pgm files, which becomes 351300 / (1092.5 - d) millimetres, 2047 = invalid.
 
     Raises:
         DataError: if it is missing, truncated, or has 8 bits, which cannot hold metric depth.

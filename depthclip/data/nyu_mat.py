@@ -58,7 +58,7 @@ class LabelledSamples(DepthDataset):
     def __getitem__(self, index: int) -> Sample:
         frame = self.indices[index]
         try:
-            file = self._file()
+            file = self.hdf5()
             image, depth = file["images"][frame], file[self.key][frame]
         except DataError:
             raise
@@ -71,7 +71,8 @@ class LabelledSamples(DepthDataset):
             self.scene(index),
         )
 
-    def _file(self) -> Any:
+    def hdf5(self) -> Any:
+        """Return the file, which is opened once in each process."""
         # a forked worker inherits the handle of the main process, but HDF5 does not allow its use
         if self.opened is None or self.opened[0] != os.getpid():
             self.opened = (os.getpid(), open_hdf5(self.path))
