@@ -45,7 +45,7 @@ class Mine(DepthDataModule):
     """
 
     def __init__(self, root: str, loading: Loading = Loading()) -> None:
-        super().__init__(loading=loading)
+        super().__init__("whole", "whole", loading)
         self.root = Path(root)
 
     def samples(self, split: Split) -> DepthDataset:

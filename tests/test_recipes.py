@@ -231,7 +231,9 @@ def test_an_unknown_preset_or_field_is_named(preset, message):
 def test_a_list_of_parts_is_applied_in_order(tmp_path, monkeypatch):
     (tmp_path / "parts").mkdir()
     shutil.copy(ROOT / "configs/model/rn50.yaml", tmp_path / "parts/model.yaml")
-    (tmp_path / "parts/data.yaml").write_text("class_path: KITTI\ninit_args: {root: x, view: kitti, batch_size: 3}\n")
+    (tmp_path / "parts/data.yaml").write_text(
+        "class_path: KITTI\ninit_args: {root: x, view: kitti, loading: {batch_size: 3}}\n"
+    )
     (tmp_path / "run.yaml").write_text(
         "name: mine\n"
         "model: [parts/model.yaml, {head: {temperature: 0.3}, panels: 1}, {panels: 2}]\n"
@@ -242,7 +244,7 @@ def test_a_list_of_parts_is_applied_in_order(tmp_path, monkeypatch):
     model, data = recipe["model"], recipe["data"]["init_args"]
     assert (recipe["name"], model["encoder"]["init_args"]["name"]) == ("mine", "RN50-quickgelu")
     assert (model["head"]["init_args"]["temperature"], model["panels"], model["max_side"]) == (0.3, 2, 99)
-    assert (data["root"], data["batch_size"], data["view"]) == ("x", 3, {**KITTI, "mirror": False})
+    assert (data["root"], data["loading"]["batch_size"], data["view"]) == ("x", 3, {**KITTI, "mirror": False})
 
 
 @pytest.mark.parametrize("name", sorted(name for name in NAMES if name.startswith("data/")))

@@ -108,7 +108,7 @@ def constant_errors(constants: Tensor, truth: Tensor) -> Tensor:
     below = torch.searchsorted(g, c)
 
     def absolute(at: Tensor, values: Tensor, weight: Tensor) -> Tensor:
-        """mean |at * weight - values| where values < at * weight holds for the `below` first pixels."""
+        """Mean |at * weight - values| where values < at * weight holds for the `below` first pixels."""
         values_sum, weight_sum = (F.pad(x.cumsum(0), (1, 0)) for x in (values, weight))
         signed = at * (2 * weight_sum[below] - weight_sum[-1]) - (2 * values_sum[below] - values_sum[-1])
         return signed / n
