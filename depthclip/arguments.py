@@ -14,7 +14,12 @@ from depthclip.recipe_files import shorten
 from depthclip.recipe_option import with_presets
 from depthclip.recipes import expand
 
-SUBCOMMANDS = ("fit", "validate", "test", "predict")
+SUBCOMMANDS = {
+    "fit": "Train the head on the training split while CLIP stays frozen, and validate it after every epoch.",
+    "validate": "Score a model on the validation split.",
+    "test": "Score a model, its variants and the baselines on the test split; write a table, metrics.json and pictures.",
+    "predict": "Write depth maps of images.",
+}  # with their descriptions in the help
 TOP_LEVEL = (
     "name",
     "output",

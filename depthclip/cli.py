@@ -240,7 +240,11 @@ def depth_cli(args: list[str]) -> DepthCLI:
         seed_everything_default=0,
         auto_configure_optimizers=False,
         trainer_defaults={"logger": None, "enable_model_summary": False},
-        parser_kwargs={"prog": "python -m depthclip", **quiet, **{name: dict(quiet) for name in SUBCOMMANDS}},
+        parser_kwargs={
+            "prog": "python -m depthclip",
+            **quiet,
+            **{name: {**quiet, "description": text} for name, text in SUBCOMMANDS.items()},
+        },
         save_config_callback=None,  # the report writes the recipe into the run's folder
         load_from_checkpoint_support=False,
         args=args,

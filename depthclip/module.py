@@ -30,34 +30,35 @@ MOST_PANELS = 100  # a picture of more rows cannot be viewed
 
 
 class DepthCLIP(DepthEstimator):
-    """Depth from language: patches of an image compared with sentences (arXiv 2207.01077).
+    """Estimate depth by comparing image patches with sentences (arXiv 2207.01077).
 
-    `test` and `validate` run zero-shot. Each image is encoded once, whatever the number of heads.
+    `test` and `validate` score the head and its variants; each image is encoded once for all of them. Nothing needs to be
+    trained: a head with fixed prompts and bins is zero-shot.
 
     Args:
-        encoder: the frozen CLIP.
-        head: turns its features into depth: a DepthHead, or another Head by class_path.
+        encoder: frozen CLIP.
+        head: head that turns features into depth: a DepthHead, or another Head by class_path.
         variants: further heads by name, scored beside `head` on the same features.
         mirror: whether the mirrored photograph is encoded too and the depths averaged, in `infer`. With a data module,
             `view.mirror` decides.
         max_side: number of pixels to which `infer` reduces the longer side of a photograph before CLIP sees it.
-        loss: the loss that `fit` minimizes; SILog if null.
-        training_scoring: pixels that the loss counts, the name of a preset or a Scoring; null for those that the data
-            module scores, without its crop where images are augmented.
+        loss: loss that `fit` minimizes; SILog if null.
+        training_scoring: Scoring, or the name of a preset, that selects the pixels of the loss; null for the scoring of
+            the data module, without its crop if images are augmented.
         learning_rate: largest learning rate of the one-cycle schedule, greater than 0.
         weight_decay: decay of learned words, contexts and networks, at least 0; bins and temperatures do not decay.
         optimization: optimizer and schedule of `fit`; AdamW with one cycle if null.
         cache: where `fit` keeps the features of the frozen tower, so that each training image is encoded once:
-            `memory`, or the path of a folder; null encodes it in every epoch. It cannot be used with augmentation.
+            `memory`, or the path of a folder; null encodes it in every epoch. A cache excludes augmentation.
         training_images: number of training images to which bins and baselines are fitted.
         training_baselines: whether `test` also scores the constant and the median map fitted to training images.
         published: published figures to print beside the measured ones, by row and error, as their source gives them.
         panels: number of test images in the pictures.
-        errors: error measures scored beside the nine of the package.
-        baselines: baselines that `test` scores beside those of the package.
+        errors: error measures in addition to the nine of the package.
+        baselines: baselines that `test` scores in addition to those of the package.
 
     Raises:
-        InputError: if a number is out of its range, `cache` is empty, or two measures or rows have one name.
+        InputError: if a number is out of its range, `cache` is empty, or two measures or rows have the same name.
     """
 
     def __init__(

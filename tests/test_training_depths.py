@@ -91,9 +91,9 @@ def test_the_loss_counts_the_pixels_of_training_scoring(clip, tmp_path):
     """By the depth that a loss sees: all truth of an augmented image without a cap, and no pixel crop by default."""
 
     class Seen(SILog):
-        def image(self, seen):
-            self.truth = seen.truth[seen.mask]
-            return super().image(seen)
+        def per_image(self, image):
+            self.truth = image.target[image.mask]
+            return super().per_image(image)
 
     for training_scoring, cap, counted in (
         (None, 2.0, lambda truth: (truth > 1e-3) & (truth < 2.0)),

@@ -73,7 +73,7 @@ class Shots:
 
 
 class DepthDataModule(LightningDataModule):
-    """The base of all data modules; subclasses define `samples`, which returns the data set of a split.
+    """Base class of the data modules; a subclass defines `samples`, which returns the data set of a split.
 
     Args:
         view: part of an image that the model sees: a `View`, or the name of a preset.
