@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from depthclip.encoder import Crops, FrozenCLIP, MaskCLIP, Needs
-from depthclip.encoder.loading import normalisation_of
+from depthclip.encoder.loading import normalization_of
 from depthclip.encoder.readouts import Released
 from depthclip.encoder.towers import Trunk, tower_of
 from depthclip.encoder.weights import is_jit, load_file
@@ -160,8 +160,8 @@ def test_crops_are_images_of_their_own(clip):
     image = torch.rand(1, 3, 96, 128)
     features = encoder.encode_image(image, Needs(pooled=True))
     assert features.dense.shape == (1, 48, 3, 4)
-    normalised = (image - encoder.mean) / encoder.std
-    padded = F.pad(normalised, (16,) * 4, mode="replicate")
+    normalized = (image - encoder.mean) / encoder.std
+    padded = F.pad(normalized, (16,) * 4, mode="replicate")
     for row, column in ((0, 0), (1, 2), (2, 3)):
         patch = padded[..., row * 32 : row * 32 + 64, column * 32 : column * 32 + 64]
         expected = encoder.model.encode_image(patch, normalize=True)
@@ -237,7 +237,7 @@ def refused(match, *args, **kwargs):
 
 def test_what_does_not_fit_is_refused_in_one_sentence(small, tmp_path):
     refused("nearest names are .*RN50", "RN5O", None)
-    refused("known: openai, yfcc15m", "RN50", "opnai")
+    refused("tags: openai, yfcc15m", "RN50", "opnai")
     refused("use RN50-quickgelu", "RN50", "openai")
     refused("use ViT-B-16-quickgelu", "ViT-B-16", "metaclip_400m")
     refused("use ViT-B-32$", "ViT-B-32-quickgelu", "laion2b_s34b_b79k")
@@ -245,7 +245,7 @@ def test_what_does_not_fit_is_refused_in_one_sentence(small, tmp_path):
     refused("readout .mean. is unknown", "small-vit", None, "mean")
     other = tmp_path / "other.pt"
     torch.save({"state_dict": {"weight": torch.zeros(3)}}, other)
-    refused("does not say how", "small-vit", str(other), "tokens")
+    refused("does not record how", "small-vit", str(other), "tokens")
     refused("does not hold weights of small-vit", "small-vit", str(other), "tokens", "openai")
     text = tmp_path / "notes.safetensors"
     text.write_text("no weights here")
@@ -281,7 +281,7 @@ def test_weights_that_cannot_be_downloaded_name_the_way_out(no_network, name, ta
     assert len(no_network) == 1
 
 
-def test_the_normalisation_in_the_way_out_is_that_of_the_tag(no_network, monkeypatch):
+def test_the_normalization_in_the_way_out_is_that_of_the_tag(no_network, monkeypatch):
     monkeypatch.setattr("depthclip.encoder.loading.tokenizer_of", lambda *arguments: None)
     refused(r"normalization \[\[0.5, 0.5, 0.5\], \[0.5, 0.5, 0.5\]\]$", "ViT-B-16-SigLIP", "webli")
 
@@ -331,10 +331,10 @@ def test_only_sentences_that_are_cut_are_too_long(clip):
             read(["near", longer])
 
 
-def test_normalisation_of_the_tag():
-    assert normalisation_of("ViT-B-16-SigLIP", "webli", "tower") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
-    assert normalisation_of("RN50-quickgelu", "openai", "tower")[0][0] == pytest.approx(0.48145466)
-    assert normalisation_of("RN50-quickgelu", "openai", "imagenet")[0][0] == 0.485
+def test_normalization_of_the_tag():
+    assert normalization_of("ViT-B-16-SigLIP", "webli", "tower") == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    assert normalization_of("RN50-quickgelu", "openai", "tower")[0][0] == pytest.approx(0.48145466)
+    assert normalization_of("RN50-quickgelu", "openai", "imagenet")[0][0] == 0.485
 
 
 def test_an_archive_is_told_from_a_checkpoint(tmp_path):
