@@ -8,7 +8,7 @@ from torchvision.transforms import v2
 from depthclip.checks import check_count, check_number
 from depthclip.errors import InputError
 
-LARGEST_SIDE = 100_000  # pixels
+LARGEST_CROP = 100_000  # pixels
 
 
 class Augment:
@@ -36,7 +36,7 @@ class Augment:
             if len(crop) != 2:
                 raise InputError(f"augment.crop {list(crop)} must be height and width in pixels, or null")
             for side in crop:
-                check_count("augment.crop", side, at_most=LARGEST_SIDE, unit="pixels", hint="use null for no crop")
+                check_count("augment.crop", side, at_most=LARGEST_CROP, unit="pixels", hint="use null for no crop")
         check_number("augment.mirror", mirror, at_least=0, at_most=1)
         check_number("augment.rotation", rotation, at_least=0, at_most=180, unit="degrees")
         check_number("augment.colour", colour, at_least=0, at_most=1)

@@ -12,7 +12,7 @@ from depthclip.data.files import Entry, PairSamples, read_depth
 from depthclip.data.kitti_files import AnnotatedFiles, entry_of, read_drive_list, sweep_of
 from depthclip.data.layouts import check_complete, hold_out, recognise
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.paths import argument_path, fault, folder
+from depthclip.data.paths import argument_path, data_folder, fault
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.data.splits import DriveFrame, kitti_eigen
 from depthclip.data.velodyne import SweepSamples, object_projection, raw_projection
@@ -199,7 +199,9 @@ class KITTI(DepthDataModule):
     def _annotated_places(self) -> list[Path]:
         roots = [self.root / name for name in (".", *ANNOTATED)]
         if self.annotated is not None:
-            roots = [folder(self.annotated, "annotated", "the folder of the depth maps, or null to look below root")]
+            roots = [
+                data_folder(self.annotated, "annotated", "the folder of the depth maps, or null to look below root")
+            ]
         return [root / part for root in roots for part in ("train", "val", ".") if (root / part).is_dir()]
 
     def _exported(self, frames: list[DriveFrame], raw: Path, split: Split) -> DepthDataset:

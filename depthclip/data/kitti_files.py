@@ -6,7 +6,7 @@ from pathlib import Path
 
 from depthclip.data.files import Entry
 from depthclip.data.layouts import Repeated
-from depthclip.data.paths import fault, read_text, shown
+from depthclip.data.paths import fault, quoted, read_list_text
 from depthclip.data.samples import DataError
 from depthclip.data.splits import DriveFrame, kitti_eigen
 
@@ -24,7 +24,7 @@ def read_drive_list(path: Path, name: str = "list") -> list[DriveFrame]:
     Raises:
         DataError: if the list is missing, empty, names a frame twice, or has a line that is neither.
     """
-    lines = read_text(path, name, f"set {name} to a text file with a line for each image").splitlines()
+    lines = read_list_text(path, name, f"set {name} to a text file with a line for each image").splitlines()
     repeated = Repeated()
     bare = {frame[:4] for frame in kitti_eigen("test") if not frame.annotated}
     frames = []
@@ -41,7 +41,7 @@ def read_drive_list(path: Path, name: str = "list") -> list[DriveFrame]:
             annotated = key not in bare
         else:
             raise DataError(
-                f"{name} {path} line {number} {shown(line)!r} must be `image depth focal`, as BTS writes it, or "
+                f"{name} {path} line {number} {quoted(line)!r} must be `image depth focal`, as BTS writes it, or "
                 "`folder frame side`"
             )
         repeated.check(key, number, f"{name} {path}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from depthclip.checks import check_choice
 from depthclip.data.files import Entry
-from depthclip.data.paths import fault, folder, read_text, shown
+from depthclip.data.paths import data_folder, fault, quoted, read_list_text
 from depthclip.data.samples import DataError
 
 NAMED = 3  # missing files in a message
@@ -26,7 +26,7 @@ def recognise(root: Path, layouts: Mapping[str, Sequence[tuple[str, str]]], layo
         DataError: if none matches; the message lists all patterns and folders.
     """
     check_choice("layout", layout, ("auto", *layouts))
-    folder(root, "root", "where the data set is")
+    data_folder(root, "root", "where the data set is")
     candidates = layouts if layout == "auto" else {layout: layouts[layout]}
     for name, places in candidates.items():
         for place, pattern in places:
@@ -56,7 +56,7 @@ def read_list(path: Path, bases: Sequence[Path], depth_column: int = 1, name: st
         DataError: if the list is missing, has too few columns, an image twice, or names a file that does not exist or
             lies outside the folders.
     """
-    text = read_text(path, name, f"set {name} to a text file with a line for each image")
+    text = read_list_text(path, name, f"set {name} to a text file with a line for each image")
     separator = "," if path.suffix == ".csv" else None
     lines = [(number, line.split(separator)) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
@@ -108,9 +108,9 @@ def listed_file(base: Path, name: str, where: str) -> Path:
     path = _below(base, name)
     absolute = Path(name).is_absolute() and path == Path(name)
     if not absolute and os.path.normpath(name.lstrip("/")).split(os.sep)[0] == "..":
-        raise DataError(f"{where}: {shown(name)} leads out of {base}; set root, or give the absolute path")
+        raise DataError(f"{where}: {quoted(name)} leads out of {base}; set root, or give the absolute path")
     if reason := fault(path):
-        raise DataError(f"{where}: {shown(path)} {reason}; fetch it, or remove the line")
+        raise DataError(f"{where}: {quoted(path)} {reason}; fetch it, or remove the line")
     return path
 
 
@@ -125,7 +125,7 @@ def _base_of(name: str, bases: Sequence[Path], where: str) -> Path:
         if name and os.path.lexists(_below(base, name)):
             return base
     places = " or ".join(map(str, bases))
-    raise DataError(f"{where}: {shown(name)} does not exist below {places}; set root to where the list's files are")
+    raise DataError(f"{where}: {quoted(name)} does not exist below {places}; set root to where the list's files are")
 
 
 def check_complete(what: str, count: int, official: int, allow_partial: bool, missing: Sequence[str] = ()) -> None:

@@ -12,7 +12,7 @@ from depthclip.data.files import Entry, PairSamples, check_depth_values, metres
 from depthclip.data.images import AGAIN
 from depthclip.data.layouts import check_complete, hold_out
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.paths import argument_path, fault, folder, regular_file
+from depthclip.data.paths import argument_path, data_folder, fault, regular_file
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
@@ -114,7 +114,7 @@ class Make3D(DepthDataModule):
         return {**super().metadata(), "root": str(self.root), "folders": self.folders}
 
     def _whole(self, split: Literal["train", "test"]) -> DepthDataset:
-        folder(self.root, "root", "where the data set is")
+        data_folder(self.root, "root", "where the data set is")
         given = (self.images, self.depths) if split == "test" else (None, None)
         images = self._folder("images", split, given[0], IMAGES, "img-*.jpg")
         depths = self._folder("depths", split, given[1], DEPTHS, "depth_sph_corr-*.mat")

@@ -13,7 +13,7 @@ from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
 from depthclip.data.images import SKIP
 from depthclip.data.layouts import Repeated, listed_file
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.paths import argument_path, fault, folder, read_text
+from depthclip.data.paths import argument_path, data_folder, fault, read_list_text
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.errors import InputError
 from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
@@ -175,7 +175,7 @@ def join(root: Path, image_pattern: str, depth_pattern: str, strict: bool = True
     Raises:
         DataError: if there are none, or, if strict, a file is missing or not a regular file.
     """
-    folder(root, "root", "the folder of the files")
+    data_folder(root, "root", "the folder of the files")
     images, depths = matches(root, image_pattern, "image_pattern"), matches(root, depth_pattern, "depth_pattern")
     for name, pattern, paths in (("image_pattern", image_pattern, images), ("depth_pattern", depth_pattern, depths)):
         if not paths:
@@ -258,8 +258,8 @@ def read_table(path: Path, root: Path) -> tuple[list[Entry], list[str] | None]:
         DataError: if the table is missing, lacks a column, has an unknown split or names an image twice, or if a file
             does not exist or lies outside root.
     """
-    folder(root, "root", "the folder of the files")
-    text = read_text(path, "table", "set table to a .csv file with the columns image and depth")
+    data_folder(root, "root", "the folder of the files")
+    text = read_list_text(path, "table", "set table to a .csv file with the columns image and depth")
     try:
         rows = list(csv.DictReader(io.StringIO(text, newline="")))
     except csv.Error as error:

@@ -41,7 +41,7 @@ def fault(path: Path) -> str:
         status = path.stat()
     except (FileNotFoundError, NotADirectoryError):
         if path.is_symlink():
-            return f"is a link to {shown(path.readlink())}, which does not exist"
+            return f"is a link to {quoted(path.readlink())}, which does not exist"
         return "does not exist"
     except (OSError, ValueError) as error:
         return f"cannot be read ({getattr(error, 'strerror', None) or error})"
@@ -66,11 +66,11 @@ def regular_file(path: Path, what: str, hint: str = "check the path") -> Path:
     if not reason and not os.access(path, os.R_OK):
         reason = "cannot be read (permission denied)"
     if reason:
-        raise DataError(f"{what} {shown(path)} {reason}; {hint}")
+        raise DataError(f"{what} {quoted(path)} {reason}; {hint}")
     return path
 
 
-def folder(path: Path, name: str, hint: str) -> Path:
+def data_folder(path: Path, name: str, hint: str) -> Path:
     """Return a path after checking that it is a folder.
 
     Args:
@@ -82,11 +82,11 @@ def folder(path: Path, name: str, hint: str) -> Path:
         DataError: if it is anything else.
     """
     if not os.path.isdir(path):
-        raise DataError(f"{name} {shown(path)} is not a folder; set {name} to {hint}")
+        raise DataError(f"{name} {quoted(path)} is not a folder; set {name} to {hint}")
     return path
 
 
-def read_text(path: Path, what: str, hint: str = "check the path") -> str:
+def read_list_text(path: Path, what: str, hint: str = "check the path") -> str:
     """Return the text of a UTF-8 file, with or without a byte order mark.
 
     Raises:
@@ -96,12 +96,12 @@ def read_text(path: Path, what: str, hint: str = "check the path") -> str:
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError(f"{what} {shown(path)} is not UTF-8 text ({error.reason}); {hint}") from error
+        raise DataError(f"{what} {quoted(path)} is not UTF-8 text ({error.reason}); {hint}") from error
     except OSError as error:
-        raise DataError(f"{what} {shown(path)} cannot be read ({error.strerror}); {hint}") from error
+        raise DataError(f"{what} {quoted(path)} cannot be read ({error.strerror}); {hint}") from error
 
 
-def shown(path: Path | str) -> str:
+def quoted(path: Path | str) -> str:
     """Return a path for a message, shortened in the middle if it is very long."""
     text = str(path)
     return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]}...{text[-LONGEST // 2 :]}"

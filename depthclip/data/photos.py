@@ -8,7 +8,7 @@ from typing import Any
 from depthclip.data.files import Entry, FileSamples
 from depthclip.data.images import SKIP
 from depthclip.data.module import DepthDataModule, Loading, Split
-from depthclip.data.paths import argument_path, fault, regular_file, shown
+from depthclip.data.paths import argument_path, fault, quoted, regular_file
 from depthclip.data.samples import DataError, DepthDataset
 from depthclip.errors import InputError
 from depthclip.protocol import VIEWS, View
@@ -90,8 +90,8 @@ def photographs(named: str) -> list[Path]:
     if os.path.lexists(path):
         return [path]
     if not glob.has_magic(named):
-        raise DataError(f"images {shown(named)} {fault(path)}; check the path")
+        raise DataError(f"images {quoted(named)} {fault(path)}; check the path")
     files = [Path(match) for match in glob.glob(str(path), recursive=True) if not os.path.isdir(match)]
     if not files:
-        raise DataError(f"images {shown(named)} matches no file; check the pattern")
+        raise DataError(f"images {quoted(named)} matches no file; check the pattern")
     return sorted(files)

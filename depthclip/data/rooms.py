@@ -20,7 +20,7 @@ SPLITS: tuple[Split, ...] = ("train", "val", "test")
 HEIGHT, WIDTH = 256, 320
 VIEW = View(size=(HEIGHT, WIDTH))
 MOST_ROOMS = 1_000_000
-LARGEST_SEED = 2**63 - 1
+LARGEST_ROOMS_SEED = 2**63 - 1
 KEPT = 500  # drawn rooms of a split that are kept in memory, 68 MB
 
 
@@ -54,7 +54,7 @@ class RoomsDataset(DepthDataset):
 
     def __init__(self, split: Split, size: int, seed: int = 0, types: Sequence[str] | None = None) -> None:
         check_count(f"{split}_size", size, at_most=MOST_ROOMS, unit="rooms")
-        check_count("rooms_seed", seed, at_least=0, at_most=LARGEST_SEED)
+        check_count("rooms_seed", seed, at_least=0, at_most=LARGEST_ROOMS_SEED)
         if types is not None and (isinstance(types, str) or not types or set(types) - SCENES.keys()):
             raise InputError(f"{split}_types {types!r} must be a list of {', '.join(SCENES)}, or null for all")
         self.split, self.size, self.seed = split, size, seed

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from depthclip.data.files import Entry, FileSamples
 from depthclip.data.images import AGAIN, SKIP
-from depthclip.data.paths import read_text, regular_file
+from depthclip.data.paths import read_list_text, regular_file
 from depthclip.data.samples import DataError
 
 MOST_POINTS = 10_000_000  # a sweep of the Velodyne HDL-64E has about 120,000
@@ -76,7 +76,9 @@ def read_calibration(path: Path) -> dict[str, np.ndarray]:
         DataError: if the file is missing or not text.
     """
     numbers = {}
-    for line in read_text(path, "calibration", "fetch it again; it comes with the recordings of the day").splitlines():
+    for line in read_list_text(
+        path, "calibration", "fetch it again; it comes with the recordings of the day"
+    ).splitlines():
         name, _, values = line.partition(":")
         try:
             numbers[name.strip()] = np.array([float(value) for value in values.split()])

@@ -1,4 +1,4 @@
-"""The frozen CLIP; the only folder that imports open_clip and timm."""
+"""The frozen CLIP: the only package that imports open_clip and timm."""
 
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder, TokenEmbeddings

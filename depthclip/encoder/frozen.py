@@ -1,4 +1,4 @@
-"""FrozenCLIP: an open_clip model that is loaded, checked and never changed."""
+"""FrozenCLIP: a frozen open_clip model with dense image features."""
 
 from typing import Any
 
@@ -15,26 +15,26 @@ NOTHING = Needs()
 
 
 class FrozenCLIP(nn.Module):
-    """A frozen CLIP of open_clip's that reads images of any size densely and sentences in the same space.
+    """A frozen open_clip model that maps images of any size, patch by patch, and sentences to a joint space.
 
-    Parameters get no gradient, the model stays in eval mode whatever its parent does, and nothing changes its weights.
+    No parameter has a gradient, and the model stays in eval mode when its parent is set to training mode.
 
     Args:
-        name: a model name of open_clip's (`RN50-quickgelu`, `ViT-B-16`, `ViT-B-16-SigLIP2`, ...), or `tiny-rooms`, the
-            small model that ships with this package. Hub repositories and folders (`hf-hub:`, `local-dir:`) are not
+        name: the name of an open_clip model (`RN50-quickgelu`, `ViT-B-16`, `ViT-B-16-SigLIP2`, ...), or `tiny-rooms`,
+            the small model that ships with this package. Hub repositories and folders (`hf-hub:`, `local-dir:`) are not
             supported: pass the name of the architecture and the weights file.
-        pretrained: a weight tag of open_clip's (downloaded by it), `bundled` for `tiny-rooms`, or a file: OpenAI's JIT
-            archive, or `.pt`, `.bin`, `.safetensors` as open_clip saves them. null gives random weights, with a
-            warning. A file other than OpenAI's archive does not say whether it was trained with QuickGELU: that `name`
-            has the right activation cannot be checked. No file is unpickled; a TorchScript archive whose code would run
-            while it is loaded is refused.
+        pretrained: a weight tag of open_clip, which is downloaded; `bundled` for `tiny-rooms`; or a file: OpenAI's JIT
+            archive, or `.pt`, `.bin` or `.safetensors` as saved by open_clip. null gives random weights, with a
+            warning. Only OpenAI's archive is certain to use QuickGELU; for other files, `name` must be the model with
+            the activation of the training. No file is unpickled, and a TorchScript archive that runs code while it is
+            loaded is refused.
         readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, `crops`, or a
-            class of your own by class_path.
-        normalization: of the RGB values: `tower` (what the weight tag was trained with), `openai`, `imagenet`, or
-            ((mean R, G, B), (std R, G, B)) in [0, 1]. It must be given for a local file, which does not say.
+            subclass of `Readout` by class_path.
+        normalization: normalization of the RGB values: `tower` (that of the weight tag), `openai`, `imagenet`, or
+            ((mean R, G, B), (std R, G, B)) in [0, 1]. Required for a local file, which does not record it.
 
     Raises:
-        InputError: if the model, tag, file, readout or normalisation is unknown, they do not fit each other, or the
+        InputError: if the model, tag, file, readout or normalization is unknown, they do not fit each other, or the
             weights are not finite.
     """
 
@@ -61,21 +61,21 @@ class FrozenCLIP(nn.Module):
         self.text = CLIPText(self.model, tokenizer)
 
     def train(self, mode: bool = True) -> "FrozenCLIP":
-        """Stay in eval mode whatever the mode, so that batch statistics stay frozen too."""
+        """Stay in eval mode, so that batch statistics stay frozen too."""
         return super().train(False)
 
     def encode_image(self, rgb: Tensor, needs: Needs = NOTHING) -> ImageFeatures:
-        """Return the dense features of images, and the pooled feature and intermediate maps that heads need.
+        """Return the dense features of images, and the pooled features and intermediate maps that heads need.
 
-        Images may have any height and width. Where these are not multiples of the tower's stride (32 for ResNets, the
-        patch size for ViTs), the image is resized (bilinear, antialiased) to the nearest multiples, so that the patches
-        cover all of it.
+        Images may have any height and width. If these are not multiples of the tower's stride (32 for ResNets, the
+        patch size for ViTs), images are resized (bilinear, antialiased) to the nearest multiples, so that the patches
+        cover the whole image.
 
         Args:
             rgb: (B, 3, H, W) in [0, 1].
-            needs: features to compute beside the dense ones.
+            needs: the features to compute besides the dense ones.
 
         Raises:
-            InputError: if the tower has no block that the needs name.
+            InputError: if a layer in `needs` is not a block of the tower.
         """
         return self.readout(self.tower, (rgb - self.mean) / self.std, needs)

@@ -1,4 +1,4 @@
-"""The types that pass between the frozen encoder and the depth heads; all that a head knows of an encoder."""
+"""The interface between the frozen encoder and the depth heads: heads import nothing else of the encoder."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Needs:
-    """Features that a head reads beside the dense map; `a | b` is what two heads need together.
+    """The features that a head reads besides the dense map; `a | b` merges the needs of two heads.
 
     Args:
-        pooled: whether the feature of the whole image is needed.
-        layers: block indices of the intermediate maps, as timm's `indices`; negative ones count from the end.
+        pooled: whether the head reads the feature of the whole image.
+        layers: block indices of the intermediate maps, as timm's `indices`; negative indices count from the end.
     """
 
     pooled: bool = False
@@ -27,11 +27,10 @@ class ImageFeatures(NamedTuple):
     """Features of a batch of images.
 
     Args:
-        dense: (B, D, h, w), one feature for each patch, scaled as the readout says (unit length unless it says
-            otherwise).
-        pooled: (B, D), unit length, one feature for each image, as open_clip's `encode_image(normalize=True)` computes
-            it; None unless a head needs it.
-        layers: (B, C_l, h_l, w_l) for each intermediate map that a head needs, in the order of `Needs.layers`.
+        dense: (B, D, h, w), the feature of each patch, of unit length unless the readout documents another scale.
+        pooled: (B, D), the feature of each image, of unit length, equal to open_clip's `encode_image(normalize=True)`;
+            None unless a head needs it.
+        layers: (B, C_l, h_l, w_l), the intermediate maps that heads need, in the order of `Needs.layers`.
     """
 
     dense: Tensor
@@ -39,11 +38,11 @@ class ImageFeatures(NamedTuple):
     layers: tuple[Tensor, ...] = ()
 
     def select(self, computed: Needs, needs: Needs) -> "ImageFeatures":
-        """Return the features that a head needs, with its layers in its order.
+        """Return only the features that a head needs, with the layers in the order of its needs.
 
         Args:
-            computed: needs for which these features were computed.
-            needs: needs of the head, which are part of them.
+            computed: the needs for which these features were computed.
+            needs: the needs of the head, a subset of `computed`.
         """
         layers = tuple(self.layers[computed.layers.index(layer)] for layer in needs.layers)
         return ImageFeatures(self.dense, self.pooled if needs.pooled else None, layers)
@@ -53,8 +52,8 @@ class TokenEmbeddings(NamedTuple):
     """Sentences as sequences of token embeddings, before positions are added.
 
     Args:
-        values: (N, L, W), one vector for each token.
-        ends: (N,), the index of the token at which each sentence is read out.
+        values: (N, L, W), the embeddings of the tokens.
+        ends: (N,), the index of the token whose output is the feature of the sentence.
     """
 
     values: Tensor
@@ -62,19 +61,19 @@ class TokenEmbeddings(NamedTuple):
 
 
 class TextEncoder(Protocol):
-    """The part of the frozen text tower that heads may use."""
+    """The operations of the frozen text tower that heads may use."""
 
     @property
     def logit_scale(self) -> float:
-        """The learned factor of the similarities, exp(logit_scale)."""
+        """The factor by which similarities are multiplied, exp(logit_scale)."""
 
     @property
     def dim(self) -> int:
-        """D, the size of the joint space of images and sentences."""
+        """The dimension of the joint space of images and sentences, D."""
 
     @property
     def width(self) -> int:
-        """W, the size of a token embedding.
+        """The dimension of a token embedding, W.
 
         Raises:
             InputError: if the text tower cannot be run from embeddings.
@@ -84,7 +83,7 @@ class TextEncoder(Protocol):
         """Return the features of N sentences, (N, D), unit length, without gradients."""
 
     def embed(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Return the token embeddings of N sentences, for a prompt learner to change."""
+        """Return the token embeddings of N sentences, in which prompt learners replace tokens."""
 
     def encode_embeddings(self, embeddings: TokenEmbeddings) -> Tensor:
         """Return the features of N embedded sentences, (N, D), unit length; gradients flow to the embeddings."""

@@ -1,4 +1,4 @@
-"""Finding the model, the weights, the normalisation and the tokenizer that a name and a tag stand for."""
+"""Find the model, weights, normalization and tokenizer for the name of a model and a weight tag."""
 
 import difflib
 import importlib.util
@@ -18,8 +18,8 @@ from depthclip.checks import brief, check_number
 from depthclip.encoder.text import Tokenizer
 from depthclip.encoder.weights import (
     OPTION,
-    check_file,
     check_finite,
+    check_weights_file,
     create,
     is_jit,
     load_file,
@@ -37,12 +37,12 @@ LONGEST_NAME = 200
 
 
 class Loaded(NamedTuple):
-    """A model of open_clip's with what belongs to it.
+    """An open_clip model with its tokenizer and normalization.
 
     Args:
         model: the model.
-        tokenizer: its tokenizer.
-        normalization: ((mean R, G, B), (std R, G, B)) of its images, in [0, 1].
+        tokenizer: the tokenizer of the model.
+        normalization: ((mean R, G, B), (std R, G, B)) of the model's images, in [0, 1].
     """
 
     model: nn.Module
@@ -51,24 +51,28 @@ class Loaded(NamedTuple):
 
 
 def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd) -> Loaded:
-    """Load a model; all that can be wrong is checked before any weights are downloaded.
+    """Load a model; all arguments are checked before any weights are downloaded.
+
+    Args:
+        name: the name of an open_clip model, or `tiny-rooms`.
+        pretrained: a weight tag, `bundled`, the path of a file, or None for random weights.
+        normalization: `tower`, `openai`, `imagenet`, or ((mean R, G, B), (std R, G, B)) in [0, 1].
 
     Raises:
-        InputError: if the name, the weights, the normalisation or the tokenizer cannot be used, or they do not fit each
-            other.
+        InputError: if the name, weights, normalization or tokenizer cannot be used, or they do not fit each other.
     """
     config = config_of(name)
     check_pretrained(name, pretrained, bool(config.get("quick_gelu", False)))
-    known = normalisation_of(name, pretrained, normalization)
+    mean_and_std = normalization_of(name, pretrained, normalization)
     tokenizer = tokenizer_of(name, config)
-    return Loaded(load_weights(name, pretrained), tokenizer, known)
+    return Loaded(load_weights(name, pretrained), tokenizer, mean_and_std)
 
 
 def config_of(name: str) -> dict[str, Any]:
-    """Return open_clip's configuration of a model.
+    """Return the open_clip configuration of a model.
 
     Raises:
-        InputError: if there is no model of that name.
+        InputError: if open_clip has no model of that name.
     """
     if name == "tiny-rooms":
         open_clip.add_model_config(BUNDLED / "tiny-rooms.json")
@@ -76,21 +80,26 @@ def config_of(name: str) -> dict[str, Any]:
     if isinstance(name, str) and name in models:
         return open_clip.get_model_config(name)
     if not isinstance(name, str) or not 0 < len(name) <= LONGEST_NAME:
-        raise InputError(f"model name {brief(name)} must be the name of a model of open_clip's, such as RN50-quickgelu")
+        raise InputError(f"model name {brief(name)} must be the name of an open_clip model, such as RN50-quickgelu")
     if ":" in name or "/" in name or os.sep in name:
         raise InputError(
-            f"model name {name!r} must be a name that open_clip lists, not a path, a hub or a folder; use the name of "
+            f"model name {name!r} must be the name of an open_clip model, not a path, hub or folder; use the name of "
             "the architecture, and pass the weights file as pretrained"
         )
     near = difflib.get_close_matches(name, models, n=3, cutoff=0.3) or ["RN50-quickgelu", "ViT-B-16-quickgelu"]
-    raise InputError(f"model {name!r} is not known to open_clip; the nearest names are {', '.join(near)}")
+    raise InputError(f"open_clip has no model {name!r}; the nearest names are {', '.join(near)}")
 
 
 def check_pretrained(name: str, pretrained: str | None, quick_gelu: bool) -> None:
-    """Raise unless `pretrained` names weights that fit the model, as far as can be known before they are read.
+    """Check that `pretrained` exists and fits the model, as far as possible before the weights are read.
+
+    Args:
+        name: the name of the model.
+        pretrained: a weight tag, `bundled`, the path of a file, or None.
+        quick_gelu: whether the model has QuickGELU activations.
 
     Raises:
-        InputError: naming the weights that do.
+        InputError: if it does not, with the weights or models that fit.
     """
     if pretrained is None or is_bundled(name, pretrained):
         return
@@ -100,31 +109,32 @@ def check_pretrained(name: str, pretrained: str | None, quick_gelu: bool) -> Non
         needed = bool(open_clip.get_pretrained_cfg(name, pretrained).get("quick_gelu", False))
         if needed != quick_gelu:
             raise InputError(
-                f"{name} has {gelu(quick_gelu)} but the weights {pretrained!r} were trained with {gelu(needed)}: use "
+                f"{name} has {gelu(quick_gelu)} but the weights {pretrained!r} were trained with {gelu(needed)}; use "
                 f"{quick_gelu_twin(name) or 'a model with that activation'}"
             )
         return
     if os.path.lexists(pretrained):
-        check_file(Path(pretrained))
+        check_weights_file(Path(pretrained))
         if is_jit(Path(pretrained)) and not quick_gelu:
             fitting = quick_gelu_twin(name) or "a model with quick_gelu: true"
-            raise InputError(f"{OPTION}: {pretrained} is an OpenAI archive, which needs QuickGELU: use {fitting}")
+            raise InputError(f"{OPTION}: {pretrained} is an OpenAI archive, which needs QuickGELU; use {fitting}")
         return
     twin = quick_gelu_twin(name) or ""
     if twin and open_clip.is_pretrained_cfg(twin, pretrained):
-        raise InputError(f"the weights {pretrained!r} were trained with another activation than {name}'s: use {twin}")
+        raise InputError(f"the weights {pretrained!r} were trained with another activation than {name}'s; use {twin}")
     tags = ["bundled"] if name == "tiny-rooms" else open_clip.list_pretrained_tags_by_model(name)
     raise InputError(
-        f"{OPTION} {brief(pretrained)} is neither a weight tag of {name} (known: {', '.join(tags) or 'none'}) nor a "
-        "file; use one of those, or the path of a weights file"
+        f"{OPTION} {brief(pretrained)} is neither a weight tag of {name} (tags: {', '.join(tags) or 'none'}) nor a "
+        "file; use one of these tags, or the path of a weights file"
     )
 
 
 def load_weights(name: str, pretrained: str | None) -> nn.Module:
-    """Return a model with the weights that `check_pretrained` has admitted."""
+    """Return a model with weights that have passed `check_pretrained`."""
     if pretrained is None:
         warnings.warn(
-            f"pretrained is null: {name} has RANDOM weights, and its depth means nothing; name a weight tag or file",
+            f"pretrained is null: {name} has RANDOM weights, and its depth means nothing; set pretrained to a "
+            "weight tag or a file",
             stacklevel=4,
         )
         return create(name)
@@ -136,10 +146,10 @@ def load_weights(name: str, pretrained: str | None) -> nn.Module:
 
 
 def load_tag(name: str, tag: str) -> nn.Module:
-    """Return a model with the weights of a tag, which open_clip downloads.
+    """Return a model with the weights of a tag, which are downloaded unless they are cached.
 
     Raises:
-        InputError: if they cannot be downloaded, naming the way to do without.
+        InputError: if they cannot be downloaded.
     """
     source = open_clip.get_pretrained_cfg(name, tag)
     repo, file = os.path.split(source.get("hf_hub", ""))
@@ -150,7 +160,7 @@ def load_tag(name: str, tag: str) -> nn.Module:
         model = create(name, tag)
     except Exception as error:  # the libraries that download raise many types
         reason = reason_of(error.__cause__ or error.__context__ or error)
-        normalization = normalisation_name(normalisation_of(name, tag, "tower"))
+        normalization = normalization_name(normalization_of(name, tag, "tower"))
         raise InputError(
             f"the weights {tag!r} of {name} could not be loaded from {source.get('hf_hub') or source.get('url')} "
             f"({reason}); fetch the file on a machine with network and pass its path as {OPTION}, with normalization "
@@ -166,21 +176,21 @@ def is_bundled(name: str, pretrained: str | None) -> bool:
 
 
 def is_cached(repo: str, file: str) -> bool:
-    """Return whether weights of a repository of the Hugging Face hub were downloaded before."""
+    """Return whether the weights of a Hugging Face repository are in the local cache."""
     names = {file or HF_WEIGHTS_NAME, HF_SAFE_WEIGHTS_NAME, f"{Path(file).stem}.safetensors"}
     return any(isinstance(try_to_load_from_cache(repo, name), str) for name in names)
 
 
 def unreachable(repo: str, file: str) -> str:
-    """Return why the Hugging Face hub cannot be reached, or "".
+    """Return the reason why the Hugging Face hub cannot be reached, or "" if it can.
 
-    A download would try six times, and each file of a tokenizer or a model again.
+    This avoids the wait for a download, which is tried six times for each file.
     """
     try:
         get_hf_file_metadata(hf_hub_url(repo, file), timeout=10)
-    except HfHubHTTPError:  # it answers: whether there is such a file is the download's affair
+    except HfHubHTTPError:  # the hub answers; a missing file is reported by the download
         return ""
-    except Exception as error:  # the errors of the HTTP library, which differ between versions
+    except Exception as error:  # the exceptions of the HTTP library differ between versions
         return reason_of(error)
     return ""
 
@@ -190,11 +200,11 @@ def gelu(quick: bool) -> str:
     return "QuickGELU" if quick else "GELU"
 
 
-def normalisation_of(name: str, pretrained: str | None, normalization: str | MeanStd) -> MeanStd:
-    """Return mean and standard deviation of the RGB values that a model needs.
+def normalization_of(name: str, pretrained: str | None, normalization: str | MeanStd) -> MeanStd:
+    """Return the mean and standard deviation that normalize the RGB values of a model's images.
 
     Raises:
-        InputError: if the normalisation is unknown, or `tower` is used with a local file.
+        InputError: if the normalization is unknown, or `tower` is used with a local file.
     """
     if normalization == "imagenet":
         return IMAGENET
@@ -212,58 +222,55 @@ def normalisation_of(name: str, pretrained: str | None, normalization: str | Mea
         source = open_clip.get_pretrained_cfg(name, pretrained)
         return source.get("mean") or OPENAI[0], source.get("std") or OPENAI[1]
     raise InputError(
-        f"the weights file {pretrained} does not say how its images were normalised; pass normalization: openai, "
-        "imagenet, or the mean and deviation it was trained with"
+        f"the weights file {pretrained} does not record how images are normalized; set normalization to openai, "
+        "imagenet, or the mean and standard deviation of the training"
     )
 
 
 def mean_std(normalization: Sequence[Sequence[float]]) -> MeanStd:
-    """Return a normalisation that was given as numbers.
+    """Return a normalization given as numbers.
 
     Raises:
-        InputError: if it is not three means and three deviations of values in [0, 1].
+        InputError: if it does not consist of three means and three standard deviations of values in [0, 1].
     """
+    message = f"normalization {brief(normalization)} must be three means and three positive standard deviations"
     try:
         mean, std = (tuple(values) for values in normalization)
     except (TypeError, ValueError) as error:
-        raise InputError(
-            f"normalization {brief(normalization)} must be three means and three positive deviations"
-        ) from error
+        raise InputError(message) from error
     if len(mean) != 3 or len(std) != 3:
-        raise InputError(f"normalization {brief(normalization)} must be three means and three positive deviations")
+        raise InputError(message)
     hint = "divide values for pixels up to 255 by 255"
     for value in mean:
-        check_number("the mean in normalization", value, at_least=0, at_most=1, hint=hint)
+        check_number("mean in normalization", value, at_least=0, at_most=1, hint=hint)
     for value in std:
-        check_number("the deviation in normalization", value, at_least=1e-3, at_most=1, hint=hint)
+        check_number("standard deviation in normalization", value, at_least=1e-3, at_most=1, hint=hint)
     return mean, std
 
 
-def normalisation_name(normalization: MeanStd) -> str:
-    """Return a normalisation as the argument `normalization` takes it."""
-    for name, known in (("openai", OPENAI), ("imagenet", IMAGENET)):
-        if normalization == known:
+def normalization_name(normalization: MeanStd) -> str:
+    """Return a normalization in the form of the argument `normalization`."""
+    for name, values in (("openai", OPENAI), ("imagenet", IMAGENET)):
+        if normalization == values:
             return name
     return str([list(values) for values in normalization])
 
 
 def tokenizer_of(name: str, config: dict[str, Any]) -> Tokenizer:
-    """Return the tokenizer that belongs to a model.
+    """Return the tokenizer of a model.
 
     Raises:
         InputError: if it needs a package or a download that is missing.
     """
     repo = config.get("text_cfg", {}).get("hf_tokenizer_name")
     if repo and importlib.util.find_spec("transformers") is None:
-        raise InputError(
-            f"the tokenizer of {name} needs the transformers package: install it, pip install 'depthclip[hf]'"
-        )
+        raise InputError(f"the tokenizer of {name} needs the transformers package; pip install 'depthclip[hf]'")
     reason = unreachable(repo, "tokenizer_config.json") if repo else ""
     try:
-        # without network, only files of an earlier download are looked for, and not tried again and again
+        # without a network, use cached files only, which avoids repeated attempts to download
         return open_clip.get_tokenizer(name, local_files_only=True) if reason else open_clip.get_tokenizer(name)
-    except Exception as error:  # transformers raises half a dozen kinds for a missing file or package
+    except Exception as error:  # transformers raises many types for a missing file or package
         raise InputError(
-            f"the tokenizer of {name} could not be loaded ({reason or reason_of(error)}); run once with network, "
-            "pip install 'depthclip[hf]', or choose a model with open_clip's own tokenizer"
+            f"the tokenizer of {name} could not be loaded ({reason or reason_of(error)}); run once with a network, "
+            "pip install 'depthclip[hf]', or use a model with open_clip's own tokenizer"
         ) from error

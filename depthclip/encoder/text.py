@@ -1,4 +1,4 @@
-"""The frozen text tower: features of sentences, and of token embeddings with the gradients kept."""
+"""The frozen text tower: features of sentences, and differentiable features of token embeddings."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -13,31 +13,31 @@ from depthclip.checks import brief
 from depthclip.encoder.interfaces import TokenEmbeddings
 from depthclip.errors import InputError
 
-LONGEST_SENTENCE = 4000  # characters; tokenizers take hours for longer words, and no context holds so many
+LONGEST_SENTENCE = 4000  # characters: more exceed any context, and tokenizers need hours for very long words
 
 
 class Tokenizer(Protocol):
-    """The tokenizers of open_clip, which cut a sentence at the context's length without a warning."""
+    """An open_clip tokenizer, which truncates a sentence to the context length without a warning."""
 
     def __call__(self, texts: list[str], context_length: int | None = None) -> Tensor:
-        """Return the token ids of N sentences, (N, L), L the context of the model unless another is given."""
+        """Return the token ids of N sentences, (N, L), where L is the context length (default: the model's)."""
 
 
 class CLIPText:
-    """open_clip's text tower behind the `TextEncoder` protocol.
+    """The `TextEncoder` of an open_clip model.
 
-    Sentences are encoded once and remembered. Where the tower is causal, tokens after the end of the longest sentence
-    cannot change anything and are not computed.
+    Features of sentences are computed once and cached. If the tower is causal, tokens after the end of the longest
+    sentence cannot change the features and are not computed.
 
     Args:
-        model: open_clip's model.
-        tokenizer: the tokenizer that belongs to it.
+        model: the open_clip model.
+        tokenizer: the tokenizer of the model.
     """
 
     def __init__(self, model: CLIP | CustomTextCLIP, tokenizer: Tokenizer) -> None:
         self._model = model
         self._tokenizer = tokenizer
-        self._known: dict[str, Tensor] = {}
+        self._features: dict[str, Tensor] = {}
         if isinstance(model, CLIP):
             self._tower: Any = model
             self._pool_type = model.text_pool_type
@@ -49,17 +49,17 @@ class CLIPText:
 
     @property
     def logit_scale(self) -> float:
-        """The factor that CLIP learned for its similarities, exp(logit_scale)."""
+        """The factor by which CLIP multiplies similarities, exp(logit_scale)."""
         return float(self._model.logit_scale.detach().exp())
 
     @property
     def dim(self) -> int:
-        """D, the size of the joint space of images and sentences."""
+        """The dimension of the joint space of images and sentences, D."""
         return self.encode([""]).shape[-1]
 
     @property
     def width(self) -> int:
-        """W, the size of a token embedding.
+        """The dimension of a token embedding, W.
 
         Raises:
             InputError: if the text tower cannot be run from embeddings.
@@ -68,7 +68,7 @@ class CLIPText:
 
     @property
     def device(self) -> torch.device:
-        """Where the tower is."""
+        """The device of the text tower."""
         return self._model.logit_scale.device
 
     def encode(self, texts: Sequence[str]) -> Tensor:
@@ -77,13 +77,13 @@ class CLIPText:
         Raises:
             InputError: if a sentence is longer than the tower's context.
         """
-        new = [text for text in dict.fromkeys(texts) if text not in self._known]
+        new = [text for text in dict.fromkeys(texts) if text not in self._features]
         for start in range(0, len(new), 256):
             part = new[start : start + 256]
             with torch.no_grad():
                 features = self._encode(part)
-            self._known.update(zip(part, features.float().cpu(), strict=True))
-        return torch.stack([self._known[text] for text in texts]).to(self.device)
+            self._features.update(zip(part, features.float().cpu(), strict=True))
+        return torch.stack([self._features[text] for text in texts]).to(self.device)
 
     def _encode(self, texts: list[str]) -> Tensor:
         if self._tower is not None and self._is_native(self._tower):
@@ -121,7 +121,7 @@ class CLIPText:
         return self._tower
 
     def embed(self, texts: Sequence[str]) -> TokenEmbeddings:
-        """Return the token embeddings of N sentences, (N, L, W), and where each ends.
+        """Return the token embeddings of N sentences, (N, L, W), and the position at which each is read out.
 
         Raises:
             InputError: if the text tower cannot be run from embeddings, or a sentence is longer than its context.

@@ -1,4 +1,4 @@
-"""Reading weights from local files, none of which is trusted."""
+"""Load weights from local files, which are not trusted."""
 
 import logging
 import pickle
@@ -19,7 +19,7 @@ LARGEST_LOGIT_SCALE = 1e6  # OpenAI's is 100
 
 
 def create(name: str, pretrained: str | None = None) -> nn.Module:
-    """Return open_clip's model without its log messages; random weights get a warning of this package instead.
+    """Return an open_clip model and suppress the log messages of its construction.
 
     Raises:
         InputError: if a model without pretrained weights cannot be built with the installed libraries.
@@ -44,7 +44,7 @@ def load_file(name: str, path: Path) -> nn.Module:
     Raises:
         InputError: if the file does not hold finite weights of this model.
     """
-    check_file(path)
+    check_weights_file(path)
     model = create(name)
     try:
         if is_jit(path):
@@ -53,7 +53,7 @@ def load_file(name: str, path: Path) -> nn.Module:
             model.load_state_dict({key: value for key, value in state.items() if key not in sizes})
         else:
             open_clip.load_checkpoint(model, str(path))
-    except Exception as error:  # whatever a stranger's file does to the reader, the user needs one sentence
+    except Exception as error:  # a malformed file can raise any exception in the readers
         raise InputError(
             f"{OPTION}: {path} does not hold weights of {name} ({reason_of(error)}); pass OpenAI's archive or a file "
             "that open_clip saved for this model"
@@ -61,18 +61,18 @@ def load_file(name: str, path: Path) -> nn.Module:
     check_finite(model, str(path))
     if not is_jit(path) and (twin := quick_gelu_twin(name)):
         warnings.warn(
-            f"the weights file {path} does not say whether it was trained with QuickGELU, as OpenAI's weights were; if "
-            f"{name} has the other activation, use {twin}",
+            f"the weights file {path} does not record whether it was trained with QuickGELU, as OpenAI's weights were; "
+            f"if its activation is not that of {name}, use {twin}",
             stacklevel=2,
         )
     return model
 
 
-def check_file(path: Path) -> None:
-    """Raise unless a path is a file that can be read without harm: no folder, pipe, bomb or archive that runs code.
+def check_weights_file(path: Path) -> None:
+    """Check that a path is a regular, non-empty file, and neither a decompression bomb nor an archive that runs code.
 
     Raises:
-        InputError: naming the file and what is wrong with it.
+        InputError: if it is not.
     """
     try:
         kind = path.stat().st_mode
@@ -88,10 +88,10 @@ def check_file(path: Path) -> None:
         with zipfile.ZipFile(path) as archive:
             if sum(member.file_size for member in archive.infolist()) > 4 * path.stat().st_size + 2**20:
                 raise InputError(
-                    f"{OPTION}: {path} would expand to more than four times its size, as no weights do; fetch it again "
-                    "from a source that you trust"
+                    f"{OPTION}: {path} would expand to more than four times its size, unlike any weights; fetch it "
+                    "again from a source that you trust"
                 )
-            # TorchScript runs nothing else while it is loaded, and OpenAI's archives have no such method
+            # TorchScript runs only __setstate__ while it is loaded, and OpenAI's archives do not define it
             if any("/code/" in name and b"__setstate__" in archive.read(name) for name in archive.namelist()):
                 raise InputError(
                     f"{OPTION}: {path} is a TorchScript archive that runs code when it is loaded; use OpenAI's "
@@ -99,9 +99,9 @@ def check_file(path: Path) -> None:
                 )
     except InputError:
         raise
-    except Exception as error:  # a damaged archive raises whatever its bytes lead to
+    except Exception as error:  # a damaged archive can raise any exception
         raise InputError(
-            f"{OPTION}: {path} cannot be read ({reason_of(error)}); check the file and its rights"
+            f"{OPTION}: {path} cannot be read ({reason_of(error)}); check the file and its permissions"
         ) from error
 
 
@@ -111,10 +111,14 @@ def kind_of(mode: int) -> str:
 
 
 def check_finite(model: nn.Module, source: str) -> None:
-    """Raise unless all weights are finite.
+    """Check that all weights are finite and the logit scale is plausible.
+
+    Args:
+        model: the model.
+        source: name of the weights, for the message.
 
     Raises:
-        InputError: naming a parameter that is not.
+        InputError: if they are not.
     """
     for key, value in model.state_dict().items():
         if not value.isfinite().all():
@@ -128,7 +132,7 @@ def check_finite(model: nn.Module, source: str) -> None:
 
 
 def is_jit(path: Path) -> bool:
-    """Return whether a file is a TorchScript archive, as OpenAI published its weights."""
+    """Return whether a file is a TorchScript archive, the format of the weights that OpenAI published."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -143,10 +147,10 @@ def quick_gelu_twin(name: str) -> str | None:
 
 
 def reason_of(error: BaseException) -> str:
-    """Return the reason of a library's error in a few words on one line."""
-    # the texts of these advise to load the file without this protection
+    """Return the reason of a library's error, in one line of at most 200 characters."""
+    # the messages of these errors advise the user to disable this protection
     if isinstance(error, pickle.UnpicklingError) or "allow_pickle" in str(error):
-        return "it is damaged, or holds Python objects beside tensors"
+        return "it is damaged, or holds Python objects besides tensors"
     if isinstance(error, StopIteration):
         return "it holds no parameters"
     if isinstance(error, OSError) and error.strerror:

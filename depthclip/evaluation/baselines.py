@@ -1,4 +1,4 @@
-"""What a method has to beat: random depth, one constant, and the median map of the training set."""
+"""Baselines: random depth, constants, and the median depth map of the training set."""
 
 import math
 from collections.abc import Collection, Iterable, Sequence
@@ -20,12 +20,12 @@ BUILT_IN = ("random", "training constant", "training median map", "best constant
 
 
 class Baseline:
-    """A baseline beside those of the package; a subclass defines `name` and `predict`."""
+    """The base class of further baselines; a subclass defines `name`, the name of its table row, and `predict`."""
 
     name: str
 
     def predict(self, item: "Item") -> Tensor:
-        """Return the depth of the part of an image that the model sees, (h, w) in metres, at any size.
+        """Return the depth of the view of an image, (h, w) in metres, at any resolution.
 
         Args:
             item: the image and its ground truth.
@@ -34,14 +34,14 @@ class Baseline:
 
 
 def check_baselines(baselines: Sequence[Baseline], heads: Collection[str]) -> None:
-    """Raise if a baseline has no name, or the name of another row.
+    """Check that each baseline has a name, and that no two rows have the same name.
 
     Args:
-        baselines: the user's baselines.
-        heads: names of the head and its variants.
+        baselines: the baselines of the user.
+        heads: the names of the head and its variants.
 
     Raises:
-        InputError: naming the baseline.
+        InputError: if a name is missing or occurs twice.
     """
     taken = {*BUILT_IN, *heads}
     for baseline in baselines:
@@ -57,19 +57,25 @@ def check_baselines(baselines: Sequence[Baseline], heads: Collection[str]) -> No
 
 
 def random_depth(size: tuple[int, int], max_depth: float, index: int) -> Tensor:
-    """Uniform depth from 0 to max_depth metres for each pixel, (H, W): the paper's "lower bound", seeded by image."""
+    """Return uniformly distributed depth, (H, W): the "lower bound" of the DepthCLIP paper.
+
+    Args:
+        size: (H, W).
+        max_depth: upper bound of the depth, in metres; the lower bound is 0.
+        index: index of the image, which seeds the generator.
+    """
     return torch.rand(size, generator=torch.Generator().manual_seed(index)) * max_depth
 
 
 class BestConstant(Metric):
-    """The constant depth that is best on the very images it is scored on, for each error by itself: an oracle.
+    """The errors of the constant depth that is best on the scored images, chosen for each error separately: an oracle.
 
-    Every constant of a fine grid is scored on every image, exactly, by sorting the truth once.
+    The errors of each constant of a logarithmic grid are exact.
 
     Args:
         min_depth: the smallest constant, in metres.
-        max_depth: the largest, in metres.
-        count: how many are tried, at equal ratios; the default steps by half a percent.
+        max_depth: the largest constant, in metres.
+        count: number of constants; neighbours differ by half a percent by default.
     """
 
     full_state_update = False
@@ -84,36 +90,45 @@ class BestConstant(Metric):
         self.add_state("sums", default=torch.zeros(count, len(ERRORS), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("images", default=torch.tensor(0), dist_reduce_fx="sum")
 
-    def update(self, truth: Tensor) -> None:
-        """Adds the depths (N,) in metres of one image's pixels that count; none at all is skipped."""
-        if len(truth):
-            self.sums += constant_errors(self.constants.to(truth.device), truth)
+    def update(self, target: Tensor) -> None:
+        """Add the ground truth of an image; an image without scored pixels is skipped.
+
+        Args:
+            target: (N,), the depths of the scored pixels in metres.
+        """
+        if len(target):
+            self.sums += constant_errors(self.constants.to(target.device), target)
             self.images += 1
 
     def compute(self) -> dict[str, float]:
-        """The best value of each error."""
+        """Return the best value of each error, by name."""
         means = self.sums / self.images
         best = (means[:, i].max() if higher_is_better(name) else means[:, i].min() for i, name in enumerate(ERRORS))
         return dict(zip(ERRORS, (float(value) for value in best), strict=True))
 
 
-def constant_errors(constants: Tensor, truth: Tensor) -> Tensor:
-    """The errors of C constants on depths (N,), (C, 9) float64 in the order of `ERRORS`.
+def constant_errors(constants: Tensor, target: Tensor) -> Tensor:
+    """Return the errors of constant predictions, (C, 9) float64 in the order of `ERRORS`.
 
-    Sums over the pixels below a constant come from cumulative sums over the sorted truth: a constant costs a look-up.
+    Sums over the pixels below a constant are read from cumulative sums over the sorted target, in O((C + N) log N).
+
+    Args:
+        constants: (C,), in metres.
+        target: (N,), in metres.
     """
-    g = truth.double().sort().values
+    g = target.double().sort().values
     c, n = constants.double(), len(g)
     log_c, log_g = c.log(), g.log()
     below = torch.searchsorted(g, c)
 
     def absolute(at: Tensor, values: Tensor, weight: Tensor) -> Tensor:
-        """Mean |at * weight - values| where values < at * weight holds for the `below` first pixels."""
+        """Return the mean of |at * weight - values|, where values < at * weight for the first `below` pixels."""
         values_sum, weight_sum = (F.pad(x.cumsum(0), (1, 0)) for x in (values, weight))
         signed = at * (2 * weight_sum[below] - weight_sum[-1]) - (2 * values_sum[below] - values_sum[-1])
         return signed / n
 
     def share(factor: float) -> Tensor:
+        """Return the share of pixels with max(c / g, g / c) < factor."""
         return (torch.searchsorted(g, c * factor) - torch.searchsorted(g, c / factor, right=True)).double() / n
 
     mean_log, mean_log_square = log_g.mean(), log_g.square().mean()
@@ -134,26 +149,30 @@ def constant_errors(constants: Tensor, truth: Tensor) -> Tensor:
 
 
 class Fitted(NamedTuple):
-    """Baselines fitted on training depths.
+    """Baselines fitted to training depths.
 
     Args:
         constant: the median depth of all pixels, in metres.
-        median_map: (h, w), the median depth of each place in the image, in metres.
+        median_map: (h, w), the median depth at each position of the image, in metres.
     """
 
     constant: float
     median_map: Tensor
 
     def at(self, size: tuple[int, int]) -> Tensor:
-        """The constant and the median map at the size of a truth, (2, H, W)."""
+        """Return the constant and the median map, resized to the size of a target, (2, H, W)."""
         across = F.interpolate(self.median_map[None, None], size, mode="bilinear", align_corners=False)[0]
         return torch.cat([torch.full_like(across, self.constant), across])
 
 
 def fit_baselines(depths: Iterable[Tensor], size: tuple[int, int] = (60, 80)) -> Fitted:
-    """Fit the constant and the per-pixel median map to training depths, each (H, W) in metres, 0 = invalid.
+    """Fit the constant and the per-pixel median map to training depths.
 
-    The map is kept on a grid of `size`, whatever the sizes of the maps; a place that none measured takes the constant.
+    Positions without a valid depth take the constant.
+
+    Args:
+        depths: depth maps, each (H, W) in metres, 0 = invalid; sizes may differ.
+        size: (h, w) of the median map.
 
     Raises:
         InputError: if there is no valid depth.

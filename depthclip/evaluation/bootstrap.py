@@ -1,7 +1,7 @@
 """Bootstrap statistics of errors per image: 95 % intervals, paired differences, p-values and Holm's correction.
 
-The bootstrap draws independent units: scenes or drives if there are at least ten of them, images otherwise; and seeds
-if a row has several. Differences are paired: both rows are drawn with the same units.
+The bootstrap resamples independent units: scenes or drives if there are at least ten of them, images otherwise. It
+resamples seeds too if a row has several. Differences are paired: both rows are resampled with the same units.
 """
 
 from collections.abc import Sequence
@@ -13,16 +13,16 @@ import numpy as np
 from depthclip.evaluation.metrics import ERRORS
 
 DRAWS = 2000
-FEWEST_SCENES = 10  # a bootstrap over fewer units has no meaningful percentiles
+FEWEST_SCENES = 10  # percentiles of a bootstrap over fewer units mean little
 
 
 class TestSet(NamedTuple):
-    """Images under one protocol.
+    """The images of a test set, and how many of their pixels a protocol scores.
 
     Args:
         data: name of the data set.
-        images: N names of the images.
-        pixels: N numbers of scored pixels, 0 or negative for images that were skipped.
+        images: names of the N images.
+        pixels: numbers of scored pixels of the N images; 0 or negative for skipped images.
     """
 
     data: str
@@ -31,19 +31,19 @@ class TestSet(NamedTuple):
 
     @property
     def size(self) -> int:
-        """Return the number of images that count."""
+        """The number of images that are not skipped."""
         return sum(pixels > 0 for pixels in self.pixels)
 
 
 @dataclass(frozen=True)
 class Scored:
-    """The errors of one prediction on the images of one run.
+    """The errors of a prediction on each image of a test set.
 
     Args:
-        errors: (N, 9) in the order of `ERRORS`, NaN for images that were skipped.
-        images: N names of the images.
-        scenes: N names of scenes or drives, "" if the data set names none.
-        pixels: N numbers of scored pixels, 0 or negative for images that were skipped.
+        errors: (N, 9) in the order of `ERRORS`; NaN for skipped images.
+        images: names of the N images.
+        scenes: names of the scenes or drives of the N images; "" if the data set has none.
+        pixels: numbers of scored pixels of the N images; 0 or negative for skipped images.
         data: name of the data set.
     """
 
@@ -55,17 +55,17 @@ class Scored:
 
     @property
     def test_set(self) -> "TestSet":
-        """Return what two rows must share to be compared, or drawn on one axis."""
+        """The test set; two rows can be compared, or drawn on one axis, only if it is the same."""
         return TestSet(self.data, self.images, self.pixels)
 
     def agrees(self, other: "Scored") -> bool:
-        """Return whether the same images have the same errors."""
+        """Return whether test set and errors are equal to those of another prediction."""
         return self.test_set == other.test_set and np.array_equal(self.errors, other.errors, equal_nan=True)
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A figure and the bounds of its 95 % interval."""
+    """A value and the bounds of its 95 % interval."""
 
     value: float
     low: float
@@ -76,7 +76,7 @@ class Interval:
 
 
 def units_of(scored: Scored) -> tuple[str, np.ndarray]:
-    """Return the unit of the bootstrap, `scenes` or `images`, and the number of the unit of each image, (N,)."""
+    """Return the unit of the bootstrap, `scenes` or `images`, and the index of the unit of each image, (N,)."""
     names, scene = np.unique(scored.scenes, return_inverse=True)
     return ("scenes", scene) if len(names) >= FEWEST_SCENES else ("images", np.arange(len(scored.images)))
 
@@ -84,12 +84,12 @@ def units_of(scored: Scored) -> tuple[str, np.ndarray]:
 def draw_means(members: Sequence[Scored], draws: int = DRAWS, seed: int = 0) -> np.ndarray:
     """Return the mean errors of bootstrap draws, (draws, 9).
 
-    Rows of the same test set and number of seeds are drawn with the same units.
+    Rows with the same test set and number of seeds are resampled with the same units and seeds.
 
     Args:
         members: the errors of each seed, all on the same test set.
         draws: number of draws.
-        seed: seed of the draws.
+        seed: seed of the random generator.
     """
     errors = np.stack([scored.errors for scored in members])  # (S, N, 9)
     counted = ~np.isnan(errors).any((0, 2))
@@ -108,12 +108,12 @@ def draw_means(members: Sequence[Scored], draws: int = DRAWS, seed: int = 0) -> 
 
 
 def mean_errors(members: Sequence[Scored]) -> np.ndarray:
-    """Return the mean errors over the images that count and over seeds, (9,)."""
+    """Return the mean errors over seeds and over the images that are not skipped, (9,)."""
     return np.nanmean(np.concatenate([scored.errors for scored in members]), 0)
 
 
 def intervals(means: np.ndarray, drawn: np.ndarray) -> dict[str, Interval]:
-    """Return means (9,) with the middle 95 % of their draws (R, 9), by error."""
+    """Return means (9,) with the central 95 % of their draws (R, 9), by error."""
     low, high = np.percentile(drawn, [2.5, 97.5], axis=0)
     return {error: Interval(float(means[k]), float(low[k]), float(high[k])) for k, error in enumerate(ERRORS)}
 
@@ -129,7 +129,7 @@ def p_values(drawn: np.ndarray) -> dict[str, float]:
 
 
 def holm(p: Sequence[float]) -> list[float]:
-    """Return p-values adjusted for as many comparisons by the step-down method of Holm (1979), in the order given."""
+    """Return p-values adjusted for multiple comparisons by the step-down method of Holm (1979), in the same order."""
     order = np.argsort(p, kind="stable")
     scaled = np.asarray(p, float)[order] * np.arange(len(p), 0, -1)
     adjusted = np.empty(len(p))

@@ -1,4 +1,4 @@
-"""Boxes of pixels, and the crops that resolve to a box for an image of a given size."""
+"""Boxes of pixels, and the crops that resolve_crop to a box for an image of a given size."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -78,7 +78,7 @@ NAMED: dict[str, Callable[[int, int], Box]] = {
 }
 
 
-def resolve(
+def resolve_crop(
     crop: tuple[int, int, int, int] | str | Crop | None, height: int, width: int, argument: str, kind: str
 ) -> Box:
     """Return the box of a crop for an image or a depth map of the given size.

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthclip.checks import LARGEST_DEPTH, check_choice, check_crop, check_number, check_pair
-from depthclip.protocol.box import Box, Crop, resolve
+from depthclip.protocol.box import Box, Crop, resolve_crop
 
 
 class Aligned(NamedTuple):
@@ -105,7 +105,7 @@ class Scoring:
         Raises:
             InputError: if the crop does not fit the map.
         """
-        return resolve(self.crop, height, width, "scoring.crop", "a depth map")
+        return resolve_crop(self.crop, height, width, "scoring.crop", "a depth map")
 
     def mask(self, target: Tensor, seen: Box) -> Tensor:
         """Return the mask (h, w) of the pixels that count, in the box of a target (H, W) that the model saw."""

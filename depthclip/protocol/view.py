@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
 from depthclip.checks import LARGEST_SIDE, check_count, check_crop, check_pair
-from depthclip.protocol.box import Box, Crop, resolve
+from depthclip.protocol.box import Box, Crop, resolve_crop
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class View:
         Raises:
             InputError: if the crop does not fit the image.
         """
-        return resolve(self.crop, height, width, "view.crop", "an image")
+        return resolve_crop(self.crop, height, width, "view.crop", "an image")
 
     def see(self, image: Tensor) -> Tensor:
         """Crop and resize an image (3, H, W)."""

@@ -6,7 +6,7 @@ import torch
 
 from depthclip.evaluation.baselines import Baseline, check_baselines
 from depthclip.evaluation.metrics import ErrorMeasure, check_measures, measured
-from depthclip.losses import BinCrossEntropy, Compared, SILog
+from depthclip.losses import BinCrossEntropy, LossInput, SILog
 from depthclip.module import DepthCLIP
 from depthclip.optimization import Optimization, training_steps
 from tests.bad.judge import Case
@@ -25,7 +25,7 @@ def model(**settings):
 
 def no_logits():
     depth = torch.ones(2, 2)
-    return BinCrossEntropy()([Compared(depth, depth, depth > 0)])
+    return BinCrossEntropy()([LossInput(depth, depth, depth > 0)])
 
 
 def measure(name):

@@ -1,4 +1,4 @@
-"""The readouts: how an image tower is read densely, one small class in each file."""
+"""Readouts: the ways to read one feature per patch from an image tower, one class per file."""
 
 from depthclip.checks import check_choice
 from depthclip.encoder.readouts.attention_pool import AttentionPool
@@ -32,7 +32,7 @@ READOUTS: dict[str, type[Readout]] = {
 
 
 def readout_of(readout: str | Readout) -> Readout:
-    """Return a readout by name, or the one given.
+    """Return the readout of a name; return a `Readout` unchanged.
 
     Raises:
         InputError: if the name is unknown.
@@ -44,10 +44,10 @@ def readout_of(readout: str | Readout) -> Readout:
 
 
 def check_fit(readout: Readout, tower: Tower) -> None:
-    """Raise unless a readout can read a tower.
+    """Check that a readout fits a tower.
 
     Raises:
-        InputError: naming the readouts that can.
+        InputError: if it does not, with the names of the readouts that fit.
     """
     if not readout.fits(tower):
         fitting = [name for name, other in READOUTS.items() if not other.towers or isinstance(tower, other.towers)]

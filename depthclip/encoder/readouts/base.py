@@ -1,4 +1,4 @@
-"""The contract of a readout."""
+"""The base class of readouts."""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -8,23 +8,38 @@ from depthclip.encoder.towers import Tower, Trunk
 
 
 class Readout(nn.Module):
-    """Reads one feature for each patch from a frozen image tower.
+    """Read one feature per patch from a frozen image tower.
 
-    To add a readout, subclass this, list the towers that it fits and write `dense`; YAML names it by `class_path`.
+    To add a readout, subclass this class, list the towers that it fits in `towers` (empty for all) and define `dense`.
+    A recipe selects it by `class_path`.
     """
 
     towers: tuple[type[Tower], ...] = ()
 
     def fits(self, tower: Tower) -> bool:
-        """Return whether this readout can read a tower."""
+        """Return whether the readout fits a tower."""
         return not self.towers or isinstance(tower, self.towers)
 
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
-        """Return the features of all patches, (B, D, h, w), scaled as the readout's docstring says."""
+        """Return the features of all patches, (B, D, h, w), of unit length unless the subclass documents otherwise.
+
+        Args:
+            tower: a tower that the readout fits.
+            trunk: the output of its `trunk`.
+        """
         raise NotImplementedError
 
     def forward(self, tower: Tower, images: Tensor, needs: Needs) -> ImageFeatures:
-        """Return the dense features of normalised images (B, 3, H, W), and what else the heads need."""
+        """Return the dense features of images, and the pooled features and intermediate maps that heads need.
+
+        Args:
+            tower: a tower that the readout fits.
+            images: (B, 3, H, W), normalized, of any height and width.
+            needs: the features to compute besides the dense ones.
+
+        Raises:
+            InputError: if a layer in `needs` is not a block of the tower.
+        """
         trunk = tower.trunk(tower.to_stride(images), needs.layers)
         pooled = F.normalize(tower.pool(trunk), dim=-1) if needs.pooled else None
         return ImageFeatures(self.dense(tower, trunk), pooled, trunk.layers)

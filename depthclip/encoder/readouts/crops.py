@@ -1,4 +1,4 @@
-"""Every patch encoded as an image."""
+"""The readout `crops`."""
 
 import torch
 from torch import Tensor
@@ -13,18 +13,19 @@ from depthclip.errors import InputError
 
 
 class Crops(Readout):
-    """Every patch is cut out, resized to the tower's native resolution and encoded as a separate image.
+    """Each patch is cut out, resized to the tower's native resolution and encoded as an image.
 
-    The patches are centred on the cells of a grid of `stride` pixels; at the border the image is continued by its
-    outermost pixels. An image whose sides are no multiples of the stride is resized to the nearest multiples first.
+    Patches are centred on the cells of a grid of `stride` pixels; beyond the border, the outermost pixels are repeated.
+    Images whose sides are not multiples of the stride are resized to the nearest multiples first.
 
     Args:
-        patch: side of a patch in pixels of the view.
-        stride: pixels from one patch to the next, at most `patch` and of the same parity.
-        batch: patches encoded at a time.
+        patch: side of a patch, in pixels of the view.
+        stride: distance between the centres of neighbouring patches, in pixels; at most `patch`, and both are even or
+            both are odd.
+        batch: number of patches in a forward pass.
 
     Raises:
-        InputError: if the sizes do not fit each other.
+        InputError: if a value is out of range, or `stride` does not fit `patch`.
     """
 
     def __init__(self, patch: int = 64, stride: int = 32, batch: int = 256) -> None:
@@ -37,9 +38,9 @@ class Crops(Readout):
         self.patch, self.stride, self.batch = patch, stride, batch
 
     def forward(self, tower: Tower, images: Tensor, needs: Needs) -> ImageFeatures:
-        """Return the dense features of normalised images (B, 3, H, W).
+        """Return the dense features of normalized images (B, 3, H, W).
 
-        Pooled features and intermediate maps come from an extra pass over the whole image.
+        Pooled features and intermediate maps are computed by an extra pass over the whole image.
         """
         images = to_multiples(images, self.stride)
         margin = (self.patch - self.stride) // 2
@@ -54,6 +55,6 @@ class Crops(Readout):
         return ImageFeatures(dense, F.normalize(tower.pool(trunk), dim=-1) if needs.pooled else None, trunk.layers)
 
     def to_native(self, patches: Tensor, tower: Tower) -> Tensor:
-        """Resize patches (N, 3, p, p) to the resolution of the tower's training images."""
+        """Resize patches (N, 3, p, p) to the tower's native resolution."""
         same = tower.native == (self.patch, self.patch)
         return patches if same else TF.resize(patches, list(tower.native), antialias=True)

@@ -1,4 +1,4 @@
-"""Value and output projection of the last attention."""
+"""The readout `maskclip`."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,14 +8,14 @@ from depthclip.encoder.towers import MAPTower, ResNetTower, TimmTower, Tower, Tr
 
 
 class MaskCLIP(Readout):
-    """Value and output projection of the last attention instead of attention (MaskCLIP, arXiv 2112.01071).
+    """Value and output projection of the last attention in place of the attention (MaskCLIP, arXiv 2112.01071).
 
     On a tower with an attention-pool (MAP) head, each token is pooled as the only key.
 
     Args:
-        reduced: on a ViT, whether the last block is the projections alone, without residual connection and feed-forward
-            network, as ClearCLIP reduces it (arXiv 2407.12442); false keeps both, as the code released with MaskCLIP
-            does. Other towers have neither in their last layer.
+        reduced: whether the last block of a ViT consists of the two projections only, without residual connection and
+            feed-forward network, as in ClearCLIP (arXiv 2407.12442); false keeps both, as in MaskCLIP's released code.
+            It changes nothing on other towers, whose last layer has neither.
     """
 
     towers = (ResNetTower, ViTTower, MAPTower)
@@ -25,6 +25,7 @@ class MaskCLIP(Readout):
         self.reduced = reduced
 
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
+        """Return the projected values of each patch, (B, D, h, w), unit length."""
         if isinstance(tower, ResNetTower):
             pool = tower.visual.attnpool
             values = to_map(pool.c_proj(pool.v_proj(trunk.values.flatten(2).mT)), trunk.grid)

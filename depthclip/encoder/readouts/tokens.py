@@ -1,4 +1,4 @@
-"""The patch tokens of the last layer."""
+"""The readout `tokens`."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -8,11 +8,12 @@ from depthclip.encoder.towers import ConvTower, TimmTower, Tower, Trunk, ViTTowe
 
 
 class Tokens(Readout):
-    """The patch tokens after the last block, final norm and projection; ConvNeXt: head norm and projection per cell."""
+    """Patch tokens after the last block, final norm and projection; for ConvNeXt, the head applied to each cell."""
 
     towers = (ViTTower, ConvTower)
 
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
+        """Return the projected tokens or cells, (B, D, h, w), unit length."""
         if isinstance(tower, ViTTower):
             values = to_map(tower.project(tower.last_block(trunk.values)), trunk.grid)
         else:

@@ -1,4 +1,4 @@
-"""The image towers, one file for each family, run at any image size."""
+"""Image towers that run at any image size, one file per family."""
 
 from open_clip.modified_resnet import ModifiedResNet
 from open_clip.timm_model import TimmModel
@@ -29,10 +29,10 @@ __all__ = [
 
 
 def tower_of(visual: nn.Module) -> Tower:
-    """Return the tower for open_clip's `model.visual`.
+    """Return the tower of an open_clip `model.visual`.
 
     Raises:
-        InputError: if it is of a family without a dense readout.
+        InputError: if no readout fits its family.
     """
     if isinstance(visual, ModifiedResNet):
         return ResNetTower(visual)

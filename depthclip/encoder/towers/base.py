@@ -1,8 +1,8 @@
-"""The contract of an image tower: any image size, intermediate maps, and a place where dense readouts begin.
+"""The base class of image towers: any image size, intermediate maps, and the features that dense readouts start from.
 
-A tower runs the unmodified layers up to the point at which readouts differ (`trunk`), and from there to the pooled
-feature of the library's own `encode_image` (`pool`). Position tables are resampled from the original ones at every
-call and no layer is ever changed, so that one image size leaves no trace in the next.
+`trunk` runs the unmodified layers up to the point at which readouts differ; `pool` continues from there to the feature
+that open_clip's `encode_image` returns. Position embeddings are resampled from the original ones at every call, and no
+parameter is changed, so that the result does not depend on the sizes of earlier images.
 """
 
 from typing import NamedTuple
@@ -14,12 +14,12 @@ from depthclip.errors import InputError
 
 
 class Trunk(NamedTuple):
-    """Features at the point where readouts differ.
+    """Features at the point at which readouts differ.
 
     Args:
-        values: (B, C, h, w) for convolutional towers, (B, prefix + h*w, C) for transformers.
-        grid: (h, w), the number of patches.
-        layers: (B, C_l, h_l, w_l) for each intermediate map asked for.
+        values: (B, C, h, w) for convolutional towers; (B, prefix + h*w, C) for transformers.
+        grid: (h, w), the number of patches along each axis.
+        layers: (B, C_l, h_l, w_l), the requested intermediate maps.
     """
 
     values: Tensor
@@ -34,7 +34,7 @@ def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
 
 
 def to_multiples(images: Tensor, stride: int) -> Tensor:
-    """Resize images (B, 3, H, W) to the nearest multiples of a stride; return those that fit unchanged."""
+    """Resize images (B, 3, H, W) to the nearest multiples of a stride, or return them unchanged if they fit."""
     size = [max(1, round(side / stride)) * stride for side in images.shape[-2:]]
     return images if list(images.shape[-2:]) == size else TF.resize(images, size, antialias=True)
 
@@ -44,10 +44,10 @@ class Tower(nn.Module):
 
     Args:
         kind: name of the family, for messages.
-        stride: pixels from one patch to the next.
-        native: (height, width) of the training images.
-        depth: number of blocks that `layers` can name.
-        output_dim: D, the size of the joint space.
+        stride: distance between neighbouring patches, in pixels.
+        native: (height, width) of the training images, in pixels.
+        depth: number of blocks, whose outputs are the intermediate maps.
+        output_dim: dimension of the joint space, D; None if no readout of the family uses it.
     """
 
     def __init__(
@@ -61,14 +61,14 @@ class Tower(nn.Module):
         self.output_dim = output_dim
 
     def to_stride(self, images: Tensor) -> Tensor:
-        """Resize (B, 3, H, W) to the nearest multiples of the stride, so that the patches cover the whole image."""
+        """Resize (B, 3, H, W) to the nearest multiples of the stride, so that the patches cover the image."""
         return to_multiples(images, self.stride)
 
     def block_indices(self, layers: tuple[int, ...]) -> list[int]:
-        """Return block indices counted from 0; negative ones count from the end, as in timm's `indices`.
+        """Return non-negative block indices; negative ones in `layers` count from the end, as in timm's `indices`.
 
         Raises:
-            InputError: if the tower has no such block.
+            InputError: if an index is out of range.
         """
         if outside := [layer for layer in layers if not -self.depth <= layer < self.depth]:
             raise InputError(
@@ -81,14 +81,15 @@ class Tower(nn.Module):
         """Run the layers that all readouts share.
 
         Args:
-            images: (B, 3, H, W), normalised, H and W multiples of the stride.
-            layers: block indices of the intermediate maps to return too, as timm's `forward_intermediates` does.
+            images: (B, 3, H, W), normalized; H and W are multiples of the stride.
+            layers: indices of the blocks whose outputs are returned as intermediate maps, in this order. The maps equal
+                those of `forward_intermediates` of timm and open_clip, before any final norm.
 
         Raises:
-            InputError: if the tower has no such block.
+            InputError: if an index is out of range.
         """
         raise NotImplementedError
 
     def pool(self, trunk: Trunk) -> Tensor:
-        """Return the pooled feature of the unmodified tower, (B, D), not normalised."""
+        """Return the pooled features of the unmodified tower, (B, D), not normalized."""
         raise NotImplementedError

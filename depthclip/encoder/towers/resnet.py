@@ -1,4 +1,4 @@
-"""CLIP's ResNets."""
+"""The ResNet towers of CLIP."""
 
 from typing import Any
 
@@ -12,9 +12,10 @@ STAGES = 5  # stem and layer1 to layer4
 
 
 class ResNetTower(Tower):
-    """CLIP's ModifiedResNet: `trunk` is layer4, `pool` the attention pool with positions resampled to the grid.
+    """A ModifiedResNet of open_clip.
 
-    Its blocks are the stem (0) and layer1 to layer4 (1 to 4).
+    `trunk` returns layer4, and `pool` applies the attention pool with positions resampled to the grid. The blocks are
+    the stem (0) and layer1 to layer4 (1 to 4).
     """
 
     def __init__(self, visual: ModifiedResNet) -> None:
@@ -25,7 +26,7 @@ class ResNetTower(Tower):
         self.attend_patches = self._attention_pool("")
 
     def _attention_pool(self, pool_type: str) -> AttentionPool2d:
-        # timm's pool computes what CLIP's does and takes any grid; it shares CLIP's parameters
+        # timm's pool is equal to CLIP's and accepts any grid; the two share their parameters
         original = self.visual.attnpool
         pool = AttentionPool2d(
             original.k_proj.in_features,
@@ -44,12 +45,14 @@ class ResNetTower(Tower):
         return pool
 
     def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
-        wanted = self.block_indices(layers)
-        indices = sorted({*wanted, STAGES - 1})
-        maps = self.visual.forward_intermediates(images, indices=indices, intermediates_only=True)
-        by_index = dict(zip(indices, maps["image_intermediates"], strict=True))
-        values = by_index[STAGES - 1]
-        return Trunk(values, (values.shape[-2], values.shape[-1]), tuple(by_index[index] for index in wanted))
+        """Return layer4, (B, C, h, w), and the requested intermediate maps."""
+        indices = self.block_indices(layers)
+        computed = sorted({*indices, STAGES - 1})
+        outputs = self.visual.forward_intermediates(images, indices=computed, intermediates_only=True)
+        maps = dict(zip(computed, outputs["image_intermediates"], strict=True))
+        values = maps[STAGES - 1]
+        return Trunk(values, (values.shape[-2], values.shape[-1]), tuple(maps[index] for index in indices))
 
     def pool(self, trunk: Trunk) -> Tensor:
+        """Return the output of the attention pool for the mean token, (B, D), not normalized."""
         return self.attend_mean(trunk.values)

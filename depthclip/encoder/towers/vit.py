@@ -1,4 +1,4 @@
-"""open_clip's own vision transformers."""
+"""The native vision transformers of open_clip."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from depthclip.errors import InputError
 
 
 class ViTTower(Tower):
-    """open_clip's VisionTransformer: `trunk` is the input of the last block, `pool` the rest of the tower."""
+    """A VisionTransformer of open_clip: `trunk` returns the input of the last block, and `pool` runs the rest."""
 
     def __init__(self, visual: VisionTransformer) -> None:
         if visual.attn_pool is not None:
@@ -27,11 +27,12 @@ class ViTTower(Tower):
 
     @property
     def last_block(self) -> Any:
-        """The block in which dense readouts differ."""
+        """The last block, which dense readouts modify."""
         return self.visual.transformer.resblocks[-1]
 
     def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
-        wanted = self.block_indices(layers)
+        """Return the input of the last block, (B, 1 + h*w, C), and the requested intermediate maps."""
+        indices = self.block_indices(layers)
         visual = self.visual
         patches = visual.conv1(images)
         grid = (patches.shape[-2], patches.shape[-1])
@@ -41,18 +42,19 @@ class ViTTower(Tower):
         maps: dict[int, Tensor] = {}
         for index, block in enumerate(visual.transformer.resblocks[:-1]):
             values = block(values)
-            if index in wanted:
+            if index in indices:
                 maps[index] = to_map(values, grid)
-        if self.depth - 1 in wanted:
+        if self.depth - 1 in indices:
             maps[self.depth - 1] = to_map(self.last_block(values), grid)
-        return Trunk(values, grid, tuple(maps[index] for index in wanted))
+        return Trunk(values, grid, tuple(maps[index] for index in indices))
 
     def project(self, values: Tensor) -> Tensor:
-        """Apply the final norm and the projection into the joint space, (..., C) to (..., D)."""
+        """Apply the final norm and the projection to the joint space, (..., C) to (..., D)."""
         values = self.visual.ln_post(values)
         return values if self.visual.proj is None else values @ self.visual.proj
 
     def pool(self, trunk: Trunk) -> Tensor:
+        """Return the pooled and projected feature, (B, D), not normalized."""
         values = self.last_block(trunk.values)
         if self.visual.pool_type == "tok":
             return self.project(values[:, 0])
