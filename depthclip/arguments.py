@@ -17,7 +17,7 @@ from depthclip.recipes import expand
 SUBCOMMANDS = {
     "fit": "Train the head on the training split while CLIP stays frozen, and validate it after every epoch.",
     "validate": "Score a model on the validation split.",
-    "test": "Score a model, its variants and the baselines on the test split; write a table, metrics.json and pictures.",
+    "test": "Score a model, its variants and baselines on the test split; write a table, metrics.json and pictures.",
     "predict": "Write depth maps of images.",
 }  # with their descriptions in the help
 TOP_LEVEL = (

@@ -32,8 +32,8 @@ MOST_PANELS = 100  # a picture of more rows cannot be viewed
 class DepthCLIP(DepthEstimator):
     """Estimate depth by comparing image patches with sentences (arXiv 2207.01077).
 
-    `test` and `validate` score the head and its variants; each image is encoded once for all of them. Nothing needs to be
-    trained: a head with fixed prompts and bins is zero-shot.
+    `test` and `validate` score the head and its variants; each image is encoded once for all of them. A head with fixed
+    prompts and bins is zero-shot: it needs no training.
 
     Args:
         encoder: frozen CLIP.

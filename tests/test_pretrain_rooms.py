@@ -86,7 +86,7 @@ def test_few_steps_lower_the_loss(run: tuple[list[float], Path]) -> None:
     assert np.mean(losses[-4:]) < np.mean(losses[:4]) - 0.2
 
 
-def test_normalisation_is_that_of_whole_images_and_stays(run: tuple[list[float], Path]) -> None:
+def test_normalization_is_that_of_whole_images_and_stays(run: tuple[list[float], Path]) -> None:
     weights = load_file(run[1] / "tiny-rooms.safetensors")
     counts = [int(value) for name, value in weights.items() if name.endswith("num_batches_tracked")]
     # sixteen rooms by eight since the sixteenth step, and none of the four steps after it

@@ -199,9 +199,7 @@ class KITTI(DepthDataModule):
     def _annotated_places(self) -> list[Path]:
         roots = [self.root / name for name in (".", *ANNOTATED)]
         if self.annotated is not None:
-            roots = [
-                data_folder(self.annotated, "annotated", "the folder of the depth maps, or null to look below root")
-            ]
+            roots = [data_folder(self.annotated, "annotated", "its folder, or null to look below root")]
         return [root / part for root in roots for part in ("train", "val", ".") if (root / part).is_dir()]
 
     def _exported(self, frames: list[DriveFrame], raw: Path, split: Split) -> DepthDataset:

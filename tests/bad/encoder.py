@@ -1,4 +1,4 @@
-"""Names, tags, readouts and normalisations that open_clip or the package does not have."""
+"""Names, tags, readouts and normalizations that open_clip or the package does not have."""
 
 from depthclip.encoder import FrozenCLIP
 from tests.bad.judge import Case

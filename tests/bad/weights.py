@@ -178,7 +178,7 @@ CASES = [
     *(case(name, write) for name, write in FILES.items()),
     Case(
         "weights",
-        "without normalisation",
+        "without normalization",
         lambda folder: saved(state)(folder / "a.pt") or (FrozenCLIP("small-vit", "a.pt", "tokens") and None),
         ("a.pt", "normalization"),
     ),
