@@ -1,4 +1,4 @@
-"""The frozen tower's features of training images, computed once."""
+"""A cache of the frozen tower's features of training images."""
 
 import hashlib
 import warnings
@@ -50,7 +50,7 @@ class FeatureCache:
         Args:
             encoder: the frozen CLIP that computes the features.
             samples: the images.
-            view: what the model sees of them.
+            view: part of the images that the model sees.
             needs: features to keep beside the dense ones.
 
         Raises:
@@ -104,7 +104,7 @@ class FeatureCache:
                     raise ValueError("they have another shape")
                 if not all(x.isfinite().all() for x in (entry.dense, entry.pooled, *entry.layers) if x is not None):
                     raise ValueError("they are not finite")
-            except Exception as error:  # whatever is wrong with a file, its features can be computed again
+            except Exception as error:  # the features of a file with any damage can be computed again
                 reason = (str(error) or type(error).__name__).splitlines()[0]
                 warnings.warn(f"cached features {path} are computed again: {reason}", stacklevel=2)
                 return False

@@ -1,4 +1,4 @@
-"""Checkpoints: what was learned and how to build what learned it, never CLIP's weights.
+"""Checkpoints: the learned state of a head and the recipe of its model, without the weights of CLIP.
 
 Beside the state dict a checkpoint has a recipe under a key of its own: the settings of the model and of the data as a
 YAML recipe has them, the CLIP of the training, and the number of bins. Lightning's hyperparameters are never read: they
@@ -34,7 +34,7 @@ FIELDS = {"settings": Mapping, "clip": str, "weights": str, "bins": int}
 
 
 def learned_state(state: Mapping[str, Tensor], frozen: str = "encoder.") -> dict[str, Tensor]:
-    """Return the learned and fitted part of a state dict: all but the frozen encoder's."""
+    """Return the learned and fitted part of a state dict, without the frozen encoder."""
     return {key: value for key, value in state.items() if not key.startswith(frozen)}
 
 
@@ -50,7 +50,7 @@ def variants_of(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Return sixteen hexadecimal digits that tell weights apart, from up to 64 numbers of every parameter."""
+    """Return sixteen hexadecimal digits that identify weights, computed from up to 64 numbers of every parameter."""
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         numbers = parameter.detach().flatten()
@@ -75,7 +75,7 @@ def recipe(
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Return the content of a checkpoint file; nothing that is in it is run.
+    """Return the content of a checkpoint file without running code in it.
 
     Raises:
         InputError: if there is no such file, or it is not a whole checkpoint of this package.
@@ -86,7 +86,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
     check_file(path, "checkpoint", way_out)
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises whatever its unpickler meets in a damaged or hostile file
+    except Exception as error:  # the unpickler raises any exception on a damaged or hostile file
         reason = shorten((str(error) or type(error).__name__).splitlines()[0], 120)
         raise InputError(f"{path} cannot be read as a checkpoint ({reason}); {way_out}") from error
     if not isinstance(checkpoint, dict) or not {"state_dict", RECIPE} <= checkpoint.keys():
@@ -229,7 +229,7 @@ def check_state(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> 
 
 
 def check_classes(settings: object, allow: Sequence[str] = ()) -> None:
-    """Raise if settings from a file name classes of other modules than this package's.
+    """Raise if settings from a file name classes outside this package.
 
     Args:
         settings: the settings of a recipe.

@@ -1,4 +1,4 @@
-"""Scoring from Python in one call."""
+"""Score a model from Python in one call."""
 
 from pathlib import Path
 from typing import Literal

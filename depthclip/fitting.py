@@ -36,7 +36,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
 
 
 class KeptCheckpoint(ModelCheckpoint):
-    """ModelCheckpoint that goes on from the best of the run that it resumes, even in a new folder."""
+    """A ModelCheckpoint that continues from the best checkpoint of a resumed run, even in a new folder."""
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Restore the best checkpoint and its figure, unless the file is gone."""
@@ -65,7 +65,7 @@ class LastCheckpoint(KeptCheckpoint):
 
 
 class FitSummary(Callback):
-    """Save checkpoints atomically, and print at the end of `fit` where they are and how to test them."""
+    """Save checkpoints atomically, and print their paths and the command that tests them at the end of `fit`."""
 
     def __init__(self) -> None:
         self.trained = False
@@ -77,7 +77,7 @@ class FitSummary(Callback):
             trainer.strategy.checkpoint_io = AtomicCheckpointIO()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Note that there is something left to train."""
+        """Record that the training has steps left."""
         self.trained = True
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -207,7 +207,7 @@ class DepthCLIP(DepthEstimator):
         self.log_dict(named, sync_dist=True, reduce_fx="max")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
-        """Return the head's depth of what the model saw of each image, at the size that this has in the image."""
+        """Return the head's depth of the part of each image that the model saw, at its size in the image."""
         return [
             Prediction(item.index, item.name, batch.scoring.resampled(depth[:1], item.seen)[0].cpu())
             for item, depth, _ in self.estimates(batch)
@@ -229,7 +229,7 @@ class DepthCLIP(DepthEstimator):
     # ---- fit
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """Return the optimizer of what the head learns, and its schedule.
+        """Return the optimizer of the head's parameters, and its schedule.
 
         Raises:
             InputError: if the head learns nothing.
@@ -283,7 +283,7 @@ class DepthCLIP(DepthEstimator):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        """Check that the epoch has learned something, before a checkpoint is written.
+        """Check before a checkpoint is written that the epoch had valid depths and finite parameters.
 
         Raises:
             InputError: if no training image has a valid depth, or a parameter is not finite.
@@ -312,5 +312,5 @@ class DepthCLIP(DepthEstimator):
 
 
 def nan_unless_finite(depth: Tensor) -> Tensor:
-    """Return a depth map, or NaN in all of it if a value of it is not finite."""
+    """Return a depth map, filled with NaN if any of its values is not finite."""
     return depth.masked_fill(~depth.isfinite().all(), torch.nan)

@@ -52,7 +52,7 @@ class ExportedMaps:
         maps = self._maps()
         try:
             values = maps[index] if isinstance(maps, np.ndarray) else maps[f"arr_{index}"]
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
+        except Exception as error:  # a damaged file may raise any exception
             raise DataError(f"truth {self.path} map {index} cannot be read ({error}); export it again") from error
         check_depth_values(values, f"truth {self.path} map {index}")
         return metres(values)
@@ -63,7 +63,7 @@ class ExportedMaps:
             try:
                 file = np.load(self.path, allow_pickle=False)
                 maps = file["data"] if "data" in file.files else file
-            except Exception as error:  # a damaged file raises whatever its bytes lead to
+            except Exception as error:  # a damaged file may raise any exception
                 if "Object arrays" in str(error):
                     raise DataError(PICKLED.format(path=self.path)) from error
                 raise DataError(f"truth {self.path} cannot be read ({error}); export it again") from error

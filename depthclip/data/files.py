@@ -219,7 +219,7 @@ def _array(path: Path) -> np.ndarray:
     try:
         # mapped, so that a header with a larger shape than the file has allocates no memory
         values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except Exception as error:  # a damaged header raises whatever its bytes lead to
+    except Exception as error:  # a damaged header may raise any exception
         # loading a pickled array could run code
         reason = "it holds pickled objects or no array" if "object" in str(error) else error
         raise DataError(f"depth map {path} cannot be read ({reason}); {AGAIN}") from error

@@ -72,6 +72,6 @@ class FrameSamples(DepthDataset):
             check_depth_values(depth, f"{path} depth")
         except DataError:
             raise
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
+        except Exception as error:  # a damaged file may raise any exception
             raise DataError(f"{path} cannot be read ({error}); {AGAIN}") from error
         return Sample(torch.from_numpy(image), metres(depth), self.name(index), self.scene(index))

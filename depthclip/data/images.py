@@ -63,7 +63,7 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         ) from error
     except MemoryError as error:
         raise DataError(f"{what} {path} needs more memory than there is; reduce it, or {SKIP}") from error
-    except Exception as error:  # a damaged file raises whatever its bytes lead to
+    except Exception as error:  # a damaged file may raise any exception
         raise DataError(f"{what} {path} cannot be read ({error}); {AGAIN}") from error
 
 

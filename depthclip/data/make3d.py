@@ -170,7 +170,7 @@ def read_laser_grid(path: Path) -> Tensor:
     try:
         # some of the official files are complete, but have further bytes at the end
         grid = loadmat(path, variable_names=[GRID], verify_compressed_data_integrity=False)[GRID]
-    except Exception as error:  # a broken .mat raises whatever its bytes lead to
+    except Exception as error:  # a broken .mat may raise any exception
         raise DataError(f"depth {path} cannot be read ({error!r}); {AGAIN}") from error
     if not isinstance(grid, np.ndarray) or grid.ndim != 3 or grid.shape[-1] != 4:
         shape = getattr(grid, "shape", None)

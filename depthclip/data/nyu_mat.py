@@ -62,7 +62,7 @@ class LabelledSamples(DepthDataset):
             image, depth = file["images"][frame], file[self.key][frame]
         except DataError:
             raise
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
+        except Exception as error:  # a damaged file may raise any exception
             raise DataError(f"{self.path} frame {frame}: cannot be read ({error}); fetch the file again") from error
         return Sample(
             torch.from_numpy(np.ascontiguousarray(image.transpose(0, 2, 1))),
@@ -98,7 +98,7 @@ def scene_types(path: Path, key: Literal["rawDepths", "depths"]) -> list[str]:
             references = types[()].ravel()
             scenes = ["".join(map(chr, np.asarray(file[reference]).ravel())) for reference in references]
             frames = len(file["images"])
-        except Exception as error:  # a damaged file raises whatever its bytes lead to
+        except Exception as error:  # a damaged file may raise any exception
             raise DataError(
                 f"{path} is not the labelled set ({error}); fetch nyu_depth_v2_labeled.mat again"
             ) from error
@@ -149,6 +149,6 @@ def splits_of(path: Path) -> dict[str, list[int]]:
         if len(np.unique(numbers)) != len(numbers):
             raise ValueError("it names a frame twice")
         return {split: [int(number) - 1 for number in numbers_of] for split, numbers_of in splits.items()}
-    except Exception as error:  # a broken .mat raises whatever its bytes lead to
+    except Exception as error:  # a broken .mat may raise any exception
         reason = str(error) if isinstance(error, ValueError) else repr(error)
         raise DataError(f"splits {path} cannot be used ({reason}); {way_out}") from error

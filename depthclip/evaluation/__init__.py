@@ -1,1 +1,1 @@
-"""Protocols, errors and baselines: nothing here knows of CLIP."""
+"""Errors, baselines and intervals, independent of CLIP and of heads."""

@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 
 
 class Evaluation:
-    """Scores depth maps by a protocol and gathers the errors of all devices.
+    """Score depth maps by a protocol and gather the errors of all devices.
 
     Args:
         heads: names of the V predictions of an image.
