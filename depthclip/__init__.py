@@ -3,13 +3,15 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from depthclip.version import __version__
+
 if TYPE_CHECKING:
     from depthclip.encoder import FrozenCLIP
     from depthclip.evaluating import evaluate
     from depthclip.head import Bins, DepthHead, Head, Prompts
     from depthclip.module import DepthCLIP
 
-__version__ = "0.1.0"
+
 __all__ = ["Bins", "DepthCLIP", "DepthHead", "FrozenCLIP", "Head", "Prompts", "__version__", "evaluate"]
 
 

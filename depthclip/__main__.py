@@ -3,9 +3,10 @@
 import os
 import sys
 
-from depthclip import __version__, recipes
+from depthclip import recipes
 from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
+from depthclip.version import __version__
 
 USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,compare} [-c recipe.yaml ...] [--key value ...]
 

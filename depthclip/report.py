@@ -11,7 +11,6 @@ import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
 
-from depthclip import __version__
 from depthclip.atomic import open_atomic
 from depthclip.caveats import warn_of_caveats
 from depthclip.data.samples import Subset
@@ -25,6 +24,7 @@ from depthclip.pictures import compare_heads, panel, save_picture, strips
 from depthclip.runs import remove_without_results, run_folder
 from depthclip.shown import Prediction
 from depthclip.table import metrics_table, print_text, render
+from depthclip.version import __version__
 
 VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")
 

@@ -16,9 +16,9 @@ from typing import Any
 
 import yaml
 
-from depthclip import __version__
 from depthclip.errors import InputError
 from depthclip.study.files import read_object, read_run, save_text
+from depthclip.version import __version__
 
 FINISHED = "finished.json"
 
