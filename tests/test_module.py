@@ -96,6 +96,16 @@ def test_fit_learns_the_head_and_leaves_clip_bit_identical(clip, tmp_path):
     assert all(not torch.equal(p, start[name]) for name, p in model.head.named_parameters())
 
 
+def test_a_trained_head_keeps_its_parameters_in_another_model(clip):
+    encoder, trained = clip("small-vit", "tokens"), learner()
+    DepthCLIP(encoder, trained)
+    with torch.no_grad():
+        trained.prompts.tokens.fill_(0.25)
+    shared = DepthHead(trained.prompts, Bins([1, 2, 3, 4, 6]))
+    DepthCLIP(encoder, head(), {"trained": trained, "shared": shared})
+    assert (trained.prompts.tokens == 0.25).all()
+
+
 def test_fit_with_nothing_to_learn_says_how_to_turn_something_on(clip, tmp_path):
     with pytest.raises(ValueError, match=r"nothing to train.*LearnedWords.*LearnedBins"):
         trainer(tmp_path).fit(DepthCLIP(clip("small-vit", "tokens"), head()), rooms())
