@@ -1,7 +1,7 @@
 """Checkpoints of `fit`: the best and the last are kept, written atomically, and named when the training ends."""
 
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +9,25 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 from pytorch_lightning.plugins.io import TorchCheckpointIO
+from torch import nn
 
 from depthclip.atomic import open_atomic
 from depthclip.errors import InputError
+from depthclip.trust import PACKAGE, within
 
 MONITOR = "val/abs_rel"
+# whose classes a model may contain without --trust
+LIBRARIES = (
+    PACKAGE,
+    "torch",
+    "torchvision",
+    "torchmetrics",
+    "pytorch_lightning",
+    "open_clip",
+    "timm",
+    "transformers",
+    "__main__",
+)
 
 
 class AtomicCheckpointIO(TorchCheckpointIO):
@@ -95,7 +109,7 @@ class FitSummary(Callback):
                 f"train{f': {start}' if start else ''}; set trainer.max_epochs to a larger number"
             )
         if trainer.is_global_zero:
-            print(closing_message(trainer))
+            print(closing_message(trainer, user_modules(pl_module)))
 
 
 def checkpoint_callbacks(given: Iterable[Callback] = ()) -> list[Callback]:
@@ -115,8 +129,29 @@ def validates(trainer: Trainer) -> bool:
     return trainer.enable_validation and sum(counts if isinstance(counts, list) else [counts]) > 0
 
 
-def closing_message(trainer: Trainer) -> str:
-    """Return the checkpoints of a training with figure and epoch, and the command that tests the best of them."""
+def user_modules(model: nn.Module) -> list[str]:
+    """Return the Python modules of the user whose classes a model contains; a checkpoint needs --trust for them."""
+    libraries = (
+        PACKAGE,
+        "torch",
+        "torchvision",
+        "torchmetrics",
+        "pytorch_lightning",
+        "open_clip",
+        "timm",
+        "transformers",
+    )
+    homes = {type(part).__module__ for part in model.modules()}
+    return sorted(home for home in homes if not within(home, libraries))
+
+
+def closing_message(trainer: Trainer, modules: Sequence[str] = ()) -> str:
+    """Return the checkpoints of a training with figure and epoch, and the command that tests the best of them.
+
+    Args:
+        trainer: the trainer at the end of `fit`.
+        modules: Python modules of the user that the checkpoints name.
+    """
     kept = [callback for callback in trainer.checkpoint_callbacks if isinstance(callback, ModelCheckpoint)]
     best = [
         (c.best_model_path, f", {c.monitor} {float(c.best_model_score):.4g}")
@@ -130,7 +165,8 @@ def closing_message(trainer: Trainer) -> str:
     if not validates(trainer):
         lines.append("  no validation, so the best epoch is unknown")
     if best or last:
-        lines.append(f"test it: python -m depthclip test --ckpt_path {shlex.quote((best or last)[0][0])}")
+        trust = "".join(f" --trust {module}" for module in modules)
+        lines.append(f"test it: python -m depthclip test --ckpt_path {shlex.quote((best or last)[0][0])}{trust}")
     else:
         lines.append("  no checkpoint was kept")
     return "\n".join(lines)

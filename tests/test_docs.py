@@ -74,6 +74,7 @@ def test_the_decoder_of_the_page(mine, capsys, recipe):
     for cache in ("null", "memory", "features"):
         few = ["--trainer.max_epochs", "4", "--model.learning_rate", "0.01"]
         assert main(["fit", *options, *few, "--model.cache", cache, "--name", cache]) == 0, capsys.readouterr()
+    assert "best.ckpt --trust mine\n" in capsys.readouterr().out
     last = "runs/{}/version_0/checkpoints/last.ckpt".format
     states = {name: torch.load(last(name), weights_only=True)["state_dict"] for name in ("null", "memory", "features")}
     for name in ("memory", "features"):
