@@ -131,18 +131,8 @@ def validates(trainer: Trainer) -> bool:
 
 def user_modules(model: nn.Module) -> list[str]:
     """Return the Python modules of the user whose classes a model contains; a checkpoint needs --trust for them."""
-    libraries = (
-        PACKAGE,
-        "torch",
-        "torchvision",
-        "torchmetrics",
-        "pytorch_lightning",
-        "open_clip",
-        "timm",
-        "transformers",
-    )
     homes = {type(part).__module__ for part in model.modules()}
-    return sorted(home for home in homes if not within(home, libraries))
+    return sorted(home for home in homes if not within(home, LIBRARIES))
 
 
 def closing_message(trainer: Trainer, modules: Sequence[str] = ()) -> str:

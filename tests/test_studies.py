@@ -308,8 +308,17 @@ def test_a_pass_that_was_ended_by_sigterm_failed_and_is_repeated(tmp_path, whole
 
 
 def children(pid):
-    """Return the ids of the child processes of a process."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    """Return the ids of the passes that a study runs; it also runs git for a moment."""
+    ids = [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in ids if "depthclip" in command_line(child)]
+
+
+def command_line(pid):
+    """Return the command line of a process, "" if it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text()
+    except OSError:
+        return ""
 
 
 @pytest.fixture
