@@ -1,4 +1,4 @@
-"""Boxes of pixels, and the crops that resolve_crop to a box for an image of a given size."""
+"""Boxes of pixels, and the crops that give a box for an image of a given size."""
 
 from collections.abc import Callable
 from typing import NamedTuple
