@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from depthclip.atomic import open_atomic
 from depthclip.checkpoint import fingerprint
 from depthclip.data.samples import DepthDataset
-from depthclip.encoder.frozen import FrozenCLIP
+from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.errors import InputError
 from depthclip.protocol import View
@@ -44,22 +44,25 @@ class FeatureCache:
         self.key = ""
         self.reported = False
 
-    def open(self, encoder: FrozenCLIP, samples: DepthDataset, view: View, needs: Needs) -> None:
+    def open(self, encoder: Encoder, samples: DepthDataset, view: View, needs: Needs) -> None:
         """Start caching for a data set; entries in memory of another data set are dropped.
 
         Args:
-            encoder: the frozen CLIP that computes the features.
+            encoder: the frozen encoder that computes the features.
             samples: the images.
             view: part of the images that the model sees.
             needs: features to keep beside the dense ones.
 
         Raises:
-            InputError: if the folder cannot be created.
+            InputError: if the folder cannot be created, or the encoder has no settings that distinguish its features.
         """
-        settings = {k: v for k, v in vars(encoder.readout).items() if not k.startswith("_")}
-        readout = (type(encoder.readout).__qualname__, settings, repr(encoder.readout), state_digest(encoder.readout))
-        normalization = (encoder.mean.flatten().tolist(), encoder.std.flatten().tolist())
-        self.key = repr((encoder.name, fingerprint(encoder.model), readout, normalization, view, needs))
+        if self.folder is not None and not encoder.settings:
+            raise InputError(
+                f"cache {self.folder}: {type(encoder).__name__} does not define `settings`, which distinguish its "
+                "features in a folder; define them, or set cache to memory"
+            )
+        settings = {k: described(v) if isinstance(v, nn.Module) else v for k, v in encoder.settings.items()}
+        self.key = repr((encoder.name, fingerprint(encoder.weights), settings, view, needs))
         self.samples, self.entries, self.kinds, self.reported = samples, {}, {}, False
         if self.folder is not None:
             try:
@@ -166,6 +169,12 @@ def folder_of(where: str) -> Path:
 def kind(entry: ImageFeatures) -> Kind:
     """Return the shapes and data types of features, to compare entries with."""
     return tuple(None if x is None else (x.shape, x.dtype) for x in (entry.dense, entry.pooled, *entry.layers))
+
+
+def described(module: nn.Module) -> tuple[object, ...]:
+    """Return what distinguishes a module from others: class, settings, structure, and a digest of its state."""
+    settings = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+    return type(module).__qualname__, settings, repr(module), state_digest(module)
 
 
 def state_digest(module: nn.Module) -> str:

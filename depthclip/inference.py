@@ -24,7 +24,7 @@ from depthclip.checkpoint import (
     without_variants,
 )
 from depthclip.checks import check_count
-from depthclip.encoder.frozen import FrozenCLIP
+from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.interfaces import Needs
 from depthclip.errors import InputError
 from depthclip.from_file import build
@@ -37,26 +37,27 @@ Model = TypeVar("Model", bound="DepthEstimator")
 
 
 class DepthEstimator(LightningModule):
-    """A frozen CLIP and depth heads that read its features: depth of photographs, and checkpoints.
+    """A frozen encoder and depth heads that read its features: depth of photographs, and checkpoints.
 
     Args:
-        encoder: the frozen CLIP.
+        encoder: the frozen encoder of images and sentences.
         head: turns its features into depth.
         variants: further heads by name, which read the same features.
         mirror: whether the mirrored photograph is encoded too, and the depths averaged.
         max_side: number of pixels to which the longer side of a photograph is reduced before CLIP sees it.
 
     Raises:
-        InputError: if max_side is not a positive number of pixels, or two rows have one name.
+        InputError: if max_side is not a positive number of pixels, two rows have one name, or the encoder has not the
+            features that a head needs.
     """
 
     def __init__(
-        self, encoder: FrozenCLIP, head: Head, variants: Mapping[str, Head] | None, mirror: bool, max_side: int
+        self, encoder: Encoder, head: Head, variants: Mapping[str, Head] | None, mirror: bool, max_side: int
     ) -> None:
         super().__init__()
         check_variants(variants or {})
         check_count("max_side", max_side, unit="pixels")
-        self.encoder = encoder
+        self.encoder = encoder.requires_grad_(False).eval()
         self.head = head
         self.variants = nn.ModuleList((variants or {}).values())
         self.names = (HEAD, *(variants or {}))
@@ -64,6 +65,7 @@ class DepthEstimator(LightningModule):
         self.max_side = max_side
         self.settings: dict[str, Any] = {}  # the arguments as YAML has them, for checkpoints; the command line sets it
         self.data_settings: dict[str, Any] = {}  # and those of the data module
+        encoder.check(self.needs)
         self.strict_loading = False  # checkpoints do not hold CLIP; on_load_checkpoint checks the rest
         for each in self.heads:
             prepare_once(each, self.encoder.text)
@@ -158,7 +160,7 @@ class DepthEstimator(LightningModule):
 
     def recipe(self) -> dict[str, Any]:
         """Return the recipe that a checkpoint of this model keeps."""
-        weights = fingerprint(self.encoder.model)
+        weights = fingerprint(self.encoder.weights)
         return recipe(self.settings, self.encoder.name, weights, len(self.head.labels), self.data_settings)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -10,6 +10,7 @@ from depthclip.cache import FeatureCache
 from depthclip.checks import check_count, check_number
 from depthclip.data.batches import Batch, Item
 from depthclip.data.module import DepthDataModule
+from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError
@@ -36,7 +37,7 @@ class DepthCLIP(DepthEstimator):
     prompts and bins is zero-shot: it needs no training.
 
     Args:
-        encoder: frozen CLIP.
+        encoder: frozen CLIP: a FrozenCLIP, or another Encoder by class_path.
         head: head that turns features into depth: a DepthHead, or another Head by class_path.
         variants: further heads by name, scored beside `head` on the same features.
         mirror: whether the mirrored photograph is encoded too and the depths averaged, in `infer`. With a data module,
@@ -63,7 +64,7 @@ class DepthCLIP(DepthEstimator):
 
     def __init__(
         self,
-        encoder: FrozenCLIP,
+        encoder: FrozenCLIP | Encoder,
         head: DepthHead | Head,
         variants: Mapping[str, DepthHead | Head] | None = None,
         mirror: bool = True,

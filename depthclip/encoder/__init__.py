@@ -1,5 +1,6 @@
 """The frozen CLIP: the only package that imports open_clip and timm."""
 
+from depthclip.encoder.encoder import Encoder, SentenceEncoder
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder, TokenEmbeddings
 from depthclip.encoder.readouts import AttentionPool, Crops, MaskCLIP, Readout, Released, Tokens
@@ -7,12 +8,14 @@ from depthclip.encoder.readouts import AttentionPool, Crops, MaskCLIP, Readout, 
 __all__ = [
     "AttentionPool",
     "Crops",
+    "Encoder",
     "FrozenCLIP",
     "ImageFeatures",
     "MaskCLIP",
     "Needs",
     "Readout",
     "Released",
+    "SentenceEncoder",
     "TextEncoder",
     "TokenEmbeddings",
     "Tokens",

@@ -5,16 +5,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depthclip.encoder.encoder import NOTHING, Encoder
 from depthclip.encoder.interfaces import ImageFeatures, Needs
-from depthclip.encoder.loading import MeanStd, load_clip
-from depthclip.encoder.readouts import Readout, check_fit, readout_of
+from depthclip.encoder.loading import MeanStd, check_clip, load_clip
+from depthclip.encoder.readouts import Readout, check_fit, readout_for, readout_of
 from depthclip.encoder.text import CLIPText
 from depthclip.encoder.towers import tower_of
 
-NOTHING = Needs()
 
-
-class FrozenCLIP(nn.Module):
+class FrozenCLIP(Encoder):
     """A frozen open_clip model that maps images of any size, patch by patch, and sentences to a joint space.
 
     No parameter has a gradient, and the model stays in eval mode when its parent is set to training mode.
@@ -29,26 +28,31 @@ class FrozenCLIP(nn.Module):
             the activation of the training. No file is unpickled, and a TorchScript archive that runs code while it is
             loaded is refused.
         readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, `crops`, or a
-            subclass of `Readout` by class_path.
+            subclass of `Readout` by class_path. `auto` selects `attention_pool` for a ResNet, `maskclip` for a tower
+            with an attention-pool head (SigLIP, PE, CoCa), and `tokens` otherwise. Towers whose patches cannot be read
+            (Swin) have `crops` only.
         normalization: normalization of the RGB values: `tower` (that of the weight tag), `openai`, `imagenet`, or
             ((mean R, G, B), (std R, G, B)) in [0, 1]. Required for a local file, which does not record it.
 
     Raises:
         InputError: if the model, tag, file, readout or normalization is unknown, they do not fit each other, or the
-            weights are not finite.
+            weights are not finite. All but the content of the weights is checked before they are downloaded.
     """
 
     def __init__(
         self,
         name: str,
         pretrained: str | None,
-        readout: str | Readout = "attention_pool",
+        readout: str | Readout = "auto",
         normalization: str | MeanStd = "tower",
     ) -> None:
         super().__init__()
         self.name = name
         self.pretrained = pretrained
-        self.readout = readout_of(readout)
+        chosen = None if readout == "auto" else readout_of(readout)
+        tower = tower_of(check_clip(name, pretrained, normalization))  # without weights
+        self.readout = chosen or readout_for(tower)
+        check_fit(self.readout, tower)
         self.model: Any
         self.mean: Tensor
         self.std: Tensor
@@ -57,12 +61,26 @@ class FrozenCLIP(nn.Module):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.tower = tower_of(self.model.visual)
-        check_fit(self.readout, self.tower)
         self.text = CLIPText(self.model, tokenizer)
 
-    def train(self, mode: bool = True) -> "FrozenCLIP":
-        """Stay in eval mode, so that batch statistics stay frozen too."""
-        return super().train(False)
+    @property
+    def weights(self) -> nn.Module:
+        """The open_clip model."""
+        return self.model
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The readout and the normalization."""
+        normalization = (self.mean.flatten().tolist(), self.std.flatten().tolist())
+        return {"readout": self.readout, "normalization": normalization}
+
+    def check(self, needs: Needs) -> None:
+        """Check that the tower has the blocks whose maps heads need.
+
+        Raises:
+            InputError: if a layer in `needs` is not a block of the tower.
+        """
+        self.tower.block_indices(needs.layers)
 
     def encode_image(self, rgb: Tensor, needs: Needs = NOTHING) -> ImageFeatures:
         """Return the dense features of images, and the pooled features and intermediate maps that heads need.

@@ -21,6 +21,7 @@ from depthclip.encoder.weights import (
     check_finite,
     check_weights_file,
     create,
+    image_tower,
     is_jit,
     load_file,
     quick_gelu_twin,
@@ -50,8 +51,8 @@ class Loaded(NamedTuple):
     normalization: MeanStd
 
 
-def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd) -> Loaded:
-    """Load a model; all arguments are checked before any weights are downloaded.
+def check_clip(name: str, pretrained: str | None, normalization: str | MeanStd) -> nn.Module:
+    """Check the arguments of a model, and return its image tower on the meta device; nothing is downloaded.
 
     Args:
         name: the name of an open_clip model, or `tiny-rooms`.
@@ -59,12 +60,27 @@ def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd) -
         normalization: `tower`, `openai`, `imagenet`, or ((mean R, G, B), (std R, G, B)) in [0, 1].
 
     Raises:
-        InputError: if the name, weights, normalization or tokenizer cannot be used, or they do not fit each other.
+        InputError: if the name, weights or normalization cannot be used, or they do not fit each other.
     """
     config = config_of(name)
     check_pretrained(name, pretrained, bool(config.get("quick_gelu", False)))
+    normalization_of(name, pretrained, normalization)
+    return image_tower(name, config)
+
+
+def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd) -> Loaded:
+    """Load a model whose arguments have passed `check_clip`.
+
+    Args:
+        name: the name of an open_clip model, or `tiny-rooms`.
+        pretrained: a weight tag, `bundled`, the path of a file, or None for random weights.
+        normalization: `tower`, `openai`, `imagenet`, or ((mean R, G, B), (std R, G, B)) in [0, 1].
+
+    Raises:
+        InputError: if the tokenizer or the weights cannot be loaded.
+    """
     mean_and_std = normalization_of(name, pretrained, normalization)
-    tokenizer = tokenizer_of(name, config)
+    tokenizer = tokenizer_of(name, config_of(name))
     return Loaded(load_weights(name, pretrained), tokenizer, mean_and_std)
 
 

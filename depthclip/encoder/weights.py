@@ -6,7 +6,9 @@ import stat
 import textwrap
 import warnings
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import open_clip
 import torch
@@ -33,6 +35,30 @@ def create(name: str, pretrained: str | None = None) -> nn.Module:
         raise InputError(
             f"model {name!r} cannot be built ({reason_of(error)}); install newer versions of open_clip_torch and timm, "
             "and transformers for text towers of the Hugging Face hub"
+        ) from error
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def image_tower(name: str, config: Mapping[str, Any]) -> nn.Module:
+    """Return the image tower of an open_clip configuration on the meta device: it has no values and takes no memory.
+
+    Args:
+        name: name of the model, for messages.
+        config: the configuration.
+
+    Raises:
+        InputError: if it cannot be built with the installed libraries.
+    """
+    vision = {**config["vision_cfg"], "timm_model_pretrained": False}
+    text = {"vocab_size": 1, "width": 1, "heads": 1, "layers": 1}  # the text tower may need another library
+    logging.disable(logging.ERROR)
+    try:
+        with torch.device("meta"):
+            return open_clip.CustomTextCLIP(config["embed_dim"], vision, text, config.get("quick_gelu", False)).visual
+    except (ImportError, OSError, RuntimeError) as error:
+        raise InputError(
+            f"model {name!r} cannot be built ({reason_of(error)}); install newer versions of open_clip_torch and timm"
         ) from error
     finally:
         logging.disable(logging.NOTSET)

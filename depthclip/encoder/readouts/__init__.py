@@ -19,6 +19,7 @@ __all__ = [
     "Released",
     "Tokens",
     "check_fit",
+    "readout_for",
     "readout_of",
 ]
 
@@ -29,6 +30,8 @@ READOUTS: dict[str, type[Readout]] = {
     "tokens": Tokens,
     "crops": Crops,
 }
+
+AUTOMATIC = ("attention_pool", "tokens", "maskclip")  # `auto` selects the first that fits
 
 
 def readout_of(readout: str | Readout) -> Readout:
@@ -43,6 +46,21 @@ def readout_of(readout: str | Readout) -> Readout:
     return READOUTS[readout]()
 
 
+def readout_for(tower: Tower) -> Readout:
+    """Return the default readout of a tower.
+
+    This is `attention_pool` for a ResNet, `maskclip` for a tower with an attention-pool head, and `tokens` otherwise.
+
+    Raises:
+        InputError: if no readout of patches fits the tower.
+    """
+    for name in AUTOMATIC:
+        readout = READOUTS[name]()
+        if readout.fits(tower):
+            return readout
+    raise InputError(f"readout 'auto' does not fit a {description(tower)}; set readout to crops, or use another model")
+
+
 def check_fit(readout: Readout, tower: Tower) -> None:
     """Check that a readout fits a tower.
 
@@ -52,5 +70,10 @@ def check_fit(readout: Readout, tower: Tower) -> None:
     if not readout.fits(tower):
         fitting = [name for name, other in READOUTS.items() if not other.towers or isinstance(tower, other.towers)]
         raise InputError(
-            f"readout {type(readout).__name__} does not fit a {tower.kind} tower; choose one of {', '.join(fitting)}"
+            f"readout {type(readout).__name__} does not fit a {description(tower)}; choose one of {', '.join(fitting)}"
         )
+
+
+def description(tower: Tower) -> str:
+    """Return the family of a tower and why readouts of patches do not fit, for messages."""
+    return f"{tower.kind} tower" + (f", {tower.limit}" if tower.limit else "")

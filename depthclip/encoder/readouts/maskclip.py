@@ -4,13 +4,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthclip.encoder.readouts.base import Readout
-from depthclip.encoder.towers import MAPTower, ResNetTower, TimmTower, Tower, Trunk, ViTTower, to_map
+from depthclip.encoder.towers import CoCaTower, MAPTower, ResNetTower, Tower, Trunk, ViTTower, to_map
 
 
 class MaskCLIP(Readout):
     """Value and output projection of the last attention in place of the attention (MaskCLIP, arXiv 2112.01071).
 
-    On a tower with an attention-pool (MAP) head, each token is pooled as the only key.
+    On a tower with an attention-pool head (MAP, CoCa), each token is pooled as the only key.
 
     Args:
         reduced: whether the last block of a ViT consists of the two projections only, without residual connection and
@@ -18,7 +18,7 @@ class MaskCLIP(Readout):
             It changes nothing on other towers, whose last layer has neither.
     """
 
-    towers = (ResNetTower, ViTTower, MAPTower)
+    towers = (ResNetTower, ViTTower, MAPTower, CoCaTower)
 
     def __init__(self, reduced: bool = True) -> None:
         super().__init__()
@@ -39,6 +39,5 @@ class MaskCLIP(Readout):
                 tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
             values = to_map(tower.project(tokens), trunk.grid)
         else:
-            assert isinstance(tower, TimmTower)  # FrozenCLIP checked that the readout fits
             values = tower.pool_each(trunk)
         return F.normalize(values, dim=1)

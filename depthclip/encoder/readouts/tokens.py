@@ -4,19 +4,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthclip.encoder.readouts.base import Readout
-from depthclip.encoder.towers import ConvTower, TimmTower, Tower, Trunk, ViTTower, to_map
+from depthclip.encoder.towers import ConvTower, TokenTower, Tower, Trunk, ViTTower, to_map
 
 
 class Tokens(Readout):
-    """Patch tokens after the last block, final norm and projection; for ConvNeXt, the head applied to each cell."""
+    """Patch tokens after the last block, final norm and projection; for ConvNeXt and FastViT, the head of each cell."""
 
-    towers = (ViTTower, ConvTower)
+    towers = (ViTTower, TokenTower, ConvTower)
 
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
         """Return the projected tokens or cells, (B, D, h, w), unit length."""
         if isinstance(tower, ViTTower):
             values = to_map(tower.project(tower.last_block(trunk.values)), trunk.grid)
         else:
-            assert isinstance(tower, TimmTower)  # FrozenCLIP checked that the readout fits
             values = tower.pool_each(trunk)
         return F.normalize(values, dim=1)

@@ -17,7 +17,8 @@ class Trunk(NamedTuple):
     """Features at the point at which readouts differ.
 
     Args:
-        values: (B, C, h, w) for convolutional towers; (B, prefix + h*w, C) for transformers.
+        values: (B, C, h, w) for convolutional towers; (B, prefix + h*w, C) for transformers; (B, D) for a tower without
+            dense features.
         grid: (h, w), the number of patches along each axis.
         layers: (B, C_l, h_l, w_l), the requested intermediate maps.
     """
@@ -48,7 +49,12 @@ class Tower(nn.Module):
         native: (height, width) of the training images, in pixels.
         depth: number of blocks, whose outputs are the intermediate maps.
         output_dim: dimension of the joint space, D; None if no readout of the family uses it.
+
+    Attributes:
+        limit: why readouts of patches do not fit, as a clause that follows the word "tower"; "" if some do.
     """
+
+    limit = ""
 
     def __init__(
         self, kind: str, stride: int, native: tuple[int, int], depth: int, output_dim: int | None = None
@@ -92,4 +98,11 @@ class Tower(nn.Module):
 
     def pool(self, trunk: Trunk) -> Tensor:
         """Return the pooled features of the unmodified tower, (B, D), not normalized."""
+        raise NotImplementedError
+
+    def pool_each(self, trunk: Trunk) -> Tensor:
+        """Return the pooled feature of each patch alone, (B, D, h, w), not normalized.
+
+        Towers define it whose pooling or head can be applied to a single patch.
+        """
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""The timm towers of open_clip."""
+"""The base class of the timm towers of open_clip."""
 
 from typing import Any
 
@@ -11,11 +11,17 @@ class TimmTower(Tower):
     """A TimmModel of open_clip.
 
     `trunk` returns timm's final features, and `pool` applies timm's head and open_clip's projection.
+
+    Args:
+        visual: the TimmModel.
+        kind: name of the family, for messages.
+        depth: number of blocks.
     """
 
-    def __init__(self, visual: Any, kind: str, stride: int, depth: int) -> None:
+    def __init__(self, visual: Any, kind: str, depth: int) -> None:
         height, width = visual.image_size
-        super().__init__(kind, stride, (height, width), depth)
+        # not the patch size, which is 1 if a convolutional stem precedes the patches
+        super().__init__(kind, visual.trunk.feature_info[-1]["reduction"], (height, width), depth)
         self.visual: Any = visual
 
     def intermediates(self, images: Tensor, layers: tuple[int, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -37,45 +43,6 @@ class TimmTower(Tower):
         raise NotImplementedError
 
     def pool_each(self, trunk: Trunk) -> Tensor:
-        """Return the pooled feature of each patch alone, (B, D, h, w), not normalized."""
+        """Return the output of the head and projection for each patch alone, (B, D, h, w), not normalized."""
         each = self.visual.head(self.visual.trunk.forward_head(self.cells(trunk)))
         return to_map(each.unflatten(0, (len(trunk.values), -1)), trunk.grid)
-
-
-class MAPTower(TimmTower):
-    """A timm VisionTransformer with an attention-pool (MAP) head, as in SigLIP and SigLIP 2."""
-
-    def __init__(self, visual: Any) -> None:
-        trunk = visual.trunk
-        super().__init__(visual, "MAP", trunk.patch_embed.patch_size[0], len(trunk.blocks))
-        # the settings of timm's dynamic_img_size=True: positions are resampled at every call
-        trunk.dynamic_img_size = True
-        trunk.patch_embed.strict_img_size = False
-        trunk.patch_embed.flatten = False
-        trunk.patch_embed.output_fmt = "NHWC"
-
-    def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
-        """Return the tokens after the final norm, (B, prefix + h*w, C), and the requested intermediate maps."""
-        values, maps = self.intermediates(images, layers)
-        return Trunk(values, (images.shape[-2] // self.stride, images.shape[-1] // self.stride), maps)
-
-    def cells(self, trunk: Trunk) -> Tensor:
-        """Return each token as a sequence, (B*h*w, 1, C)."""
-        height, width = trunk.grid
-        return trunk.values[:, -height * width :].flatten(0, 1)[:, None]
-
-
-class ConvTower(TimmTower):
-    """A timm ConvNeXt; its blocks are the four stages."""
-
-    def __init__(self, visual: Any) -> None:
-        super().__init__(visual, "ConvNeXt", visual.trunk.feature_info[-1]["reduction"], len(visual.trunk.stages))
-
-    def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
-        """Return the final feature map, (B, C, h, w), and the requested intermediate maps."""
-        values, maps = self.intermediates(images, layers)
-        return Trunk(values, (values.shape[-2], values.shape[-1]), maps)
-
-    def cells(self, trunk: Trunk) -> Tensor:
-        """Return each cell as a map, (B*h*w, C, 1, 1)."""
-        return trunk.values.permute(0, 2, 3, 1).flatten(0, 2)[..., None, None]

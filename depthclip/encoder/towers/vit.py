@@ -8,18 +8,12 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 from depthclip.encoder.towers.base import Tower, Trunk, to_map
-from depthclip.errors import InputError
 
 
 class ViTTower(Tower):
     """A VisionTransformer of open_clip: `trunk` returns the input of the last block, and `pool` runs the rest."""
 
     def __init__(self, visual: VisionTransformer) -> None:
-        if visual.attn_pool is not None:
-            raise InputError(
-                "the model's image tower ends in CoCa's attentional pooler, which no readout fits; "
-                "choose a CLIP, SigLIP or ConvNeXt model"
-            )
         height, width = visual.image_size
         depth = len(visual.transformer.resblocks)
         super().__init__("ViT", visual.patch_size[0], (height, width), depth, visual.output_dim)

@@ -1,0 +1,60 @@
+"""The transformers of timm: SigLIP, PE, EVA, ViTamin, and the ViTs of MobileCLIP."""
+
+from typing import Any
+
+from torch import Tensor
+
+from depthclip.encoder.towers.base import Trunk
+from depthclip.encoder.towers.timm import TimmTower
+
+
+class TimmTransformer(TimmTower):
+    """A VisionTransformer or Eva of timm."""
+
+    def __init__(self, visual: Any, kind: str) -> None:
+        trunk = visual.trunk
+        super().__init__(visual, kind, len(trunk.blocks))
+        # the settings of timm's dynamic_img_size=True: positions are resampled at every call
+        trunk.dynamic_img_size = True
+        trunk.patch_embed.strict_img_size = False
+        trunk.patch_embed.flatten = False
+        trunk.patch_embed.output_fmt = "NHWC"
+
+    def set_grid(self, grid: tuple[int, int]) -> None:
+        """Compute the rotary positions for a grid, which timm keeps from call to call; few models have them."""
+        rope: Any = getattr(self.visual.trunk, "rope", None)
+        if hasattr(rope, "update_feat_shape"):
+            rope.update_feat_shape(grid)
+
+    def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
+        """Return the tokens after the final norm, (B, prefix + h*w, C), and the requested intermediate maps."""
+        grid = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
+        self.set_grid(grid)
+        values, maps = self.intermediates(images, layers)
+        return Trunk(values, grid, maps)
+
+    def cells(self, trunk: Trunk) -> Tensor:
+        """Return each token as a sequence, (B*h*w, 1, C)."""
+        height, width = trunk.grid
+        return trunk.values[:, -height * width :].flatten(0, 1)[:, None]
+
+
+class MAPTower(TimmTransformer):
+    """A timm transformer with an attention-pool (MAP) head, as in SigLIP, SigLIP 2 and PE."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__(visual, "MAP")
+
+
+class TokenTower(TimmTransformer):
+    """A timm transformer that pools its class token or the mean of its patches, as in EVA, ViTamin and MobileCLIP."""
+
+    def __init__(self, visual: Any) -> None:
+        super().__init__(visual, f"timm {type(visual.trunk).__name__}")
+
+    def cells(self, trunk: Trunk) -> Tensor:
+        """Return each token as a sequence that repeats it, (B*h*w, prefix + 1, C).
+
+        The class token of the sequence and the mean of its patches are thus the token.
+        """
+        return super().cells(trunk).expand(-1, self.visual.trunk.num_prefix_tokens + 1, -1)
