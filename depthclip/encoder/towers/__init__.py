@@ -11,6 +11,7 @@ from torch import nn
 from depthclip.encoder.towers.base import Tower, Trunk, to_map, to_multiples
 from depthclip.encoder.towers.resnet import ResNetTower
 from depthclip.encoder.towers.timm import ConvTower, MAPTower, TimmTower
+from depthclip.encoder.towers.tips import TIPSTower
 from depthclip.encoder.towers.vit import ViTTower
 from depthclip.errors import InputError
 
@@ -18,6 +19,7 @@ __all__ = [
     "ConvTower",
     "MAPTower",
     "ResNetTower",
+    "TIPSTower",
     "TimmTower",
     "Tower",
     "Trunk",
