@@ -124,7 +124,8 @@ def test_weights_that_cannot_be_downloaded_name_the_way_out(no_network, name, ta
 
 
 def test_the_normalization_in_the_way_out_is_that_of_the_tag(no_network, monkeypatch):
-    monkeypatch.setattr("depthclip.encoder.loading.tokenizer_of", lambda *arguments: None)
+    for needed in ("check_transformers", "tokenizer_of"):
+        monkeypatch.setattr(f"depthclip.encoder.loading.{needed}", lambda *arguments: None)
     refused(r"normalization \[\[0.5, 0.5, 0.5\], \[0.5, 0.5, 0.5\]\]$", "ViT-B-16-SigLIP", "webli")
 
 

@@ -47,6 +47,11 @@ class NativeText:
     def __init__(self, tower: CLIP | TextTransformer) -> None:
         self.tower: Any = tower
         self.embedding = tower.token_embedding
+        projection = tower.text_projection
+        if isinstance(projection, nn.Linear):
+            self.dim = projection.out_features
+        else:
+            self.dim = tower.token_embedding.embedding_dim if projection is None else projection.shape[1]
         plain = isinstance(tower, CLIP)
         self.pool_type = tower.text_pool_type if plain else tower.pool_type
         self.eos = tower.text_eos_id if plain else tower.eos_id
@@ -57,14 +62,6 @@ class NativeText:
                 f"the text tower has pool_type {self.pool_type!r}, which gives no feature of a sentence; choose a "
                 "model with argmax, eos, last or first"
             )
-
-    @property
-    def dim(self) -> int:
-        """The dimension of the joint space, D."""
-        projection = self.tower.text_projection
-        if projection is None:
-            return self.embedding.embedding_dim
-        return projection.out_features if isinstance(projection, nn.Linear) else projection.shape[1]
 
     def embed(self, ids: Tensor) -> TokenEmbeddings:
         """Return the embeddings of N sentences, given as token ids (N, L)."""

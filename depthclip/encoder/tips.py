@@ -168,7 +168,7 @@ def load_tips(pretrained: str) -> tuple[Any, Any]:
     try:
         kind = Tipsv2Config.get_config_dict(folder)[0].get("model_type")
         if kind != "tipsv2":
-            raise InputError(f"{OPTION}: {pretrained} holds a model of type {kind!r}, not tipsv2; {way_out}")
+            raise InputError(f"{OPTION}: {pretrained} has no config.json of a TIPSv2 (model_type {kind!r}); {way_out}")
         tokenizer = Tipsv2Tokenizer.from_pretrained(folder)
         model, report = Tipsv2Model.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
