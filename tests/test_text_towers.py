@@ -34,7 +34,7 @@ CONFIGS = {
 SWITCHES = {
     "padding-mask": "use_pad_mask",
     "coca-correct": "correct_cls_mask",
-}  # of TextTransformer, in no configuration
+}  # in no configuration
 CUT = {"clip", "worldwide", "eva"}  # causal, and read out at a token of the sentence
 HUGGING_FACE = ["roberta", "xlm-roberta", "mt5", "nllb", "coca-roberta"]
 SENTENCES = ["far", "this object is extremely far away", "a photo of a very large room"]
@@ -93,6 +93,7 @@ def test_sentences_have_the_features_of_encode_text(make, kind):
     """Sentences of different length, together and each alone."""
     tower = make(kind)
     text, expected = tower[2], by_open_clip(tower, SENTENCES)
+    assert torch.pdist(expected).min() > 1e-3  # the sentences differ by more than the tolerance
     assert_near(text.encode(SENTENCES), expected)
     assert_near(text.encode_embeddings(text.embed(SENTENCES)), expected)
     for sentence, feature in zip(SENTENCES, expected, strict=True):
