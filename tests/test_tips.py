@@ -1,9 +1,7 @@
 """TIPSv2 against transformers: images of any size, readouts, sentences, learned prompts, and files that do not fit."""
 
 import shutil
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 import torch
@@ -14,7 +12,7 @@ from depthclip.encoder import TIPS, ImageFeatures, MaskCLIP, Needs
 from depthclip.errors import InputError
 from depthclip.head import Bins, ConditionalContext, DepthHead, LearnedContext, LearnedWords, Prompts
 
-pytest.importorskip("transformers", minversion="5.14", reason="TIPSv2 needs transformers, in the extra hf")
+pytest.importorskip("transformers", minversion="5.18", reason="TIPSv2 needs transformers, in the extra hf")
 
 from tests.hugging_face import set_config, tips_folder
 
@@ -249,10 +247,10 @@ def test_without_a_network_the_way_out_is_a_folder(monkeypatch):
 def test_a_missing_or_old_transformers_is_reported_before_a_download(monkeypatch):
     monkeypatch.setattr("depthclip.encoder.tips.folder_of", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    refused("needs the transformers package, version 5.14 or later; pip install 'depthclip.hf.'", "google/tipsv2-b14")
+    refused("needs the transformers package, version 5.18 or later; pip install 'depthclip.hf.'", "google/tipsv2-b14")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
-    monkeypatch.setitem(sys.modules, "transformers", ModuleType("transformers"))
-    refused("needs transformers 5.14 or later; pip install -U", "google/tipsv2-b14")
+    monkeypatch.setattr("transformers.__version__", "5.9.1")
+    refused("needs transformers 5.18 or later, not 5.9.1; pip install -U", "google/tipsv2-b14")
 
 
 def test_sentences_that_the_tokenizer_cuts_are_refused(tips):

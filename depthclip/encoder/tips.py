@@ -23,6 +23,7 @@ from depthclip.encoder.weights import LARGEST_LOGIT_SCALE, reason_of
 from depthclip.errors import InputError
 
 NOTHING = Needs()
+OLDEST = (5, 18)  # transformers 5.14 has TIPSv2, 5.18 the projections of its image attention that readouts use
 OPTION = "pretrained (--model.encoder.pretrained)"
 FILES = ["*.json", "*.safetensors", "tokenizer*"]  # of a hub repository; neither code nor pickled files
 
@@ -158,25 +159,27 @@ def load_tips(pretrained: str) -> tuple[Any, Any]:
         InputError: if they cannot be loaded, or a weight is not finite.
     """
     if importlib.util.find_spec("transformers") is None:
-        raise InputError("TIPSv2 needs the transformers package, version 5.14 or later; pip install 'depthclip[hf]'")
-    try:
-        from transformers import Tipsv2Config, Tipsv2Model, Tipsv2Tokenizer  # slow to import, and optional
-    except ImportError as error:
-        raise InputError("TIPSv2 needs transformers 5.14 or later; pip install -U 'depthclip[hf]'") from error
+        raise InputError("TIPSv2 needs the transformers package, version 5.18 or later; pip install 'depthclip[hf]'")
+    import transformers  # slow to import, and optional
+
+    if tuple(map(int, transformers.__version__.split(".")[:2])) < OLDEST:
+        raise InputError(
+            f"TIPSv2 needs transformers 5.18 or later, not {transformers.__version__}; pip install -U 'depthclip[hf]'"
+        )
     folder = folder_of(pretrained)
     way_out = "pass google/tipsv2-b14 or another TIPSv2 of the hub, or a folder with all its files"
     try:
-        kind = Tipsv2Config.get_config_dict(folder)[0].get("model_type")
+        kind = transformers.Tipsv2Config.get_config_dict(folder)[0].get("model_type")
         if kind != "tipsv2":
             raise InputError(f"{OPTION}: {pretrained} has no config.json of a TIPSv2 (model_type {kind!r}); {way_out}")
-        tokenizer = Tipsv2Tokenizer.from_pretrained(folder)
-        model, report = Tipsv2Model.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-        )
+        tokenizer = transformers.Tipsv2Tokenizer.from_pretrained(folder)
+        options: Any = {"dtype": torch.float32, "use_safetensors": True, "output_loading_info": True}
+        loaded: Any = transformers.Tipsv2Model.from_pretrained(folder, **options)
     except InputError:
         raise
     except Exception as error:  # transformers raises many types for missing and damaged files
         raise InputError(f"{OPTION}: {pretrained} could not be loaded ({reason_of(error)}); {way_out}") from error
+    model, report = loaded
     if missing := sorted(report["missing_keys"]):
         raise InputError(f"{OPTION}: {pretrained} has no weights {', '.join(missing[:3])}; {way_out}")
     for key, value in model.state_dict().items():
