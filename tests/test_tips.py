@@ -240,12 +240,12 @@ def test_code_in_the_folder_is_never_run(folder, tmp_path):
 
 
 def test_without_a_network_the_way_out_is_a_folder(monkeypatch):
-    monkeypatch.setattr("depthclip.encoder.tips.unreachable", lambda repo, file: "Name or service not known")
+    monkeypatch.setattr("depthclip.encoder.tips_files.unreachable", lambda repo, file: "Name or service not known")
     refused("google/tipsv2-l14 could not be .*Name or service not known.*and pass their folder", "google/tipsv2-l14")
 
 
 def test_a_missing_or_old_transformers_is_reported_before_a_download(monkeypatch):
-    monkeypatch.setattr("depthclip.encoder.tips.folder_of", None)
+    monkeypatch.setattr("depthclip.encoder.tips_files.folder_of", None)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     refused("needs the transformers package, version 5.18 or later; pip install 'depthclip.hf.'", "google/tipsv2-b14")
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
