@@ -107,8 +107,8 @@ def no_network(monkeypatch):
     def download(*arguments, **more):
         raise AssertionError("a download would wait for many retries")
 
-    monkeypatch.setattr("depthclip.encoder.loading.get_hf_file_metadata", refuse)
-    monkeypatch.setattr("depthclip.encoder.loading.try_to_load_from_cache", lambda *arguments: None)
+    monkeypatch.setattr("depthclip.encoder.hub.get_hf_file_metadata", refuse)
+    monkeypatch.setattr("depthclip.encoder.hub.try_to_load_from_cache", lambda *arguments: None)
     monkeypatch.setattr("open_clip.factory.download_pretrained", download)
     return tried
 
@@ -124,7 +124,8 @@ def test_weights_that_cannot_be_downloaded_name_the_way_out(no_network, name, ta
 
 
 def test_the_normalization_in_the_way_out_is_that_of_the_tag(no_network, monkeypatch):
-    monkeypatch.setattr("depthclip.encoder.loading.tokenizer_of", lambda *arguments: None)
+    for needed in ("check_transformers", "tokenizer_of"):
+        monkeypatch.setattr(f"depthclip.encoder.loading.{needed}", lambda *arguments: None)
     refused(r"normalization \[\[0.5, 0.5, 0.5\], \[0.5, 0.5, 0.5\]\]$", "ViT-B-16-SigLIP", "webli")
 
 
@@ -134,8 +135,9 @@ def test_a_missing_tokenizer_is_reported_before_weights_are_downloaded(no_networ
     assert not no_network
     monkeypatch.setattr("importlib.util.find_spec", lambda name: name)
 
-    def from_cache(name, local_files_only=False):
+    def from_cache(name, local_files_only=False, trust_remote_code=None):
         assert local_files_only
+        assert trust_remote_code is False
         raise OSError("no such file in the cache")
 
     monkeypatch.setattr("open_clip.get_tokenizer", from_cache)
@@ -150,7 +152,7 @@ def test_weights_that_were_downloaded_before_need_no_network(no_network, monkeyp
     for module in ("open_clip", "open_clip.factory"):
         monkeypatch.setattr(f"{module}.get_pretrained_cfg", lambda name, pretrained: tag)
     monkeypatch.setattr("open_clip.is_pretrained_cfg", lambda name, pretrained: pretrained == "mine")
-    monkeypatch.setattr("depthclip.encoder.loading.try_to_load_from_cache", lambda repo, name: str(path))
+    monkeypatch.setattr("depthclip.encoder.hub.try_to_load_from_cache", lambda repo, name: str(path))
     monkeypatch.setattr("open_clip.factory.download_pretrained", lambda *arguments, **more: str(path))
     FrozenCLIP("small-vit", "mine", "tokens")
     assert not no_network

@@ -30,8 +30,9 @@ TOWERS = {
     "custom": {"text_cfg": TEXT, "custom_text": True},
     "custom-eos": {"text_cfg": TEXT | {"pool_type": "eos", "eos_id": 49407}, "custom_text": True},
     "bidirectional": {"text_cfg": TEXT | SIGLIP, "custom_text": True},
+    "class-token": {"text_cfg": TEXT | {"embed_cls": True}, "custom_text": True},
 }
-REFUSED = {"class-token": {"text_cfg": TEXT | {"embed_cls": True}, "custom_text": True}}
+REFUSED = {"no-pool": {"text_cfg": TEXT | {"pool_type": "none"}, "custom_text": True}}
 CONTEXT = "{context:4} {distance}."
 WORDS = ["close", "extremely far away", "unseen"]
 
@@ -90,7 +91,7 @@ def test_embedded_sentences_have_the_features_of_encode_text(tower):
 
 def test_causal_towers_stop_at_the_longest_sentence(make):
     lengths = {kind: make(kind)[2].embed(["far", "very far"]).values.shape[1] for kind in TOWERS}
-    assert lengths == {"clip": 4, "custom": 4, "custom-eos": 4, "bidirectional": 24}
+    assert lengths == {"clip": 4, "custom": 4, "custom-eos": 4, "bidirectional": 24, "class-token": 24}
 
 
 @pytest.mark.parametrize("per_word", [False, True])
@@ -233,8 +234,8 @@ def test_adapter_and_learned_temperature_change_nothing_before_training(make):
 
 @pytest.mark.parametrize("kind", REFUSED)
 def test_other_towers_are_refused_by_name(make, kind):
-    with pytest.raises(ValueError, match="TextTransformer cannot be run from token embeddings"):
-        LearnedWords(3).prepare(make(kind)[2])
+    with pytest.raises(ValueError, match="pool_type 'none', which gives no feature of a sentence; choose a model with"):
+        make(kind)
 
 
 @pytest.mark.parametrize(

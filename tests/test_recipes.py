@@ -8,12 +8,14 @@ import sys
 import zipfile
 from pathlib import Path
 
+import open_clip
 import pytest
 
 from depthclip import recipes
 from depthclip.__main__ import main
 from depthclip.cli import resolve
 from depthclip.errors import InputError
+from depthclip.head.prompts import WORDS
 from depthclip.recipes import expand, find
 
 ROOT = Path(__file__).parent.parent
@@ -284,3 +286,15 @@ def test_a_list_that_holds_no_parts_is_refused(part, tmp_path):
     (tmp_path / "run.yaml").write_text(f"{part}\n")
     with pytest.raises(InputError, match=r"run.yaml: (model|data) \[.*\] must hold keys with values, or be a list of"):
         resolve(["test", "-c", str(tmp_path / "run.yaml")])
+
+
+def test_the_recipe_in_two_languages_differs_in_the_sentences_only():
+    model = resolve(["test", "-c", "nyu_xlm_roberta_b32"])["model"]
+    encoder = model["encoder"]["init_args"]
+    assert encoder["pretrained"] in open_clip.list_pretrained_tags_by_model(encoder["name"])
+    english, german = (head["init_args"] for head in (model["head"], model["variants"]["german"]))
+    prompts = german.pop("prompts")["init_args"]
+    assert english.pop("prompts")["init_args"]["words"] == "depthclip"
+    assert len(prompts["words"]) == len(WORDS["depthclip"])
+    assert prompts["templates"] == ["Dieses {object} ist {distance}"]
+    assert german == english

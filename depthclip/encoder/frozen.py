@@ -33,10 +33,13 @@ class FrozenCLIP(Encoder):
             (Swin) have `crops` only.
         normalization: normalization of the RGB values: `tower` (that of the weight tag), `openai`, `imagenet`, or
             ((mean R, G, B), (std R, G, B)) in [0, 1]. Required for a local file, which does not record it.
+        tokenizer: a folder with the files of the tokenizer, for models whose tokenizer comes from the Hugging Face hub
+            (SigLIP, CLIPA, MetaCLIP 2, XLM-RoBERTa, NLLB, ...; needs transformers); null to find it in the cache or on
+            the hub. NLLB marks the language of a sentence: `src_lang` in `tokenizer_config.json` selects it.
 
     Raises:
-        InputError: if the model, tag, file, readout or normalization is unknown, they do not fit each other, or the
-            weights are not finite. All but the content of the weights is checked before they are downloaded.
+        InputError: if the model, tag, file, readout, normalization or tokenizer is unknown, they do not fit each other,
+            or the weights are not finite. All but the content of the weights is checked before they are downloaded.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class FrozenCLIP(Encoder):
         pretrained: str | None,
         readout: str | Readout = "auto",
         normalization: str | MeanStd = "tower",
+        tokenizer: str | None = None,
     ) -> None:
         super().__init__()
         self.name = name
@@ -56,12 +60,12 @@ class FrozenCLIP(Encoder):
         self.model: Any
         self.mean: Tensor
         self.std: Tensor
-        self.model, tokenizer, (mean, std) = load_clip(name, pretrained, normalization)
+        self.model, tokenize, (mean, std) = load_clip(name, pretrained, normalization, tokenizer)
         self.model.requires_grad_(False).eval()
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.tower = tower_of(self.model.visual)
-        self.text = CLIPText(self.model, tokenizer)
+        self.text = CLIPText(self.model, tokenize)
 
     @property
     def weights(self) -> nn.Module:

@@ -53,11 +53,15 @@ class TokenEmbeddings(NamedTuple):
 
     Args:
         values: (N, L, W), the embeddings of the tokens.
-        ends: (N,), the index of the token whose output is the feature of the sentence.
+        ends: (N,), the index of the token whose output is the feature of the sentence; the last token of the sentence
+            for towers that pool over all tokens.
+        mask: (N, L) bool, true for the tokens of the sentence and false for padding; None if the tower also attends to
+            padding, or if it cannot because it is causal.
     """
 
     values: Tensor
     ends: Tensor
+    mask: Tensor | None = None
 
 
 class TextEncoder(Protocol):

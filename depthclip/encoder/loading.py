@@ -1,7 +1,6 @@
 """Find the model, weights, normalization and tokenizer for the name of a model and a weight tag."""
 
 import difflib
-import importlib.util
 import os
 import warnings
 from collections.abc import Sequence
@@ -9,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import open_clip
-from huggingface_hub import get_hf_file_metadata, hf_hub_url, try_to_load_from_cache
-from huggingface_hub.errors import HfHubHTTPError
-from open_clip.constants import HF_SAFE_WEIGHTS_NAME, HF_WEIGHTS_NAME, IMAGENET_MEAN, IMAGENET_STD
+from open_clip.constants import HF_WEIGHTS_NAME, IMAGENET_MEAN, IMAGENET_STD
 from torch import nn
 
 from depthclip.checks import brief, check_number
+from depthclip.encoder.hub import is_cached, unreachable
 from depthclip.encoder.text import Tokenizer
+from depthclip.encoder.tokenizers import check_transformers, tokenizer_of
 from depthclip.encoder.weights import (
     OPTION,
     check_finite,
@@ -68,20 +67,23 @@ def check_clip(name: str, pretrained: str | None, normalization: str | MeanStd) 
     return image_tower(name, config)
 
 
-def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd) -> Loaded:
+def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd, tokenizer: str | None = None) -> Loaded:
     """Load a model whose arguments have passed `check_clip`.
 
     Args:
         name: the name of an open_clip model, or `tiny-rooms`.
         pretrained: a weight tag, `bundled`, the path of a file, or None for random weights.
         normalization: `tower`, `openai`, `imagenet`, or ((mean R, G, B), (std R, G, B)) in [0, 1].
+        tokenizer: a folder with the files of the tokenizer, or None for the tokenizer of the model.
 
     Raises:
         InputError: if the tokenizer or the weights cannot be loaded.
     """
     mean_and_std = normalization_of(name, pretrained, normalization)
-    tokenizer = tokenizer_of(name, config_of(name))
-    return Loaded(load_weights(name, pretrained), tokenizer, mean_and_std)
+    config = config_of(name)
+    check_transformers(name, config)
+    tokenize = tokenizer_of(name, config, tokenizer)
+    return Loaded(load_weights(name, pretrained), tokenize, mean_and_std)
 
 
 def config_of(name: str) -> dict[str, Any]:
@@ -191,26 +193,6 @@ def is_bundled(name: str, pretrained: str | None) -> bool:
     return name == "tiny-rooms" and pretrained == "bundled"
 
 
-def is_cached(repo: str, file: str) -> bool:
-    """Return whether the weights of a Hugging Face repository are in the local cache."""
-    names = {file or HF_WEIGHTS_NAME, HF_SAFE_WEIGHTS_NAME, f"{Path(file).stem}.safetensors"}
-    return any(isinstance(try_to_load_from_cache(repo, name), str) for name in names)
-
-
-def unreachable(repo: str, file: str) -> str:
-    """Return the reason why the Hugging Face hub cannot be reached, or "" if it can.
-
-    This avoids the wait for a download, which is tried six times for each file.
-    """
-    try:
-        get_hf_file_metadata(hf_hub_url(repo, file), timeout=10)
-    except HfHubHTTPError:  # the hub answers; a missing file is reported by the download
-        return ""
-    except Exception as error:  # the exceptions of the HTTP library differ between versions
-        return reason_of(error)
-    return ""
-
-
 def gelu(quick: bool) -> str:
     """Return the name of an activation."""
     return "QuickGELU" if quick else "GELU"
@@ -270,23 +252,3 @@ def normalization_name(normalization: MeanStd) -> str:
         if normalization == values:
             return name
     return str([list(values) for values in normalization])
-
-
-def tokenizer_of(name: str, config: dict[str, Any]) -> Tokenizer:
-    """Return the tokenizer of a model.
-
-    Raises:
-        InputError: if it needs a package or a download that is missing.
-    """
-    repo = config.get("text_cfg", {}).get("hf_tokenizer_name")
-    if repo and importlib.util.find_spec("transformers") is None:
-        raise InputError(f"the tokenizer of {name} needs the transformers package; pip install 'depthclip[hf]'")
-    reason = unreachable(repo, "tokenizer_config.json") if repo else ""
-    try:
-        # without a network, use cached files only, which avoids repeated attempts to download
-        return open_clip.get_tokenizer(name, local_files_only=True) if reason else open_clip.get_tokenizer(name)
-    except Exception as error:  # transformers raises many types for a missing file or package
-        raise InputError(
-            f"the tokenizer of {name} could not be loaded ({reason or reason_of(error)}); run once with a network, "
-            "pip install 'depthclip[hf]', or use a model with open_clip's own tokenizer"
-        ) from error

@@ -1,19 +1,20 @@
 """The frozen text tower: features of sentences, and differentiable features of token embeddings."""
 
+import warnings
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
-from open_clip import CLIP, CustomTextCLIP
-from open_clip.transformer import TextTransformer
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthclip.checks import brief
 from depthclip.encoder.interfaces import TokenEmbeddings
+from depthclip.encoder.text_towers import TextTower, text_tower_of
 from depthclip.errors import InputError
 
 LONGEST_SENTENCE = 4000  # characters: more exceed any context, and tokenizers need hours for very long words
+BATCH = 256  # sentences in a forward pass
 
 
 class Tokenizer(Protocol):
@@ -23,72 +24,71 @@ class Tokenizer(Protocol):
         """Return the token ids of N sentences, (N, L), where L is the context length (default: the model's)."""
 
 
-class CLIPText:
-    """The `TextEncoder` of an open_clip model.
-
-    Features of sentences are computed once and cached. If the tower is causal, tokens after the end of the longest
-    sentence cannot change the features and are not computed.
+class FrozenText:
+    """Base class of text encoders: it encodes sentences once, and refuses sentences that a tokenizer would cut.
 
     Args:
-        model: the open_clip model.
-        tokenizer: the tokenizer of the model.
+        tower: the text tower.
+        tokenizer: its tokenizer.
     """
 
-    def __init__(self, model: CLIP | CustomTextCLIP, tokenizer: Tokenizer) -> None:
-        self._model = model
+    def __init__(self, tower: TextTower, tokenizer: Tokenizer) -> None:
+        self._tower = tower
         self._tokenizer = tokenizer
         self._features: dict[str, Tensor] = {}
-        if isinstance(model, CLIP):
-            self._tower: Any = model
-            self._pool_type = model.text_pool_type
-        elif isinstance(getattr(model, "text", None), TextTransformer):
-            self._tower = model.text
-            self._pool_type = model.text.pool_type
-        else:
-            self._tower = None
+        self._ids: dict[str, bytes] = {}
 
     @property
     def logit_scale(self) -> float:
-        """The factor by which CLIP multiplies similarities, exp(logit_scale)."""
-        return float(self._model.logit_scale.detach().exp())
+        """The factor by which the model multiplies similarities."""
+        raise NotImplementedError
 
     @property
     def dim(self) -> int:
         """The dimension of the joint space of images and sentences, D."""
-        return self.encode([""]).shape[-1]
+        return self._tower.dim
 
     @property
     def width(self) -> int:
-        """The dimension of a token embedding, W.
-
-        Raises:
-            InputError: if the text tower cannot be run from embeddings.
-        """
-        return self._native().token_embedding.embedding_dim
+        """The dimension of a token embedding, W."""
+        return self._tower.embedding.embedding_dim
 
     @property
     def device(self) -> torch.device:
         """The device of the text tower."""
-        return self._model.logit_scale.device
+        return self._tower.embedding.weight.device
 
     def encode(self, texts: Sequence[str]) -> Tensor:
         """Return the features of N sentences, (N, D), unit length, without gradients.
 
+        Sentences are encoded in the first call that has them. A warning names two different sentences of a call that
+        have the same tokens: some tokenizers ignore case or punctuation.
+
         Raises:
             InputError: if a sentence is longer than the tower's context.
         """
-        new = [text for text in dict.fromkeys(texts) if text not in self._features]
-        for start in range(0, len(new), 256):
-            part = new[start : start + 256]
+        different = list(dict.fromkeys(texts))
+        new = [text for text in different if text not in self._features]
+        for start in range(0, len(new), BATCH):
+            part = new[start : start + BATCH]
+            ids = self._tokens(part)
             with torch.no_grad():
-                features = self._encode(part)
+                features = self.encode_embeddings(self._tower.embed(ids.to(self.device)))
             self._features.update(zip(part, features.float().cpu(), strict=True))
+            self._ids.update(zip(part, (row.numpy().tobytes() for row in ids), strict=True))
+        self._warn_of_equal(different)
         return torch.stack([self._features[text] for text in texts]).to(self.device)
 
-    def _encode(self, texts: list[str]) -> Tensor:
-        if self._tower is not None and self._is_native(self._tower):
-            return self.encode_embeddings(self.embed(texts))
-        return self._model.encode_text(self._tokens(texts), normalize=True)
+    def _warn_of_equal(self, texts: Sequence[str]) -> None:
+        first: dict[bytes, str] = {}
+        pairs = [(first[ids], text) for text in texts if first.setdefault(ids := self._ids[text], text) != text]
+        if pairs:
+            more = f" (and {len(pairs) - 1} more such pairs)" if len(pairs) > 1 else ""
+            warnings.warn(
+                f"the sentences {brief(pairs[0][0])} and {brief(pairs[0][1])} have the same tokens{more}, because the "
+                "tokenizer ignores their difference, such as case or punctuation; remove one of them",
+                stacklevel=3,
+            )
 
     def _tokens(self, texts: Sequence[str]) -> Tensor:
         for text in texts:
@@ -105,56 +105,37 @@ class CLIPText:
                 f"the sentence {brief(text)} is too long for the text tower, which takes {length} tokens; use a "
                 "shorter template, shorter words or fewer learned vectors"
             )
-        return ids.to(self.device)
-
-    def _is_native(self, tower: Any) -> bool:
-        plain = getattr(tower, "cls_emb", None) is None and not getattr(tower, "use_pad_mask", False)
-        return plain and self._pool_type in ("argmax", "eos", "last", "first")
-
-    def _native(self) -> Any:
-        if self._tower is None or not self._is_native(self._tower):
-            kind = type(getattr(self._model, "text", self._model)).__name__
-            raise InputError(
-                f"the text tower {kind} cannot be run from token embeddings; for learned prompts choose a model whose "
-                "text tower is open_clip's own (OpenAI, LAION, MetaCLIP, DFN, SigLIP)"
-            )
-        return self._tower
+        return ids
 
     def embed(self, texts: Sequence[str]) -> TokenEmbeddings:
         """Return the token embeddings of N sentences, (N, L, W), and the position at which each is read out.
 
         Raises:
-            InputError: if the text tower cannot be run from embeddings, or a sentence is longer than its context.
+            InputError: if a sentence is longer than the tower's context.
         """
-        tower = self._native()
-        ids = self._tokens(texts)
-        if self._pool_type == "argmax":
-            ends = ids.argmax(-1)
-        elif self._pool_type == "eos":
-            eos = tower.text_eos_id if isinstance(tower, CLIP) else tower.eos_id
-            ends = ids.eq(eos).int().argmax(-1)
-        else:
-            ends = torch.full((len(ids),), 0 if self._pool_type == "first" else ids.shape[1] - 1, device=ids.device)
-        if tower.attn_mask is not None:
-            ids = ids[:, : int(ends.max()) + 1]
-        return TokenEmbeddings(tower.token_embedding(ids), ends)
+        return self._tower.embed(self._tokens(texts).to(self.device))
 
     def encode_embeddings(self, embeddings: TokenEmbeddings) -> Tensor:
-        """Return the features of N embedded sentences, (N, D), unit length; gradients flow to the embeddings.
+        """Return the features of N embedded sentences, (N, D), unit length; gradients flow to the embeddings."""
+        return F.normalize(self._tower.run(embeddings), dim=-1)
 
-        Raises:
-            InputError: if a sequence is longer than the tower's context, or the tower cannot be run from embeddings.
-        """
-        tower = self._native()
-        length, context = embeddings.values.shape[1], len(tower.positional_embedding)
-        if length > context:
-            raise InputError(f"a prompt has {length} tokens, but the text tower takes {context}; it must be shortened")
-        dtype = tower.transformer.get_cast_dtype()
-        x = embeddings.values.to(dtype) + tower.positional_embedding[:length].to(dtype)
-        mask = None if tower.attn_mask is None else tower.attn_mask[:length, :length]
-        x = tower.ln_final(tower.transformer(x, attn_mask=mask))
-        x = x[torch.arange(len(x), device=x.device), embeddings.ends]
-        projection = tower.text_projection
-        if projection is not None:
-            x = projection(x) if isinstance(projection, nn.Linear) else x @ projection
-        return F.normalize(x, dim=-1)
+
+class CLIPText(FrozenText):
+    """The `TextEncoder` of an open_clip model.
+
+    Args:
+        model: the open_clip model.
+        tokenizer: the tokenizer of the model.
+
+    Raises:
+        InputError: if the text tower of the model is not supported.
+    """
+
+    def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
+        super().__init__(text_tower_of(model), tokenizer)
+        self._model = model
+
+    @property
+    def logit_scale(self) -> float:
+        """The factor by which CLIP multiplies similarities, exp(logit_scale)."""
+        return float(self._model.get_parameter("logit_scale").detach().exp())

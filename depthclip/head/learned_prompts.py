@@ -54,6 +54,7 @@ class LearnedPrompts(Prompts, ABC):
     counted: ClassVar[tuple[str, ...]] = ("context",)
     frame: Tensor | None  # (K, L, W), the embedded sentences with marks in their blanks
     ends: Tensor  # (K,), the token of each sentence that gives its feature
+    mask: Tensor | None  # (K, L) bool, the tokens that are not padding, for towers that need it
     context_at: Tensor  # (K, L) bool, the blanks for context
     word_at: Tensor  # (K, L) bool, the blanks for learned words
 
@@ -63,7 +64,7 @@ class LearnedPrompts(Prompts, ABC):
         self.context_length = count_blanks(template, "context")
         self.word_length = 0
         self.cached: tuple[list[Tensor], Tensor] | None = None  # parameters, and the features they gave
-        for name in ("frame", "ends", "context_at", "word_at"):
+        for name in ("frame", "ends", "mask", "context_at", "word_at"):
             self.register_buffer(name, None, persistent=False)
 
     def write(self, context: str, word: str) -> list[str]:
@@ -91,7 +92,7 @@ class LearnedPrompts(Prompts, ABC):
                 have the same tokens.
         """
         try:
-            frame, self.ends = text.embed(self.write(MARK, MARK))
+            frame, self.ends, self.mask = text.embed(self.write(MARK, MARK))
             self.context_at = differ(frame, text.embed(self.write(OTHER, MARK)).values)
             self.word_at = differ(frame, text.embed(self.write(MARK, OTHER)).values)
         except InputError as error:
@@ -120,7 +121,8 @@ class LearnedPrompts(Prompts, ABC):
         values = self.frame.repeat(times, 1, 1)
         values = values.masked_scatter(self.context_at.repeat(times, 1)[..., None], context)
         values = values.masked_scatter(self.word_at.repeat(times, 1)[..., None], words)
-        return text.encode_embeddings(TokenEmbeddings(values, self.ends.repeat(times)))
+        mask = None if self.mask is None else self.mask.repeat(times, 1)
+        return text.encode_embeddings(TokenEmbeddings(values, self.ends.repeat(times), mask))
 
     def forward(self, text: TextEncoder, pooled: Tensor | None = None) -> Tensor:
         """Return the text features of the words, (K, D), or (B, K, D) if they depend on pooled features (B, D)."""

@@ -76,7 +76,12 @@ CASES = [
         for value in ("mean", "", 7, None)
     ),
     refuse("encoder.readout", "released on a ViT", "small-vit", None, "released", names=("Released", "tokens")),
-    refuse(
-        "encoder.tokenizer", "transformers missing", "ViT-B-16-SigLIP", None, "maskclip", names=("tokenizer", "ViT")
+    *(
+        refuse("encoder.tokenizer", name, model, None, readout, tokenizer=folder, names=("tokenizer",))
+        for name, model, readout, folder in (
+            ("for a model with open_clip's own", "small-vit", "tokens", "words"),
+            ("no folder, or transformers missing", "ViT-B-16-SigLIP", "maskclip", "nowhere"),
+            ("empty, or transformers missing", "ViT-B-16-SigLIP", "maskclip", ""),
+        )
     ),
 ]

@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthclip.encoder.readouts.base import Readout
-from depthclip.encoder.towers import CoCaTower, MAPTower, ResNetTower, Tower, Trunk, ViTTower, to_map
+from depthclip.encoder.towers import CoCaTower, MAPTower, ResNetTower, TIPSTower, Tower, Trunk, ViTTower, to_map
 
 
 class MaskCLIP(Readout):
@@ -18,7 +18,7 @@ class MaskCLIP(Readout):
             It changes nothing on other towers, whose last layer has neither.
     """
 
-    towers = (ResNetTower, ViTTower, MAPTower, CoCaTower)
+    towers = (ResNetTower, ViTTower, MAPTower, CoCaTower, TIPSTower)
 
     def __init__(self, reduced: bool = True) -> None:
         super().__init__()
@@ -37,6 +37,13 @@ class MaskCLIP(Readout):
             if not self.reduced:
                 tokens = trunk.values + tokens
                 tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
+            values = to_map(tower.project(tokens), trunk.grid)
+        elif isinstance(tower, TIPSTower):
+            block = tower.last_block
+            tokens = block.layer_scale1(block.attention.o_proj(block.attention.v_proj(block.norm1(trunk.values))))
+            if not self.reduced:
+                tokens = trunk.values + tokens
+                tokens = tokens + block.layer_scale2(block.mlp(block.norm2(tokens)))
             values = to_map(tower.project(tokens), trunk.grid)
         else:
             values = tower.pool_each(trunk)

@@ -19,6 +19,7 @@ from depthclip.encoder.towers.pooled import PooledTower
 from depthclip.encoder.towers.resnet import ResNetTower
 from depthclip.encoder.towers.timm import TimmTower
 from depthclip.encoder.towers.timm_vit import MAPTower, TokenTower
+from depthclip.encoder.towers.tips import TIPSTower
 from depthclip.encoder.towers.vit import ViTTower
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "MAPTower",
     "PooledTower",
     "ResNetTower",
+    "TIPSTower",
     "TimmTower",
     "TokenTower",
     "Tower",

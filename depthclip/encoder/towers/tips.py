@@ -1,0 +1,51 @@
+"""The image tower of TIPSv2."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from depthclip.encoder.towers.base import Tower, Trunk, to_map
+
+
+class TIPSTower(Tower):
+    """A `Tipsv2VisionModel` of transformers: `trunk` returns the input of the last block, and `pool` runs the rest.
+
+    The prefix of the tokens is the class token and the register tokens. Position embeddings are resampled by the
+    library (bilinear, antialiased). The class token of the final norm is the pooled feature; there is no projection.
+
+    Args:
+        visual: the image tower.
+    """
+
+    def __init__(self, visual: nn.Module) -> None:
+        config: Any = visual.config
+        side = config.image_size
+        super().__init__("TIPSv2", config.patch_size, (side, side), config.num_hidden_layers, config.hidden_size)
+        self.visual: Any = visual
+
+    @property
+    def last_block(self) -> Any:
+        """The last block, which dense readouts modify."""
+        return self.visual.encoder.layer[-1]
+
+    def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
+        """Return the input of the last block, (B, prefix + h*w, C), and the requested intermediate maps."""
+        indices = self.block_indices(layers)
+        grid = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
+        values = self.visual.embeddings(images)
+        maps: dict[int, Tensor] = {}
+        for index, block in enumerate(self.visual.encoder.layer[:-1]):
+            values = block(values)
+            if index in indices:
+                maps[index] = to_map(values, grid)
+        if self.depth - 1 in indices:
+            maps[self.depth - 1] = to_map(self.last_block(values), grid)
+        return Trunk(values, grid, tuple(maps[index] for index in indices))
+
+    def project(self, values: Tensor) -> Tensor:
+        """Apply the final norm, (..., C) to (..., D) with D = C."""
+        return self.visual.layernorm(values)
+
+    def pool(self, trunk: Trunk) -> Tensor:
+        """Return the class token after the final norm, (B, D), not normalized."""
+        return self.project(self.last_block(trunk.values)[:, 0])
