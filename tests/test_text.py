@@ -59,9 +59,9 @@ def no_hub(monkeypatch):
 @pytest.mark.parametrize("name", ["xlm-roberta-base-ViT-B-32", "nllb-clip-base-siglip", "coca_roberta-ViT-B-32"])
 def test_a_missing_package_is_reported_before_a_download(no_hub, monkeypatch, name):
     monkeypatch.setattr("importlib.util.find_spec", lambda package: None)
-    refused(f"text tower of {name} needs the transformers package; pip install 'depthclip.hf.'", name, None, "tokens")
+    refused(f"text tower of {name} needs the transformers package; pip install 'depthclip.hf.'", name, None)
     monkeypatch.setattr("importlib.util.find_spec", lambda package: package)
-    refused(f"text tower of {name} needs the file config.json of .*not known.; run once with", name, None, "tokens")
+    refused(f"text tower of {name} needs the file config.json of .*not known.; run once with", name, None)
 
 
 def test_a_tokenizer_that_is_no_folder_is_refused(small, monkeypatch, tmp_path):

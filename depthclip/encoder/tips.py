@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TokenEmbeddings
 from depthclip.encoder.readouts import Readout, check_fit, readout_of
 from depthclip.encoder.text import FrozenText
@@ -15,7 +16,7 @@ from depthclip.encoder.towers.tips import TIPSTower
 NOTHING = Needs()
 
 
-class TIPS(nn.Module):
+class TIPS(Encoder):
     """A frozen TIPSv2 that maps images of any size, patch by patch, and sentences to a joint space.
 
     Only classes of transformers are used, and no code of a repository is run. Images stay in [0, 1], without
@@ -53,10 +54,6 @@ class TIPS(nn.Module):
         self.register_buffer("std", torch.ones(3, 1, 1), persistent=False)
         self.tower = TIPSTower(self.model.vision_model)
         self.text = TIPSText(self.model, tokenizer)
-
-    def train(self, mode: bool = True) -> "TIPS":
-        """Stay in eval mode."""
-        return super().train(False)
 
     @property
     def weights(self) -> nn.Module:
