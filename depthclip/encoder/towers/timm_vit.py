@@ -21,7 +21,7 @@ class TimmTransformer(TimmTower):
         trunk.patch_embed.output_fmt = "NHWC"
 
     def set_grid(self, grid: tuple[int, int]) -> None:
-        """Compute the rotary positions for a grid, which timm keeps from call to call; few models have them."""
+        """Set the grid of the rotary positions, which timm keeps from call to call; few models have them."""
         rope: Any = getattr(self.visual.trunk, "rope", None)
         if hasattr(rope, "update_feat_shape"):
             rope.update_feat_shape(grid)
@@ -31,6 +31,7 @@ class TimmTransformer(TimmTower):
         grid = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
         self.set_grid(grid)
         values, maps = self.intermediates(images, layers)
+        self.set_grid(self.visual.trunk.patch_embed.grid_size)
         return Trunk(values, grid, maps)
 
     def cells(self, trunk: Trunk) -> Tensor:
