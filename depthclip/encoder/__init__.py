@@ -2,15 +2,32 @@
 
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder, TokenEmbeddings
-from depthclip.encoder.readouts import AttentionPool, Crops, MaskCLIP, Readout, Released, Tokens
+from depthclip.encoder.readouts import (
+    NACLIP,
+    SCLIP,
+    Aggregate,
+    AttentionPool,
+    ClearCLIP,
+    Crops,
+    MaskCLIP,
+    Proxy,
+    Readout,
+    Released,
+    Tokens,
+)
 
 __all__ = [
+    "NACLIP",
+    "SCLIP",
+    "Aggregate",
     "AttentionPool",
+    "ClearCLIP",
     "Crops",
     "FrozenCLIP",
     "ImageFeatures",
     "MaskCLIP",
     "Needs",
+    "Proxy",
     "Readout",
     "Released",
     "TextEncoder",

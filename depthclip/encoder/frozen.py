@@ -28,8 +28,8 @@ class FrozenCLIP(nn.Module):
             warning. Only OpenAI's archive is certain to use QuickGELU; for other files, `name` must be the model with
             the activation of the training. No file is unpickled, and a TorchScript archive that runs code while it is
             loaded is refused.
-        readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, `crops`, or a
-            subclass of `Readout` by class_path.
+        readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, `sclip`,
+            `clearclip`, `naclip`, `crops`, `aggregate`, or a subclass of `Readout` by class_path.
         normalization: normalization of the RGB values: `tower` (that of the weight tag), `openai`, `imagenet`, or
             ((mean R, G, B), (std R, G, B)) in [0, 1]. Required for a local file, which does not record it.
 
@@ -58,6 +58,7 @@ class FrozenCLIP(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.tower = tower_of(self.model.visual)
         check_fit(self.readout, self.tower)
+        self.readout.set_normalization(self.mean, self.std)
         self.text = CLIPText(self.model, tokenizer)
 
     def train(self, mode: bool = True) -> "FrozenCLIP":

@@ -24,20 +24,24 @@ class MaskCLIP(Readout):
         super().__init__()
         self.reduced = reduced
 
+    def fits(self, tower: Tower) -> bool:
+        """Return whether the readout fits a tower.
+
+        Raises:
+            InputError: if the tower is a ViT whose blocks are not supported.
+        """
+        return super().fits(tower) and (not isinstance(tower, ViTTower) or tower.block_parts((1, 1)) is not None)
+
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
         """Return the projected values of each patch, (B, D, h, w), unit length."""
         if isinstance(tower, ResNetTower):
             pool = tower.visual.attnpool
             values = to_map(pool.c_proj(pool.v_proj(trunk.values.flatten(2).mT)), trunk.grid)
         elif isinstance(tower, ViTTower):
-            block = tower.last_block
-            width = block.attn.in_proj_weight.shape[1]
-            weight, bias = block.attn.in_proj_weight[-width:], block.attn.in_proj_bias[-width:]
-            tokens = block.ls_1(block.attn.out_proj(F.linear(block.ln_1(trunk.values), weight, bias)))
-            if not self.reduced:
-                tokens = trunk.values + tokens
-                tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
-            values = to_map(tower.project(tokens), trunk.grid)
+            parts = tower.block_parts(trunk.grid)
+            kept = not self.reduced
+            tokens = parts.output(trunk.values, parts.heads(trunk.values).v, residual=kept, feed_forward=kept)
+            values = tower.project_patches(tokens, trunk.grid)
         else:
             assert isinstance(tower, TimmTower)  # FrozenCLIP checked that the readout fits
             values = tower.pool_each(trunk)

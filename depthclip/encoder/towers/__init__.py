@@ -8,7 +8,7 @@ from timm.models.convnext import ConvNeXt
 from timm.models.vision_transformer import VisionTransformer as TimmVisionTransformer
 from torch import nn
 
-from depthclip.encoder.towers.base import Tower, Trunk, to_map, to_multiples
+from depthclip.encoder.towers.base import Tower, TransformerTower, Trunk, to_map, to_multiples
 from depthclip.encoder.towers.resnet import ResNetTower
 from depthclip.encoder.towers.timm import ConvTower, MAPTower, TimmTower
 from depthclip.encoder.towers.vit import ViTTower
@@ -20,6 +20,7 @@ __all__ = [
     "ResNetTower",
     "TimmTower",
     "Tower",
+    "TransformerTower",
     "Trunk",
     "ViTTower",
     "to_map",

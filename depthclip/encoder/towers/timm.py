@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from depthclip.encoder.towers.base import Tower, Trunk, to_map
+from depthclip.encoder.attention import BlockParts, parts_of
+from depthclip.encoder.towers.base import Tower, TransformerTower, Trunk, to_map
 
 
 class TimmTower(Tower):
@@ -42,7 +44,7 @@ class TimmTower(Tower):
         return to_map(each.unflatten(0, (len(trunk.values), -1)), trunk.grid)
 
 
-class MAPTower(TimmTower):
+class MAPTower(TimmTower, TransformerTower):
     """A timm VisionTransformer with an attention-pool (MAP) head, as in SigLIP and SigLIP 2."""
 
     def __init__(self, visual: Any) -> None:
@@ -55,9 +57,29 @@ class MAPTower(TimmTower):
         trunk.patch_embed.output_fmt = "NHWC"
 
     def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
-        """Return the tokens after the final norm, (B, prefix + h*w, C), and the requested intermediate maps."""
-        values, maps = self.intermediates(images, layers)
-        return Trunk(values, (images.shape[-2] // self.stride, images.shape[-1] // self.stride), maps)
+        """Return the tokens after the final norm, the input of the last block, and the requested intermediate maps.
+
+        Tokens are (B, prefix + h*w, C).
+        """
+        grid = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
+        indices, before = self.block_indices(layers), self.depth - 2
+        computed = sorted({*indices, before})
+        outputs = self.visual.trunk.forward_intermediates(
+            images, indices=computed, output_fmt="NLC", output_dict=True, return_prefix_tokens=True
+        )
+        tokens = dict(zip(computed, outputs["image_intermediates"], strict=True))
+        prefixes = dict(zip(computed, outputs.get("image_intermediates_prefix", ()), strict=False))
+        last_input = torch.cat([prefixes[before], tokens[before]], dim=1) if prefixes else tokens[before]
+        maps = tuple(to_map(tokens[index], grid) for index in indices)
+        return Trunk(outputs["image_features"], grid, maps, last_input)
+
+    def block_parts(self, grid: tuple[int, int]) -> BlockParts:
+        """Return the parts of the last block."""
+        return parts_of(self.visual.trunk.blocks[-1])
+
+    def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the pooled feature of each patch alone after the final norm, (B, D, h, w), not normalized."""
+        return self.pool_each(Trunk(self.visual.trunk.norm(tokens), grid))
 
     def cells(self, trunk: Trunk) -> Tensor:
         """Return each token as a sequence, (B*h*w, 1, C)."""
