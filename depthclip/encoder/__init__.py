@@ -1,5 +1,6 @@
 """The frozen CLIP: the only package that imports open_clip and timm."""
 
+from depthclip.encoder.fitting import readouts_of
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder, TokenEmbeddings
 from depthclip.encoder.readouts import (
@@ -33,4 +34,5 @@ __all__ = [
     "TextEncoder",
     "TokenEmbeddings",
     "Tokens",
+    "readouts_of",
 ]

@@ -18,15 +18,20 @@ OPTION = "pretrained (--model.encoder.pretrained)"
 LARGEST_LOGIT_SCALE = 1e6  # OpenAI's is 100
 
 
-def create(name: str, pretrained: str | None = None) -> nn.Module:
+def create(name: str, pretrained: str | None = None, device: str = "cpu") -> nn.Module:
     """Return an open_clip model and suppress the log messages of its construction.
+
+    Args:
+        name: the name of the model.
+        pretrained: a weight tag; None for random weights.
+        device: the device of the parameters; `meta` for a model without memory.
 
     Raises:
         InputError: if a model without pretrained weights cannot be built with the installed libraries.
     """
     logging.disable(logging.ERROR)
     try:
-        return open_clip.create_model(name, pretrained=pretrained, pretrained_text=False)
+        return open_clip.create_model(name, pretrained=pretrained, pretrained_text=False, device=device)
     except (ImportError, OSError, RuntimeError) as error:
         if pretrained is not None:
             raise

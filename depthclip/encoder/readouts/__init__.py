@@ -1,5 +1,8 @@
 """Readouts: the ways to read one feature per patch from an image tower, one class per file."""
 
+import inspect
+from typing import Any
+
 from depthclip.checks import check_choice
 from depthclip.encoder.readouts.aggregate import Aggregate
 from depthclip.encoder.readouts.attention_pool import AttentionPool
@@ -30,6 +33,7 @@ __all__ = [
     "Tokens",
     "check_fit",
     "readout_of",
+    "with_arguments",
 ]
 
 READOUTS: dict[str, type[Readout]] = {
@@ -60,6 +64,26 @@ def readout_of(readout: str | Readout) -> Readout:
         )
     check_choice("readout", readout, READOUTS, "or give a class_path")
     return READOUTS[readout]()
+
+
+def with_arguments(readout: Any) -> Any:
+    """Return the readout of a recipe with all of its arguments; a name becomes its class path and the defaults.
+
+    Args:
+        readout: a name, or a mapping with `class_path` and `init_args`; anything else is returned unchanged.
+    """
+    if isinstance(readout, str) and readout in READOUTS:
+        cls = READOUTS[readout]
+        parameters = inspect.signature(cls).parameters.values()
+        # the class of a readout without arguments has the *args and **kwargs of Module
+        defaults = {p.name: p.default for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD}
+        readout = {"class_path": f"depthclip.encoder.{cls.__name__}", "init_args": defaults}
+    if not isinstance(readout, dict):
+        return readout
+    arguments = readout.get("init_args") or {}
+    plain = {name: list(value) if isinstance(value, tuple) else value for name, value in arguments.items()}
+    inner = {"readout": with_arguments(plain["readout"])} if "readout" in plain else {}
+    return {**readout, "init_args": {**plain, **inner}}
 
 
 def check_fit(readout: Readout, tower: Tower) -> None:
