@@ -22,6 +22,7 @@ from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint
 from depthclip.checks import check_count
 from depthclip.data.module import DepthDataModule
 from depthclip.data.rooms import Rooms
+from depthclip.encoder.readouts import with_arguments
 from depthclip.errors import InputError
 from depthclip.fitting import checkpoint_callbacks
 from depthclip.messages import sentence
@@ -139,6 +140,9 @@ class DepthCLI(LightningCLI):
         """
         config = self.config[self.subcommand]
         recipe = yaml.safe_load(self.parser.dump(self.config, skip_none=False, format="yaml"))[self.subcommand]
+        encoder = recipe["model"]["encoder"]["init_args"]
+        if "readout" in encoder:  # an encoder of the user may have none
+            encoder["readout"] = with_arguments(encoder["readout"])
         if config.trainer.logger in (None, True):
             kwargs["logger"] = RunLogger("runs", config.name)
         try:

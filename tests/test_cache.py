@@ -1,6 +1,7 @@
 """The feature cache: what its entries belong to, and what becomes of broken ones."""
 
 import warnings
+from copy import deepcopy
 
 import pytest
 import torch
@@ -8,7 +9,7 @@ from torch import nn
 
 from depthclip.cache import FeatureCache
 from depthclip.data.samples import DepthDataset
-from depthclip.encoder import ImageFeatures, MaskCLIP, Needs
+from depthclip.encoder import NACLIP, SCLIP, Aggregate, ClearCLIP, ImageFeatures, MaskCLIP, Needs
 from depthclip.errors import InputError
 from depthclip.protocol import View
 
@@ -69,6 +70,26 @@ def test_cache_on_disk_is_keyed_by_the_state_of_the_readout(clip, tmp_path):
     encoder.readout.shift.add_(1)
     assert entries(tmp_path, encoder) == 3
     assert entries(tmp_path, clip("small-vit", MaskCLIP(reduced=False))) == 4
+
+
+def test_cache_on_disk_is_keyed_by_every_switch_of_the_readout(clip, tmp_path):
+    readouts = [
+        SCLIP(),
+        SCLIP(residual=False),
+        SCLIP(similarities=["qq"]),
+        ClearCLIP(),
+        NACLIP(),
+        NACLIP(std=4),
+        Aggregate(),
+        Aggregate(sharpness=9),
+        Aggregate(MaskCLIP(reduced=False)),
+        Aggregate(NACLIP()),
+        Aggregate(NACLIP(std=4)),
+        Aggregate(Aggregate(NACLIP(std=4))),
+    ]
+    for count, readout in enumerate(readouts, 1):
+        assert entries(tmp_path, clip("small-vit", readout)) == count
+        assert entries(tmp_path, clip("small-vit", deepcopy(readout))) == count
 
 
 def save(**entry):

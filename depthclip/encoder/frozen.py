@@ -27,10 +27,10 @@ class FrozenCLIP(Encoder):
             warning. Only OpenAI's archive is certain to use QuickGELU; for other files, `name` must be the model with
             the activation of the training. No file is unpickled, and a TorchScript archive that runs code while it is
             loaded is refused.
-        readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, `crops`, or a
-            subclass of `Readout` by class_path. `auto` selects `attention_pool` for a ResNet, `maskclip` for a tower
-            with an attention-pool head (SigLIP, PE, CoCa), and `tokens` otherwise. Towers whose patches cannot be read
-            (Swin) have `crops` only.
+        readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, `sclip`,
+            `clearclip`, `naclip`, `crops`, `aggregate`, or a subclass of `Readout` by class_path. `auto` selects
+            `attention_pool` for a ResNet, `maskclip` for a tower with an attention-pool head (SigLIP, PE, CoCa), and
+            `tokens` otherwise. Towers whose patches cannot be read (Swin) have `crops` only.
         normalization: normalization of the RGB values: `tower` (that of the weight tag), `openai`, `imagenet`, or
             ((mean R, G, B), (std R, G, B)) in [0, 1]. Required for a local file, which does not record it.
         tokenizer: a folder with the files of the tokenizer, for models whose tokenizer comes from the Hugging Face hub
@@ -65,6 +65,7 @@ class FrozenCLIP(Encoder):
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.tower = tower_of(self.model.visual)
+        self.readout.set_normalization(self.mean, self.std)
         self.text = CLIPText(self.model, tokenize)
 
     @property

@@ -53,6 +53,7 @@ class TIPS(Encoder):
         self.register_buffer("mean", torch.zeros(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.ones(3, 1, 1), persistent=False)
         self.tower = TIPSTower(self.model.vision_model)
+        self.readout.set_normalization(self.mean, self.std)
         self.text = TIPSText(self.model, tokenizer)
 
     @property

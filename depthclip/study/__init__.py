@@ -4,7 +4,7 @@ from depthclip.study.collect import HEADLINE, Results, Row, make_row
 from depthclip.study.command import main
 from depthclip.study.pictures import draw_rows, save_figure, spans
 from depthclip.study.plan import StudyError, Variant
-from depthclip.study.study import HeadSettings, Options, Study
+from depthclip.study.study import HeadSettings, Options, Study, arguments_of
 from depthclip.study.tables import header
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "Study",
     "StudyError",
     "Variant",
+    "arguments_of",
     "draw_rows",
     "header",
     "main",

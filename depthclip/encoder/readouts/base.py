@@ -4,7 +4,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthclip.encoder.interfaces import ImageFeatures, Needs
-from depthclip.encoder.towers import Tower, Trunk
+from depthclip.encoder.towers import Tower, TransformerTower, Trunk
 
 
 class Readout(nn.Module):
@@ -17,8 +17,20 @@ class Readout(nn.Module):
     towers: tuple[type[Tower], ...] = ()
 
     def fits(self, tower: Tower) -> bool:
-        """Return whether the readout fits a tower."""
+        """Return whether the readout fits a tower.
+
+        Raises:
+            InputError: if the readout fits towers of this kind, but not the blocks of this tower.
+        """
         return not self.towers or isinstance(tower, self.towers)
+
+    def set_normalization(self, mean: Tensor, std: Tensor) -> None:
+        """Take the normalization of the images, before the first of them; most readouts do not need it.
+
+        Args:
+            mean: (3, 1, 1), subtracted from the RGB values in [0, 1].
+            std: (3, 1, 1), by which the difference is divided.
+        """
 
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
         """Return the features of all patches, (B, D, h, w), of unit length unless the subclass documents otherwise.
@@ -43,3 +55,22 @@ class Readout(nn.Module):
         trunk = tower.trunk(tower.to_stride(images), needs.layers)
         pooled = F.normalize(tower.pool(trunk), dim=-1) if needs.pooled else None
         return ImageFeatures(self.dense(tower, trunk), pooled, trunk.layers)
+
+    def extra_repr(self) -> str:
+        """Return the arguments of the readout, which distinguish the entries of a feature cache."""
+        settings = {key: value for key, value in vars(self).items() if not key.startswith("_") and key != "training"}
+        return ", ".join(f"{key}={value!r}" for key, value in settings.items())
+
+
+class BlockReadout(Readout):
+    """A readout that computes another output of the last block of a transformer."""
+
+    towers = (TransformerTower,)
+
+    def fits(self, tower: Tower) -> bool:
+        """Return whether the tower is a transformer.
+
+        Raises:
+            InputError: if it is, but blocks of its type are not supported.
+        """
+        return isinstance(tower, TransformerTower) and tower.block_parts((1, 1)) is not None

@@ -4,7 +4,17 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthclip.encoder.readouts.base import Readout
-from depthclip.encoder.towers import CoCaTower, MAPTower, ResNetTower, TIPSTower, Tower, Trunk, ViTTower, to_map
+from depthclip.encoder.towers import (
+    CoCaTower,
+    MAPTower,
+    ResNetTower,
+    TIPSTower,
+    TokenTower,
+    Tower,
+    Trunk,
+    ViTTower,
+    to_map,
+)
 
 
 class MaskCLIP(Readout):
@@ -18,33 +28,31 @@ class MaskCLIP(Readout):
             It changes nothing on other towers, whose last layer has neither.
     """
 
-    towers = (ResNetTower, ViTTower, MAPTower, CoCaTower, TIPSTower)
+    towers = (ResNetTower, ViTTower, TokenTower, MAPTower, CoCaTower, TIPSTower)
 
     def __init__(self, reduced: bool = True) -> None:
         super().__init__()
         self.reduced = reduced
+
+    def fits(self, tower: Tower) -> bool:
+        """Return whether the readout fits a tower.
+
+        Raises:
+            InputError: if the tower is a ViT whose blocks are not supported.
+        """
+        return super().fits(tower) and (not isinstance(tower, ViTTower) or tower.block_parts((1, 1)) is not None)
 
     def dense(self, tower: Tower, trunk: Trunk) -> Tensor:
         """Return the projected values of each patch, (B, D, h, w), unit length."""
         if isinstance(tower, ResNetTower):
             pool = tower.visual.attnpool
             values = to_map(pool.c_proj(pool.v_proj(trunk.values.flatten(2).mT)), trunk.grid)
-        elif isinstance(tower, ViTTower):
-            block = tower.last_block
-            width = block.attn.in_proj_weight.shape[1]
-            weight, bias = block.attn.in_proj_weight[-width:], block.attn.in_proj_bias[-width:]
-            tokens = block.ls_1(block.attn.out_proj(F.linear(block.ln_1(trunk.values), weight, bias)))
-            if not self.reduced:
-                tokens = trunk.values + tokens
-                tokens = tokens + block.ls_2(block.mlp(block.ln_2(tokens)))
-            values = to_map(tower.project(tokens), trunk.grid)
-        elif isinstance(tower, TIPSTower):
-            block = tower.last_block
-            tokens = block.layer_scale1(block.attention.o_proj(block.attention.v_proj(block.norm1(trunk.values))))
-            if not self.reduced:
-                tokens = trunk.values + tokens
-                tokens = tokens + block.layer_scale2(block.mlp(block.norm2(tokens)))
-            values = to_map(tower.project(tokens), trunk.grid)
+        elif isinstance(tower, ViTTower | TokenTower | TIPSTower):
+            assert trunk.last_input is not None
+            parts = tower.block_parts(trunk.grid)
+            kept = not self.reduced
+            tokens = parts.output(trunk.last_input, parts.heads(trunk.last_input).v, residual=kept, feed_forward=kept)
+            values = tower.project_patches(tokens, trunk.grid)
         else:
             values = tower.pool_each(trunk)
         return F.normalize(values, dim=1)

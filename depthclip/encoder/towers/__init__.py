@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer as TimmVisionTransf
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import nn
 
-from depthclip.encoder.towers.base import Tower, Trunk, to_map, to_multiples
+from depthclip.encoder.towers.base import Tower, TransformerTower, Trunk, to_map, to_multiples
 from depthclip.encoder.towers.coca import CoCaTower
 from depthclip.encoder.towers.conv import ConvTower
 from depthclip.encoder.towers.pooled import PooledTower
@@ -32,6 +32,7 @@ __all__ = [
     "TimmTower",
     "TokenTower",
     "Tower",
+    "TransformerTower",
     "Trunk",
     "ViTTower",
     "to_map",

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
+from depthclip.encoder.attention import BlockParts
 from depthclip.errors import InputError
 
 
@@ -21,11 +22,13 @@ class Trunk(NamedTuple):
             dense features.
         grid: (h, w), the number of patches along each axis.
         layers: (B, C_l, h_l, w_l), the requested intermediate maps.
+        last_input: (B, prefix + h*w, C), the input of the last block of a `TransformerTower`.
     """
 
     values: Tensor
     grid: tuple[int, int]
     layers: tuple[Tensor, ...] = ()
+    last_input: Tensor | None = None
 
 
 def to_map(tokens: Tensor, grid: tuple[int, int]) -> Tensor:
@@ -104,5 +107,31 @@ class Tower(nn.Module):
         """Return the pooled feature of each patch alone, (B, D, h, w), not normalized.
 
         Towers define it whose pooling or head can be applied to a single patch.
+        """
+        raise NotImplementedError
+
+
+class TransformerTower(Tower):
+    """A transformer whose last block readouts replace; its `trunk` returns `last_input`."""
+
+    def block_parts(self, grid: tuple[int, int]) -> BlockParts:
+        """Return the parts of the last block.
+
+        Args:
+            grid: (h, w), the number of patches along each axis, for rotary positions.
+
+        Raises:
+            InputError: if blocks of this type are not supported.
+        """
+        raise NotImplementedError
+
+    def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the feature of each patch after the final norm and projection, (B, D, h, w), not normalized.
+
+        A tower with an attention-pool head pools each token as the only key.
+
+        Args:
+            tokens: (B, prefix + h*w, C), the output of the last block, with or without prefix tokens.
+            grid: (h, w).
         """
         raise NotImplementedError

@@ -2,13 +2,15 @@
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from depthclip.encoder.towers.base import Trunk
+from depthclip.encoder.attention import BlockParts, parts_of
+from depthclip.encoder.towers.base import TransformerTower, Trunk, to_map
 from depthclip.encoder.towers.timm import TimmTower
 
 
-class TimmTransformer(TimmTower):
+class TimmTransformer(TimmTower, TransformerTower):
     """A VisionTransformer or Eva of timm."""
 
     def __init__(self, visual: Any, kind: str) -> None:
@@ -27,12 +29,42 @@ class TimmTransformer(TimmTower):
             rope.update_feat_shape(grid)
 
     def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
-        """Return the tokens after the final norm, (B, prefix + h*w, C), and the requested intermediate maps."""
+        """Return the tokens after the final norm, the input of the last block, and the requested intermediate maps.
+
+        Tokens are (B, prefix + h*w, C).
+        """
         grid = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
+        indices, before = self.block_indices(layers), self.depth - 2
+        computed = sorted({*indices, before})
+        prefix = self.visual.trunk.num_prefix_tokens > 0
         self.set_grid(grid)
-        values, maps = self.intermediates(images, layers)
+        values, outputs = self.visual.trunk.forward_intermediates(
+            images, indices=computed, output_fmt="NLC", return_prefix_tokens=prefix
+        )
         self.set_grid(self.visual.trunk.patch_embed.grid_size)
-        return Trunk(values, grid, maps)
+        tokens = dict(zip(computed, outputs, strict=True))
+        last_input = torch.cat([tokens[before][1], tokens[before][0]], dim=1) if prefix else tokens[before]
+        maps = tuple(to_map(tokens[index][0] if prefix else tokens[index], grid) for index in indices)
+        return Trunk(values, grid, maps, last_input)
+
+    def block_parts(self, grid: tuple[int, int]) -> BlockParts:
+        """Return the parts of the last block."""
+        rope: Any = getattr(self.visual.trunk, "rope", None)
+        if rope is None:
+            return parts_of(self.visual.trunk.blocks[-1])
+        self.set_grid(grid)
+        positions = rope.get_embed(list(grid))
+        self.set_grid(self.visual.trunk.patch_embed.grid_size)
+        return parts_of(self.visual.trunk.blocks[-1], positions)
+
+    def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the output of the head and projection for each patch alone, (B, D, h, w), not normalized.
+
+        Args:
+            tokens: (B, prefix + h*w, C), the output of the last block, with or without prefix tokens.
+            grid: (h, w).
+        """
+        return self.pool_each(Trunk(self.visual.trunk.norm(tokens), grid))
 
     def cells(self, trunk: Trunk) -> Tensor:
         """Return each token as a sequence, (B*h*w, 1, C)."""

@@ -4,10 +4,32 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from depthclip.encoder.towers.base import Tower, Trunk, to_map
+from depthclip.encoder.attention import BlockParts, Heads, join_heads
+from depthclip.encoder.towers.base import TransformerTower, Trunk, to_map
 
 
-class TIPSTower(Tower):
+class TIPSParts(BlockParts):
+    """The parts of a block of TIPSv2's image tower."""
+
+    def heads(self, tokens: Tensor) -> Heads:
+        """Return the queries, keys and values of the tokens (B, N, C)."""
+        attention, inputs = self.block.attention, self.block.norm1(tokens)
+        q, k, v = (
+            project(inputs).unflatten(-1, (attention.num_attention_heads, -1)).transpose(1, 2)
+            for project in (attention.q_proj, attention.k_proj, attention.v_proj)
+        )
+        return Heads(q, k, v)
+
+    def project(self, values: Tensor) -> Tensor:
+        """Return the output of the attention branch, (B, N, C)."""
+        return self.block.layer_scale1(self.block.attention.o_proj(join_heads(values)))
+
+    def feed_forward(self, tokens: Tensor) -> Tensor:
+        """Return the output of the feed-forward branch, (B, N, C)."""
+        return self.block.layer_scale2(self.block.mlp(self.block.norm2(tokens)))
+
+
+class TIPSTower(TransformerTower):
     """A `Tipsv2VisionModel` of transformers: `trunk` returns the input of the last block, and `pool` runs the rest.
 
     The prefix of the tokens is the class token and the register tokens. Position embeddings are resampled by the
@@ -40,11 +62,19 @@ class TIPSTower(Tower):
                 maps[index] = to_map(values, grid)
         if self.depth - 1 in indices:
             maps[self.depth - 1] = to_map(self.last_block(values), grid)
-        return Trunk(values, grid, tuple(maps[index] for index in indices))
+        return Trunk(values, grid, tuple(maps[index] for index in indices), values)
 
     def project(self, values: Tensor) -> Tensor:
         """Apply the final norm, (..., C) to (..., D) with D = C."""
         return self.visual.layernorm(values)
+
+    def block_parts(self, grid: tuple[int, int]) -> BlockParts:
+        """Return the parts of the last block."""
+        return TIPSParts(self.last_block)
+
+    def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the feature of each patch after the final norm, (B, D, h, w), not normalized."""
+        return to_map(self.project(tokens), grid)
 
     def pool(self, trunk: Trunk) -> Tensor:
         """Return the class token after the final norm, (B, D), not normalized."""

@@ -7,10 +7,11 @@ from open_clip.transformer import VisionTransformer
 from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
-from depthclip.encoder.towers.base import Tower, Trunk, to_map
+from depthclip.encoder.attention import BlockParts, parts_of
+from depthclip.encoder.towers.base import TransformerTower, Trunk, to_map
 
 
-class ViTTower(Tower):
+class ViTTower(TransformerTower):
     """A VisionTransformer of open_clip: `trunk` returns the input of the last block, and `pool` runs the rest."""
 
     def __init__(self, visual: VisionTransformer) -> None:
@@ -40,12 +41,20 @@ class ViTTower(Tower):
                 maps[index] = to_map(values, grid)
         if self.depth - 1 in indices:
             maps[self.depth - 1] = to_map(self.last_block(values), grid)
-        return Trunk(values, grid, tuple(maps[index] for index in indices))
+        return Trunk(values, grid, tuple(maps[index] for index in indices), values)
 
     def project(self, values: Tensor) -> Tensor:
         """Apply the final norm and the projection to the joint space, (..., C) to (..., D)."""
         values = self.visual.ln_post(values)
         return values if self.visual.proj is None else values @ self.visual.proj
+
+    def block_parts(self, grid: tuple[int, int]) -> BlockParts:
+        """Return the parts of the last block."""
+        return parts_of(self.last_block)
+
+    def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the feature of each patch after the final norm and projection, (B, D, h, w), not normalized."""
+        return to_map(self.project(tokens), grid)
 
     def pool(self, trunk: Trunk) -> Tensor:
         """Return the pooled and projected feature, (B, D), not normalized."""
