@@ -25,8 +25,8 @@ examples:
   python -m depthclip test -c configs/rooms.yaml
   python -m depthclip test -c configs/nyu_released.yaml --data.root data/nyu
   python -m depthclip test --help                       list all options of a subcommand
-  python -m depthclip test --model.head.help DepthHead  list the options of a class; see also --model.encoder.help,
-  python -m depthclip test --data.help NYU              --model.loss.help SILog, --trainer.logger.help CSVLogger
+  python -m depthclip test --model.head.help DepthHead  list the options of a class; see also --model.loss.help SILog,
+  python -m depthclip test --data.help NYU              --model.encoder.help FrozenCLIP
   python -m depthclip test --ckpt_path learned.ckpt     use the recipe in the checkpoint
   python -m depthclip test -c recipe.yaml --trust mine  allow classes of mine.py, which runs the code of mine.py
   python -m depthclip --version                         print the version

@@ -144,7 +144,7 @@ def in_words(name: str) -> str:
     outer, _, inner = name.removesuffix("]").partition("[")
     kind = outer.rpartition(".")[2]
     if kind not in WORDS:
-        return f"a {kind}"
+        return f"{'an' if kind[0] in 'AEIOU' else 'a'} {kind}"
     plurals = [PLURALS[part.strip()] for part in inner.split(",") if part.strip() in PLURALS]
     return WORDS[kind] + (f" of {plurals[0]}" if plurals and kind not in ("dict", "Mapping") else "")
 

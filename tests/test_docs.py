@@ -43,6 +43,12 @@ def mine(tmp_path, monkeypatch, small):
     (tmp_path / "recipe.yaml").write_text(page_recipe(0, name="small-vit", pretrained=None))
     (tmp_path / "decoder.yaml").write_text(page_recipe(1, name="four-blocks", pretrained=None, readout="tokens"))
     (tmp_path / "stages.yaml").write_text(page_recipe(1))
+    mapped = yaml.safe_load(blocks("extending.md", "yaml")[2])
+    mapped["model"]["encoder"]["init_args"] |= {
+        "image": "vit_tiny_patch16_224",
+        "clip": {"name": "small-vit", "pretrained": None},
+    }
+    (tmp_path / "mapped.yaml").write_text(yaml.safe_dump(mapped))
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
     yield tmp_path
@@ -93,6 +99,47 @@ def test_the_decoder_of_the_page(mine, capsys, recipe):
     photo = np.zeros((70, 90, 3), np.uint8)
     assert model.infer(photo).shape == (70, 90)
     assert model.responses(photo) == {}
+
+
+@pytest.mark.filterwarnings("ignore:pretrained is null")
+def test_the_encoder_of_the_page(mine, capsys):
+    options = ["-c", "mapped.yaml", "--trust", "mine", *FEW]
+    assert main(["test", *options]) == 0, capsys.readouterr()
+    assert "abs_rel" in capsys.readouterr().out
+    learned = [*options, "--model.head.learn_temperature", "true"]
+    once = ["--trainer.max_epochs", "1", "--name", "fit"]
+    assert main(["fit", *learned, *once, "--model.cache", "memory"]) == 0, capsys.readouterr()
+    checkpoint = "runs/fit/version_0/checkpoints/last.ckpt"
+    assert main(["test", *learned, "--ckpt_path", checkpoint]) == 0, capsys.readouterr()
+    capsys.readouterr()
+    assert main(["fit", *learned, *once, "--model.cache", "folder"]) == 2
+    assert "`settings`" in capsys.readouterr().err
+    context = ["--model.head.prompts", "LearnedContext"]
+    assert main(["test", *options, *context]) == 2
+    assert "whole sentences only" in capsys.readouterr().err
+
+
+def test_the_features_of_the_encoder_of_the_page(mine, clip):
+    import mine as page
+
+    encoder = page.MappedSentences("vit_tiny_patch16_224", clip("small-vit", "tokens")).eval()
+    rgb = torch.rand(2, 3, 50, 96)  # resized to 48 x 96
+    features = encoder.encode_image(rgb, depthclip.encoder.Needs(pooled=True, layers=(-1, 0)))
+    assert [tuple(each.shape) for each in (features.dense, features.pooled, *features.layers)] == [
+        (2, 192, 3, 6),
+        (2, 192),
+        (2, 192, 3, 6),
+        (2, 192, 3, 6),
+    ]
+    words = encoder.clip.text.encode(["near", "far away"])
+    expected = words @ encoder.mapping.weight.T + encoder.mapping.bias
+    expected = expected / expected.norm(dim=-1, keepdim=True)
+    torch.testing.assert_close(encoder.text.encode(["near", "far away"]), expected)
+    model = DepthCLIP(encoder, DepthHead(Prompts(), Bins()))
+    assert not any(parameter.requires_grad for parameter in encoder.parameters())
+    model.train()
+    assert not any(module.training for module in encoder.modules())
+    assert model.infer(np.zeros((70, 90, 3), np.uint8)).shape == (70, 90)
 
 
 def test_the_data_set_of_the_page(mine, clip):

@@ -1,17 +1,27 @@
 """The image tower of every family of open_clip, against the libraries' own output at native and other sizes."""
 
+import re
+from collections import Counter
 from copy import deepcopy
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
 
 import open_clip
 import pytest
 import torch
 from torch.nn import functional as F
 
-from depthclip.encoder import Crops, MaskCLIP, Needs, Tokens
+from depthclip import DepthCLIP
+from depthclip.encoder import AttentionPool, Crops, FrozenCLIP, MaskCLIP, Needs, Tokens
+from depthclip.encoder.loading import check_clip
 from depthclip.encoder.readouts import READOUTS, check_fit, readout_for
 from depthclip.encoder.towers import tower_of
 from depthclip.errors import InputError
+from depthclip.head import Head
 from tests.families import DENSE, NATIVE, PATCHES_UNREAD, TIMM, small_model
+
+MODELS = Path(open_clip.__file__).parent / "model_configs"
 
 
 def assert_near(actual, expected):
@@ -185,3 +195,68 @@ def test_towers_without_dense_features_are_refused_by_name_with_the_reason(model
     expected = F.interpolate(image, tower.native, mode="bilinear", antialias=True)
     features = Crops(64, 64)(tower, image, Needs(pooled=True))
     assert_near(features.pooled, model.encode_image(expected, normalize=True))
+
+
+FAMILIES = {  # family and default readout of the configurations of open_clip 3.3
+    ("ViT", "Tokens"): 54,
+    ("MAP", "MaskCLIP"): 33,
+    ("timm VisionTransformer", "Tokens"): 19,
+    ("ConvNeXt", "Tokens"): 11,
+    ("ResNet", "AttentionPool"): 10,
+    ("timm Eva", "Tokens"): 7,
+    ("FastVit", "Tokens"): 6,
+    ("CoCa", "MaskCLIP"): 2,
+    ("SwinTransformer", "crops"): 1,
+    ("VisionTransformerRelPos", "crops"): 1,
+}
+
+
+def test_every_configuration_of_open_clip_has_a_readout_or_a_reason():
+    counts = Counter()
+    for name in (path.stem for path in MODELS.glob("*.json")):  # list_models() has models of other tests too
+        tower = tower_of(check_clip(name, None, "tower"))
+        assert not any(parameter.device.type != "meta" for parameter in tower.parameters())
+        check_fit(Crops(), tower)
+        if tower.limit:
+            with pytest.raises(InputError, match=f"{tower.kind} tower, {tower.limit}; set readout to crops"):
+                readout_for(tower)
+        counts[tower.kind, "crops" if tower.limit else type(readout_for(tower)).__name__] += 1
+    if version("open_clip_torch").startswith("3.3."):
+        assert counts == FAMILIES
+
+
+@pytest.mark.skipif(find_spec("transformers") is not None, reason="transformers is installed")
+@pytest.mark.parametrize("name", ["roberta-ViT-B-32", "mt5-base-ViT-B-32", "ViT-B-16-SigLIP2", "ViT-L-14-CLIPA"])
+def test_configurations_that_need_transformers_are_refused_before_they_are_built(name, monkeypatch):
+    monkeypatch.setattr("depthclip.encoder.loading.load_weights", lambda *arguments: pytest.fail("built"))
+    with pytest.raises(InputError, match=re.escape("pip install 'depthclip[hf]'")):
+        FrozenCLIP(name, None)
+
+
+@pytest.mark.parametrize(
+    ("name", "tag", "readout", "message"),
+    [
+        ("ViT-B-16", "laion2b_s34b_b88k", "attention_pool", "AttentionPool does not fit a ViT tower"),
+        ("PE-Core-B-16", "meta", "tokens", "Tokens does not fit a MAP tower"),
+        ("EVA02-L-14", "merged2b_s4b_b131k", "maskclip", "MaskCLIP does not fit a timm Eva tower"),
+        ("coca_ViT-B-32", "laion2b_s13b_b90k", "tokens", "Tokens does not fit a CoCa tower"),
+        ("swin_base_patch4_window7_224", None, "auto", "SwinTransformer tower, whose attention windows"),
+    ],
+)
+def test_a_readout_that_does_not_fit_is_refused_before_weights_are_loaded(name, tag, readout, message, monkeypatch):
+    monkeypatch.setattr("depthclip.encoder.frozen.load_clip", lambda *arguments: pytest.fail("loaded"))
+    with pytest.raises(InputError, match=message):
+        FrozenCLIP(name, tag, readout)
+
+
+@pytest.mark.parametrize(("name", "kind"), [("small-resnet", AttentionPool), ("small-vit", Tokens)])
+def test_the_default_readout_is_the_one_that_fits(name, kind, clip):
+    assert type(clip(name, "auto").readout) is kind
+
+
+def test_layers_out_of_range_are_refused_before_the_first_image(clip):
+    class Deep(Head):
+        needs = Needs(layers=(2,))
+
+    with pytest.raises(InputError, match="blocks 0 to 1, not 2"):
+        DepthCLIP(clip("small-vit", "tokens"), Deep())
