@@ -18,10 +18,12 @@ def named(name: str, **arguments: Any) -> dict[str, Any]:
 
 
 def readouts(options: Options) -> dict[str, Any]:
-    """Return the readouts that fit the tower of the recipe, then aggregated ones, then proxies unless with --quick."""
+    """Return the readouts that fit the tower of the recipe, first the recipe's, then aggregated ones and proxies."""
     encoder = resolve(["test", *arguments_of(STUDY, options, Variant(""))])["model"]["encoder"]["init_args"]
     fitting = readouts_of(encoder["name"])
     plain = {name: name for name in fitting if name != "aggregate"}
+    if encoder["readout"] in plain.values():
+        plain = {encoder["readout"]: encoder["readout"], **plain}
     plain |= {name: readout for name, readout in QUICK_READOUTS.items() if options.quick}
     aggregated = {
         f"aggregate over {name}": named("Aggregate", readout=readout)

@@ -1,14 +1,31 @@
 """Readouts against attention written out in NumPy on exported weights, and against the libraries' output."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.special
 import torch
 from torch.nn import functional as F
 
-from depthclip.encoder import NACLIP, SCLIP, Aggregate, AttentionPool, ClearCLIP, Crops, MaskCLIP, Needs, Tokens
+from depthclip.__main__ import main
+from depthclip.encoder import (
+    NACLIP,
+    SCLIP,
+    Aggregate,
+    AttentionPool,
+    ClearCLIP,
+    Crops,
+    MaskCLIP,
+    Needs,
+    Tokens,
+    readouts_of,
+)
 from depthclip.encoder.readouts import Readout, Released, with_arguments
 from depthclip.encoder.towers import Trunk, tower_of
+from depthclip.study.command import parse
+from experiments import readouts as study
 from tests.conftest import timm_visual
 
 SIZES = [(64, 64), (96, 32)]
@@ -426,6 +443,37 @@ def test_the_recipe_shows_every_switch():
     assert with_arguments("released") == {"class_path": "depthclip.encoder.Released", "init_args": {}}
     mine = {"class_path": "mine.Blurred", "init_args": {"reach": 1}}
     assert with_arguments(mine) == mine
+
+
+def test_the_readouts_that_fit_a_model_are_listed(small):
+    assert readouts_of("small-vit") == ["maskclip", "tokens", "sclip", "clearclip", "naclip", "crops", "aggregate"]
+    assert readouts_of("tiny-rooms") == ["released", "attention_pool", "maskclip", "crops", "aggregate"]
+    assert readouts_of("convnext_base") == ["tokens", "crops"]
+    with pytest.raises(ValueError, match="open_clip has no model 'ViT-B-15'"):
+        readouts_of("ViT-B-15")
+
+
+def test_metrics_json_shows_every_argument_of_the_readout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = ["--data.init_args.test_size=1", "--data.init_args.train_size=1", "--model.panels=0"]
+    readout = "{class_path: depthclip.encoder.Aggregate, init_args: {readout: maskclip, threshold: 0.5}}"
+    assert main(["test", "-c", "rooms", *few, f"--model.encoder.readout={readout}"]) == 0
+    (path,) = tmp_path.glob("runs/**/metrics.json")
+    inner = {"class_path": "depthclip.encoder.MaskCLIP", "init_args": {"reduced": True}}
+    assert json.loads(path.read_text())["recipe"]["model"]["encoder"]["init_args"]["readout"] == {
+        "class_path": "depthclip.encoder.Aggregate",
+        "init_args": {"readout": inner, "threshold": 0.5, "sharpness": 10.0},
+    }
+
+
+def test_the_study_has_a_row_for_each_readout_that_fits(monkeypatch):
+    monkeypatch.chdir(Path(__file__).parent.parent)
+    rows = [variant.name for variant in study.variants(parse(study.STUDY, ["--quick"]), {})]
+    plain = ["attention_pool", "released", "maskclip", "crops"]
+    assert rows == [*plain, *(f"aggregate over {name}" for name in plain[:3])]
+    rows = [variant.name for variant in study.variants(parse(study.STUDY, []), {})]
+    assert rows[:6] == ["tokens", "maskclip", "sclip", "clearclip", "naclip", "crops"]
+    assert rows[-1] == "proxy vit_pe_spatial_base_patch16_512"
 
 
 def test_the_input_of_the_last_block_has_the_prefix_tokens():
