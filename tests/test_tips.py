@@ -72,12 +72,12 @@ def test_the_size_of_earlier_images_changes_nothing(tips):
     assert all(torch.equal(value, state[key]) for key, value in tips.model.state_dict().items())
 
 
-@pytest.mark.parametrize("reduced", [True, False])
-def test_maskclip_is_the_value_path_of_the_last_block(folder, tips, reduced):
-    """The last block written out on exported weights, for patches alone: attention is the identity."""
-    encoder, images = TIPS(folder, MaskCLIP(reduced)), torch.rand(1, 3, 70, 42)
-    _, blocks = library_tokens(tips, images)
-    weights = {key: value.detach() for key, value in tips.model.vision_model.named_parameters()}
+def last_block(encoder, tokens, attended, residual, feed_forward):
+    """The last block written out on exported weights with other attention: (N, C) to the final features, (N, C).
+
+    `attended` is a function of the queries, keys and values of a head, (N, d) each.
+    """
+    weights = {key: value.detach() for key, value in encoder.model.vision_model.named_parameters()}
 
     def linear(values, name):
         name = f"encoder.layer.2.{name}"
@@ -86,15 +86,50 @@ def test_maskclip_is_the_value_path_of_the_last_block(folder, tips, reduced):
     def norm(values, name):
         return F.layer_norm(values, (32,), weights[f"{name}.weight"], weights[f"{name}.bias"], 1e-6)
 
-    tokens = blocks[2][0, 2:]
-    values = linear(linear(norm(tokens, "encoder.layer.2.norm1"), "attention.v_proj"), "attention.o_proj")
-    values = values * weights["encoder.layer.2.layer_scale1.lambda1"]
-    if not reduced:
+    normed = norm(tokens, "encoder.layer.2.norm1")
+    q, k, v = (linear(normed, f"attention.{part}_proj").chunk(2, dim=1) for part in "qkv")
+    values = torch.cat([attended(*head) for head in zip(q, k, v, strict=True)], dim=1)
+    values = linear(values, "attention.o_proj") * weights["encoder.layer.2.layer_scale1.lambda1"]
+    if residual:
         values = tokens + values
+    if feed_forward:
         hidden = F.gelu(linear(norm(values, "encoder.layer.2.norm2"), "mlp.fc1"))
         values = values + linear(hidden, "mlp.fc2") * weights["encoder.layer.2.layer_scale2.lambda1"]
-    expected = F.normalize(norm(values, "layernorm"), dim=-1)
+    return F.normalize(norm(values, "layernorm"), dim=-1)
+
+
+def attend(q, k, v):
+    """softmax(q kT / sqrt(d)) v, for two heads of 16."""
+    return (q @ k.T / 4).softmax(-1) @ v
+
+
+@pytest.mark.parametrize(
+    ("readout", "attended", "residual", "feed_forward"),
+    [
+        (MaskCLIP(), lambda q, k, v: v, False, False),
+        (MaskCLIP(reduced=False), lambda q, k, v: v, True, True),
+        ("sclip", lambda q, k, v: attend(q, q, v) + attend(k, k, v), True, True),
+        ("clearclip", lambda q, k, v: attend(q, q, v), False, False),
+        ("tokens", attend, True, True),
+    ],
+)
+def test_readouts_of_the_last_block(folder, readout, attended, residual, feed_forward):
+    encoder, images = TIPS(folder, readout), torch.rand(1, 3, 70, 42)
+    _, blocks = library_tokens(encoder, images)
+    expected = last_block(encoder, blocks[2][0], attended, residual, feed_forward)[2:]
     assert_near(encoder.encode_image(images).dense[0].flatten(1).mT, expected)
+
+
+def test_naclip_adds_the_distances_of_patches_to_the_attention(folder):
+    """exp(-d^2 / (2 * 5^2)) over the distances of patches, and 0 for the class and the register token."""
+    encoder, images = TIPS(folder, "naclip"), torch.rand(1, 3, 70, 42)
+    _, blocks = library_tokens(encoder, images)
+    places = torch.cartesian_prod(torch.arange(5.0), torch.arange(3.0))
+    bias = F.pad((-(torch.cdist(places, places) ** 2) / 50).exp(), (2, 0, 2, 0))
+    expected = last_block(
+        encoder, blocks[2][0], lambda q, k, v: (k @ k.T / 4 + bias).softmax(-1) @ v, residual=False, feed_forward=False
+    )
+    assert_near(encoder.encode_image(images).dense[0].flatten(1).mT, expected[2:])
 
 
 def test_the_constructor_freezes_the_model(tips):
