@@ -39,6 +39,8 @@ def sentence(error: BaseException) -> str:
     package in an exception that lists all attempts; both additions are removed.
     """
     error = next((inner for inner in chain(error) if isinstance(inner, InputError)), error)
+    if attempt := constructor_message(str(error)):
+        return attempt
     while "Union subtypes" in str(error) and error.__cause__ is not None:
         error = error.__cause__  # the parser wraps the error of a constructor once for each enclosing union
     text = str(error).strip()
@@ -54,6 +56,15 @@ def sentence(error: BaseException) -> str:
     elif isinstance(error, MisconfigurationException):
         text = f"the Trainer cannot do this: {one_line(text)}; check the arguments of trainer"
     return one_line(text) or type(error).__name__
+
+
+def constructor_message(text: str) -> str:
+    """Return the message of a constructor among the parser's attempts at the members of a union, or ""."""
+    if "Union subtypes" not in text:
+        return ""
+    attempts = [line.strip()[2:] for line in text.splitlines() if line.strip().startswith("- ")]
+    others = ("Does not validate", "Expected a", "Import path", "Problem with", "Parser key")
+    return next((attempt for attempt in attempts if not attempt.startswith(others)), "")
 
 
 def memory_or_place(text: str) -> str:
