@@ -28,7 +28,7 @@ def readouts(options: Options) -> dict[str, Any]:
     aggregated = {
         f"aggregate over {name}": named("Aggregate", readout=readout)
         for name, readout in plain.items()
-        if name != "crops"
+        if name not in ("crops", "released")  # one is slow, the other is not in the space of the sentences
     }
     proxies = PROXIES if "sclip" in fitting and not options.quick else ()
     return {**plain, **aggregated, **{f"proxy {name}": named("Proxy", model=name) for name in proxies}}

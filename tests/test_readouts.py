@@ -470,7 +470,7 @@ def test_the_study_has_a_row_for_each_readout_that_fits(monkeypatch):
     monkeypatch.chdir(Path(__file__).parent.parent)
     rows = [variant.name for variant in study.variants(parse(study.STUDY, ["--quick"]), {})]
     plain = ["attention_pool", "released", "maskclip", "crops"]
-    assert rows == [*plain, *(f"aggregate over {name}" for name in plain[:3])]
+    assert rows == [*plain, "aggregate over attention_pool", "aggregate over maskclip"]
     rows = [variant.name for variant in study.variants(parse(study.STUDY, []), {})]
     assert rows[:6] == ["tokens", "maskclip", "sclip", "clearclip", "naclip", "crops"]
     assert rows[-1] == "proxy vit_pe_spatial_base_patch16_512"
