@@ -31,6 +31,8 @@ def assert_near(actual, expected):
 @pytest.fixture
 def model(request, monkeypatch):
     """The small model of a name; parametrize it indirectly."""
+    if request.param not in open_clip.list_models():
+        pytest.skip("this version of open_clip does not have it")
     return small_model(request.param, monkeypatch)
 
 
