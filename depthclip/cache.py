@@ -58,8 +58,8 @@ class FeatureCache:
         """
         if self.folder is not None and not encoder.settings:
             raise InputError(
-                f"cache {self.folder}: {type(encoder).__name__} does not define `settings`, which distinguish its "
-                "features in a folder; define them, or set cache to memory"
+                f"cache {self.folder}: {type(encoder).__name__} does not define `settings`, by which features in a "
+                "folder are recognized; define it, or set cache to memory"
             )
         settings = {k: described(v) if isinstance(v, nn.Module) else v for k, v in encoder.settings.items()}
         self.key = repr((encoder.name, fingerprint(encoder.weights), settings, view, needs))

@@ -47,8 +47,8 @@ class DepthEstimator(LightningModule):
         max_side: number of pixels to which the longer side of a photograph is reduced before CLIP sees it.
 
     Raises:
-        InputError: if max_side is not a positive number of pixels, two rows have one name, or the encoder has not the
-            features that a head needs.
+        InputError: if max_side is not a positive number of pixels, two rows have one name, or the encoder does not
+            compute the features that a head needs.
     """
 
     def __init__(

@@ -40,17 +40,17 @@ class Encoder(nn.Module):
 
     @property
     def settings(self) -> dict[str, object]:
-        """What determines the features besides the weights, as modules or values with a `repr`, for the feature cache.
+        """The settings and modules that determine the features besides the weights, by name, for the feature cache.
 
-        Empty for an encoder whose features are cached in memory only.
+        If they are empty, features are cached in memory only.
         """
         return {}
 
     def check(self, needs: Needs) -> None:
-        """Check that the encoder has the features that heads need, before the first image.
+        """Check that the encoder computes the features that heads need; DepthCLIP calls it before the first image.
 
         Raises:
-            InputError: if it has not.
+            InputError: if it does not.
         """
 
     def encode_image(self, rgb: Tensor, needs: Needs = NOTHING) -> ImageFeatures:
@@ -105,6 +105,6 @@ class SentenceEncoder(TextEncoder):
 
     def _refusal(self) -> InputError:
         return InputError(
-            "the encoder encodes whole sentences only, not token embeddings; use fixed prompts, or define a "
+            "the text tower encodes whole sentences only, not token embeddings; use fixed prompts, or define a "
             "TextEncoder with embed and encode_embeddings"
         )

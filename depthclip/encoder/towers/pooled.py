@@ -40,7 +40,7 @@ class PooledTower(Tower):
         """
         if layers:
             raise InputError(
-                f"layers {list(layers)}: the {self.kind} tower has no intermediate maps here, {self.limit}; choose a "
+                f"layers {list(layers)}: intermediate maps are not read from a {self.kind} tower, {self.limit}; use a "
                 "head without layers, or another model"
             )
         return []
