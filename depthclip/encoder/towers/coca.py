@@ -5,11 +5,12 @@ from typing import Any
 from open_clip.transformer import VisionTransformer
 from torch import Tensor
 
-from depthclip.encoder.towers.base import Tower, Trunk, to_map
+from depthclip.encoder.attention import BlockParts
+from depthclip.encoder.towers.base import TransformerTower, Trunk, to_map
 from depthclip.encoder.towers.vit import ViTTower
 
 
-class CoCaTower(Tower):
+class CoCaTower(TransformerTower):
     """A VisionTransformer of open_clip with CoCa's attentional pooler, whose first query is the pooled feature."""
 
     def __init__(self, visual: VisionTransformer) -> None:
@@ -30,6 +31,14 @@ class CoCaTower(Tower):
         query = pooler.ln_q(pooler.query[:1]).expand(len(keys), -1, -1)
         attended, _ = pooler.attn(query, keys, keys, need_weights=False)
         return self.visual.ln_post(attended[:, 0]) @ self.visual.proj
+
+    def block_parts(self, grid: tuple[int, int]) -> BlockParts:
+        """Return the parts of the last block."""
+        return self.vit.block_parts(grid)
+
+    def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the pooled feature of each patch as the only key, (B, D, h, w), not normalized."""
+        return self.pool_each(Trunk(tokens, grid))
 
     def pool(self, trunk: Trunk) -> Tensor:
         """Return the pooled and projected feature, (B, D), not normalized."""

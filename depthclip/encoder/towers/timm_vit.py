@@ -8,6 +8,7 @@ from torch import Tensor
 from depthclip.encoder.attention import BlockParts, parts_of
 from depthclip.encoder.towers.base import TransformerTower, Trunk, to_map
 from depthclip.encoder.towers.timm import TimmTower
+from depthclip.errors import InputError
 
 
 class TimmTransformer(TimmTower, TransformerTower):
@@ -35,35 +36,34 @@ class TimmTransformer(TimmTower, TransformerTower):
         """
         grid = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
         indices, before = self.block_indices(layers), self.depth - 2
-        computed = sorted({*indices, before})
-        prefix = self.visual.trunk.num_prefix_tokens > 0
+        computed = sorted({*indices, max(0, before)})
+        prefixed = self.visual.trunk.num_prefix_tokens > 0
         self.set_grid(grid)
         values, outputs = self.visual.trunk.forward_intermediates(
-            images, indices=computed, output_fmt="NLC", return_prefix_tokens=prefix
+            images, indices=computed, return_prefix_tokens=prefixed, output_fmt="NLC"
         )
         self.set_grid(self.visual.trunk.patch_embed.grid_size)
+        if prefixed:  # pairs of patch and prefix tokens
+            outputs = [torch.cat([prefix, patches], dim=1) for patches, prefix in outputs]
         tokens = dict(zip(computed, outputs, strict=True))
-        last_input = torch.cat([tokens[before][1], tokens[before][0]], dim=1) if prefix else tokens[before]
-        maps = tuple(to_map(tokens[index][0] if prefix else tokens[index], grid) for index in indices)
-        return Trunk(values, grid, maps, last_input)
+        return Trunk(values, grid, tuple(to_map(tokens[index], grid) for index in indices), tokens.get(before))
 
     def block_parts(self, grid: tuple[int, int]) -> BlockParts:
-        """Return the parts of the last block."""
+        """Return the parts of the last block.
+
+        Raises:
+            InputError: if blocks of this type are not supported, or there is only one block.
+        """
+        if self.depth == 1:
+            raise InputError(f"readout: the {self.kind} tower has one block, whose input is not known; use tokens")
         rope: Any = getattr(self.visual.trunk, "rope", None)
-        if rope is None:
-            return parts_of(self.visual.trunk.blocks[-1])
         self.set_grid(grid)
-        positions = rope.get_embed(list(grid))
+        positions = None if rope is None else rope.get_embed(shape=grid)
         self.set_grid(self.visual.trunk.patch_embed.grid_size)
         return parts_of(self.visual.trunk.blocks[-1], positions)
 
     def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return the output of the head and projection for each patch alone, (B, D, h, w), not normalized.
-
-        Args:
-            tokens: (B, prefix + h*w, C), the output of the last block, with or without prefix tokens.
-            grid: (h, w).
-        """
+        """Return the pooled feature of each patch alone after the final norm, (B, D, h, w), not normalized."""
         return self.pool_each(Trunk(self.visual.trunk.norm(tokens), grid))
 
     def cells(self, trunk: Trunk) -> Tensor:
