@@ -146,7 +146,15 @@ def test_a_wheel_has_the_recipes_and_runs_without_the_clone(tmp_path):
     assert "4 images scored" in depthclip("test", "-c", "rooms", *few)
 
 
-KITTI = {"crop": "kb", "size": None, "max_side": None, "mirror": True, "align_corners": False}
+KITTI = {
+    "crop": "kb",
+    "size": None,
+    "max_side": None,
+    "mirror": True,
+    "align_corners": False,
+    "window": None,
+    "stride": None,
+}
 GARG_SEEN = {
     "min_depth": 0.001,
     "max_depth": 80.0,
