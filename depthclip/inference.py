@@ -25,12 +25,12 @@ from depthclip.checkpoint import (
 )
 from depthclip.checks import check_count
 from depthclip.encoder.encoder import Encoder
-from depthclip.encoder.interfaces import Needs
+from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.errors import InputError
 from depthclip.from_file import build
 from depthclip.head.interfaces import Coarse, Head, prepare_once
 from depthclip.photograph import Photograph, rgb_of
-from depthclip.protocol import View
+from depthclip.protocol import View, Windows
 from depthclip.rows import HEAD, check_variants
 
 Model = TypeVar("Model", bound="DepthEstimator")
@@ -86,23 +86,35 @@ class DepthEstimator(LightningModule):
     def initialize_lazy_parameters(self) -> None:
         """Run heads with lazy modules, such as `nn.LazyConv2d`, on a blank image, which gives them their shapes."""
         if any(isinstance(each, UninitializedParameter) for head in self.heads for each in head.parameters()):
-            self.coarse(torch.zeros(1, 3, 224, 224, device=self.device), mirror=False)
+            self.coarse(torch.zeros(1, 3, 224, 224, device=self.device), View())
 
-    def coarse(self, rgb: Tensor, mirror: bool) -> list[Coarse]:
+    def encode(self, rgb: Tensor, view: View, needs: Needs) -> ImageFeatures:
+        """Return the features of all windows of images, encoded as one batch.
+
+        Args:
+            rgb: (B, 3, H, W) in [0, 1].
+            view: its `mirror` appends the mirrored images to the batch; its `window` cuts the images.
+            needs: the features to compute besides the dense ones.
+        """
+        images = torch.cat([rgb, rgb.flip(-1)]) if view.mirror else rgb
+        return self.encoder.encode_image(view.windows(rgb.shape[-2], rgb.shape[-1]).cut(images), needs)
+
+    def coarse(self, rgb: Tensor, view: View) -> list[Coarse]:
         """Return the coarse output of each head; the images are encoded once.
 
         Args:
             rgb: (B, 3, H, W) in [0, 1].
-            mirror: whether the mirrored images are encoded in the same batch, and the mean of both depths returned.
+            view: its `mirror` averages in the depth of the mirrored images; its `window` cuts the images, and averages
+                the maps of the windows.
 
         Returns:
             V outputs of B images. With `mirror`, logits and bins are those of the images as they are.
         """
-        images = torch.cat([rgb, rgb.flip(-1)]) if mirror else rgb
-        needs = self.needs
-        features = self.encoder.encode_image(images, needs)
+        needs, windows = self.needs, view.windows(rgb.shape[-2], rgb.shape[-1])
+        features = self.encode(rgb, view, needs)
         outputs = [head(features.select(needs, head.needs), self.encoder.text) for head in self.heads]
-        return [mean_of_mirrored(output) for output in outputs] if mirror else outputs
+        stitched = [stitch(output, windows) for output in outputs]
+        return [mean_of_mirrored(output) for output in stitched] if view.mirror else stitched
 
     def forward(self, rgb: Tensor) -> Tensor:
         """Return the head's depth of images, (B, 1, H, W) metres.
@@ -110,42 +122,61 @@ class DepthEstimator(LightningModule):
         Args:
             rgb: (B, 3, H, W) in [0, 1].
         """
-        depth = self.coarse(rgb, self.mirror)[0].depth
+        depth = self.coarse(rgb, View(mirror=self.mirror))[0].depth
         return View().upsample(depth, (rgb.shape[-2], rgb.shape[-1]))
 
     @torch.no_grad()
-    def infer(self, image: Photograph, max_side: int | None = None, mirror: bool | None = None) -> np.ndarray:
+    def infer(
+        self,
+        image: Photograph,
+        max_side: int | None = None,
+        mirror: bool | None = None,
+        window: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+    ) -> np.ndarray:
         """Return the depth of a photograph, (H, W) float32 metres at its own size.
 
         Args:
             image: a path, a PIL image, or (H, W, 3) uint8 RGB. PIL images are turned as their EXIF orientation says.
             max_side: the longer side that CLIP sees, in pixels; `max_side` of the model if not given.
             mirror: whether the mirrored image is averaged in; `mirror` of the model if not given.
+            window: (height, width) in pixels of the windows into which the reduced photograph is cut, see `View`; None
+                for the whole photograph at once. Set max_side too for a photograph larger than `max_side` of the model.
+            stride: (down, across) in pixels between neighbouring windows; None for half the window.
 
         Raises:
-            InputError: if the image is none of these or cannot be read, max_side is no positive number of pixels, or
+            InputError: if the image is none of these or cannot be read, max_side, window or stride is out of range, or
                 the depth is not finite.
         """
         if max_side is not None:
             check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")
-        pixels, view = rgb_of(image), View(max_side=max_side or self.max_side)
-        depth = self.coarse(self.seen(pixels, view), self.mirror if mirror is None else mirror)[0].depth
+        pixels, mirrored = rgb_of(image), self.mirror if mirror is None else mirror
+        view = View(max_side=max_side or self.max_side, mirror=mirrored, window=window, stride=stride)
+        depth = self.coarse(self.seen(pixels, view), view)[0].depth
         full = view.upsample(depth, (pixels.shape[-2], pixels.shape[-1]))
         return full[0, 0].float().cpu().numpy()
 
     @torch.no_grad()
-    def responses(self, image: Photograph) -> dict[str, np.ndarray]:
+    def responses(
+        self,
+        image: Photograph,
+        window: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+    ) -> dict[str, np.ndarray]:
         """Return the weight of each word in each patch of a photograph, (h, w) in [0, 1], by word.
 
         A head without words has none.
 
         Args:
             image: a photograph, as `infer` takes it.
+            window: windows, as `infer` takes them; the logits are averaged where they overlap.
+            stride: (down, across) in pixels between neighbouring windows; None for half the window.
 
         Raises:
-            InputError: if the image is none that `infer` takes.
+            InputError: if an argument is none that `infer` takes.
         """
-        weights = self.coarse(self.seen(rgb_of(image), View(max_side=self.max_side)), mirror=False)[0].weights
+        view = View(max_side=self.max_side, window=window, stride=stride)
+        weights = self.coarse(self.seen(rgb_of(image), view), view)[0].weights
         return {} if weights is None else dict(zip(self.head.labels, weights[0].cpu().numpy(), strict=True))
 
     def seen(self, pixels: Tensor, view: View) -> Tensor:
@@ -220,6 +251,16 @@ class DepthEstimator(LightningModule):
         model: Model = build(cls, settings, path, allow)
         model.settings = settings
         return model.load_learned(path).eval()
+
+
+def stitch(output: Coarse, windows: Windows) -> Coarse:
+    """Return the output of B images from that of their B * N windows; bins of the windows of an image are averaged."""
+    logits, bins = output.logits, output.bins
+    return Coarse(
+        windows.stitch(output.depth),
+        None if logits is None else windows.stitch(logits),
+        bins if bins is None or bins.ndim == 1 else windows.mean(bins),
+    )
 
 
 def mean_of_mirrored(output: Coarse) -> Coarse:

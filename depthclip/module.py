@@ -1,6 +1,7 @@
 """DepthCLIP, the LightningModule: the steps of `test`, `validate`, `predict` and `fit`."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import torch
 from pytorch_lightning.utilities.types import OptimizerLRSchedulerConfig
@@ -17,13 +18,14 @@ from depthclip.errors import InputError
 from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines
 from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
 from depthclip.evaluation.metrics import ErrorMeasure, check_measures
+from depthclip.fit_heads import calibrate_heads, depths_for_heads
 from depthclip.gather import gather
 from depthclip.head.depth_head import DepthHead
 from depthclip.head.interfaces import Coarse, Head
-from depthclip.inference import DepthEstimator
+from depthclip.inference import DepthEstimator, stitch
 from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
-from depthclip.protocol import Scoring, scoring_of
+from depthclip.protocol import Scoring, View, scoring_of
 from depthclip.rows import HEAD, check_published
 from depthclip.shown import Prediction, Shown, shown_image
 
@@ -51,7 +53,7 @@ class DepthCLIP(DepthEstimator):
         optimization: optimizer and schedule of `fit`; AdamW with one cycle if null.
         cache: where `fit` keeps the features of the frozen tower, so that each training image is encoded once:
             `memory`, or the path of a folder; null encodes it in every epoch. A cache excludes augmentation.
-        training_images: number of training images to which bins and baselines are fitted.
+        training_images: number of training images to which bins, baselines and calibrated heads are fitted.
         training_baselines: whether `test` also scores the constant and the median map fitted to training images.
         published: published figures to print beside the measured ones, by row and error, as their source gives them.
         panels: number of test images in the pictures.
@@ -109,34 +111,21 @@ class DepthCLIP(DepthEstimator):
         self.shown_indices: set[int] = set()
         self.features = FeatureCache(cache) if cache else None
 
-    # ---- training depths, to which bins and baselines are fitted
+    # ---- training depths and images, to which heads and baselines are fitted
 
     def fit_heads(self) -> None:
-        """Fit the heads that need training depths."""
+        """Fit the heads that need training depths, and calibrate those that need training images."""
         if any(head.needs_depths for head in self.heads):
             for _ in self.training_depths():
                 pass
+        if any(head.needs_images for head in self.heads):
+            calibrate_heads(self, self.datamodule, self.training_images)
 
     on_validation_start = on_predict_start = fit_heads
 
     def training_depths(self) -> Iterator[Tensor]:
-        """Yield the training depths (H, W) in metres; heads that need them are fitted in the same pass.
-
-        Raises:
-            InputError: if there is no data module.
-        """
-        heads = [head for head in self.heads if head.needs_depths]
-        if self.datamodule is None:
-            raise InputError(
-                f"{'the head' if heads else 'a baseline'} is fitted to training depths, but there is no data module; "
-                "pass one to the trainer"
-            )
-        for depth, scene in self.datamodule.training_depths(self.training_images):
-            for head in heads:
-                head.update(depth, scene)
-            yield depth
-        for head in heads:
-            head.compute()
+        """Yield the training depths (H, W) in metres; heads that need them are fitted in the same pass."""
+        return depths_for_heads(self.heads, self.datamodule, self.training_images)
 
     # ---- test, validate and predict
 
@@ -145,8 +134,7 @@ class DepthCLIP(DepthEstimator):
         data, fitted = self.datamodule, None
         if data is not None and self.training_baselines:
             fitted = fit_baselines(self.training_depths())  # which fits the heads too
-        else:
-            self.fit_heads()
+        self.fit_heads()
         rivals = [baseline.name for baseline in self.baselines]
         self.evaluation = Evaluation(self.names, fitted, self.device, measures=self.errors, rivals=rivals)
         self.shown = []
@@ -220,7 +208,7 @@ class DepthCLIP(DepthEstimator):
         The depth of a head that is not finite in all patches becomes NaN as a whole, so that its errors show it.
         """
         for items, rgb in batch.by_size():
-            outputs = self.coarse(rgb, batch.view.mirror)
+            outputs = self.coarse(rgb, batch.view)
             size = (rgb.shape[-2], rgb.shape[-1])
             for k, item in enumerate(items):
                 coarse = [output.image(k) for output in outputs]
@@ -250,19 +238,20 @@ class DepthCLIP(DepthEstimator):
             config.scheduler = self.optimization.stretched(config.scheduler, self.learning_rate, self.trainer)
 
     def on_fit_start(self) -> None:
-        """Fit the heads that need training depths, and open the cache.
+        """Fit the heads that need training data, and open the cache.
 
         Raises:
-            InputError: if images are augmented, which the cache does not support.
+            InputError: if images are augmented or cut into windows, which the cache does not support.
         """
         self.fit_heads()
         data = self.datamodule
         if self.features is not None and data is not None:
-            if data.augment is not None:
-                raise InputError(
-                    f"cache {self.cache!r} keeps features of unchanged images, but data.augment changes them; "
-                    "set one to null"
-                )
+            for name, value in (("augment", data.augment), ("view.window", data.view.window)):
+                if value is not None:
+                    raise InputError(
+                        f"cache {self.cache!r} keeps features of whole, unchanged images, but data.{name} changes "
+                        "them; set one to null"
+                    )
             self.features.open(self.encoder, data.sets["train"], data.view, self.head.needs)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
@@ -270,8 +259,10 @@ class DepthCLIP(DepthEstimator):
         inputs: list[LossInput] = []
         scoring = self.training_scoring or batch.scoring
         for items, rgb in batch.by_size():
-            output = self.head(self.training_features(items, rgb), self.encoder.text)
-            depth = batch.view.upsample(output.depth, (rgb.shape[-2], rgb.shape[-1]))
+            size = (rgb.shape[-2], rgb.shape[-1])
+            features = self.training_features(items, rgb, batch.view)
+            output = stitch(self.head(features, self.encoder.text), batch.view.windows(*size))
+            depth = batch.view.upsample(output.depth, size)
             for k, item in enumerate(items):
                 aligned = scoring.align(depth[k], item.target, item.seen)
                 inputs.append(loss_input(aligned, output.image(k) if self.loss.needs_logits else None))
@@ -296,12 +287,13 @@ class DepthCLIP(DepthEstimator):
             )
         check_not_diverged(self.head, f"epoch {self.current_epoch + 1}", self.learning_rate)
 
-    def training_features(self, items: list[Item], rgb: Tensor) -> ImageFeatures:
-        """Return the frozen tower's features of a stack of images, from the cache where it has them."""
+    def training_features(self, items: list[Item], rgb: Tensor, view: View) -> ImageFeatures:
+        """Return the features of the windows of a stack of images, not mirrored, from the cache where it has them."""
+        view = replace(view, mirror=False)
 
         @torch.no_grad()
         def encode(images: Tensor) -> ImageFeatures:
-            return self.encoder.encode_image(images, self.head.needs)
+            return self.encode(images, view, self.head.needs)
 
         return encode(rgb) if self.features is None else self.features.get([item.index for item in items], rgb, encode)
 

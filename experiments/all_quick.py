@@ -15,10 +15,22 @@ from experiments import (
     reproduce,
     scene_bins,
     temperature,
+    towers,
     zero_shot,
 )
 
-STUDIES = (zero_shot, readouts, prompt_words, scene_bins, fit_bins, temperature, prompt_learning, few_shot, reproduce)
+STUDIES = (
+    zero_shot,
+    towers,
+    readouts,
+    prompt_words,
+    scene_bins,
+    fit_bins,
+    temperature,
+    prompt_learning,
+    few_shot,
+    reproduce,
+)
 PAGE, PICTURES = Path("docs/studies.md"), Path("docs/studies")
 # this study needs data that do not come with the package; its table is included if there is one
 SEVEN_SCENES = "few_shot_seven_scenes"

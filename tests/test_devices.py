@@ -72,6 +72,20 @@ def test_two_processes_find_what_one_finds(tmp_path, images):
     assert (abs(pictures[0] - pictures[1]) > 8).mean() < 1e-3
 
 
+def test_two_processes_calibrate_a_head_as_one_does(tmp_path):
+    """The means of the words, and so the figures, do not depend on the number of processes."""
+    head = {"head": {"init_args": {"calibrated": True}}, "training_images": 7}
+    (tmp_path / "calibrated.yaml").write_text(yaml.safe_dump({"model": head, "data": {"init_args": {"train_size": 7}}}))
+    calibrated = ["-c", str(tmp_path / "calibrated.yaml")]
+    _python, _m, _depthclip, *given = command(tmp_path / "one", 5, *calibrated)
+    assert main(given) == 0
+    two = command(tmp_path / "two", 5, *calibrated, "--trainer.devices", "2")
+    subprocess.run(two, check=True, capture_output=True, cwd=ROOT)
+    same(tmp_path / "one", tmp_path / "two", 5)
+    alone(tmp_path / "plain", 5)
+    assert written(tmp_path / "plain")[0]["figures"] != written(tmp_path / "one")[0]["figures"]
+
+
 def photographs(folder, *, count, broken):
     """A run of predict in two processes on photographs of which one is truncated."""
     (folder / "in").mkdir()

@@ -8,7 +8,7 @@ import torch
 
 from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts
 from depthclip.evaluation.metrics import DepthErrors, depth_errors
-from depthclip.protocol import SCORINGS, VIEWS, Box
+from depthclip.protocol import SCORINGS, VIEWS, Box, View
 from tests.conftest import GOLDEN
 from tests.golden import inputs
 
@@ -40,8 +40,8 @@ def test_coarse_depth_and_upsampling(released, k):
     expected = MODEL["images"][k]
     image = inputs.image(MODEL["image_seeds"][k])[None].float() / 255
     with torch.no_grad():
-        plain = released.coarse(image, mirror=False)[0].depth
-        coarse = released.coarse(image, mirror=True)[0].depth
+        plain = released.coarse(image, View())[0].depth
+        coarse = released.coarse(image, View(mirror=True))[0].depth
     np.testing.assert_allclose(plain[0, 0], expected["noflip"], atol=1e-4)
     np.testing.assert_allclose(coarse[0, 0], expected["grid"], atol=1e-4)
     full = VIEWS["depthclip_nyu"].upsample(coarse, (416, 544))[0, 0]

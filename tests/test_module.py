@@ -13,6 +13,7 @@ from pytorch_lightning import Trainer
 from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.data import Loading, Rooms
 from depthclip.head import ConditionalContext, LearnedBins, LearnedWords, LogBins
+from depthclip.protocol import View
 from tests.conftest import frozen
 
 
@@ -51,14 +52,14 @@ def test_one_image_pass_serves_all_heads_and_pooled_is_computed_only_when_asked(
     image = torch.rand(1, 3, 64, 64)
     variants = {f"temperature {t}": head(temperature=t) for t in (0.05, 0.2)}
     model = DepthCLIP(encoder, head(), variants)
-    together = model.coarse(image, mirror=True)
+    together = model.coarse(image, View(mirror=True))
     assert passes == [False]
     for output, each in zip(together, [head(), *variants.values()], strict=True):
-        (alone,) = DepthCLIP(encoder, each).coarse(image, mirror=True)
+        (alone,) = DepthCLIP(encoder, each).coarse(image, View(mirror=True))
         assert [len(part) for part in (output.depth, output.logits)] == [1, 1]  # as long as the batch, not twice
         torch.testing.assert_close(output.depth, alone.depth, atol=1e-5, rtol=0)
     passes.clear()
-    DepthCLIP(encoder, DepthHead(ConditionalContext("five"), Bins([1, 2, 3, 4, 6]))).coarse(image, mirror=False)
+    DepthCLIP(encoder, DepthHead(ConditionalContext("five"), Bins([1, 2, 3, 4, 6]))).coarse(image, View())
     assert passes == [True]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import open_clip
 import pytest
+import yaml
 
 from depthclip import recipes
 from depthclip.__main__ import main
@@ -148,7 +149,15 @@ def test_a_wheel_has_the_recipes_and_runs_without_the_clone(tmp_path):
     assert "4 images scored" in depthclip("test", "-c", "rooms", *few)
 
 
-KITTI = {"crop": "kb", "size": None, "max_side": None, "mirror": True, "align_corners": False}
+KITTI = {
+    "crop": "kb",
+    "size": None,
+    "max_side": None,
+    "mirror": True,
+    "align_corners": False,
+    "window": None,
+    "stride": None,
+}
 GARG_SEEN = {
     "min_depth": 0.001,
     "max_depth": 80.0,
@@ -254,6 +263,44 @@ def test_every_data_recipe_is_spelled_out(name):
     data = resolve(["test", "--model", "model/rn50", "--data", name])["data"]["init_args"]
     assert data["view"].keys() == KITTI.keys()
     assert name == "data/photos" or data["scoring"].keys() == GARG_SEEN.keys()
+
+
+TOWERS = {  # the same head on every tower; TIPSv2 has the logit scale of OpenAI's CLIP
+    "clipa_h14_336",
+    "convnext_l_320",
+    "eva02_l14_336",
+    "metaclip2_h14",
+    "mobileclip2_b",
+    "mobileclip2_s4",
+    "pe_b16",
+    "pe_l14_336",
+    "rn50",
+    "siglip2",
+    "siglip2_so400m",
+    "tipsv2_l14",
+    "vit_b16",
+    "vit_l14_336",
+    "vitamin_l_336",
+}
+
+
+@pytest.mark.parametrize("name", sorted(TOWERS))
+def test_every_tower_has_weights_and_the_same_sentences(name):
+    text = (ROOT / f"configs/model/{name}.yaml").read_text()
+    recipe = yaml.safe_load(text)
+    encoder, head = recipe["encoder"], recipe["head"]
+    scale = head.pop("logit_scale", None)
+    assert head == {"prompts": {"words": "depthclip"}, "bins": {"values": "depthclip"}, "temperature": 0.1}
+    if name == "tipsv2_l14":
+        assert scale == 100
+        assert encoder["class_path"] == "depthclip.encoder.TIPS"
+        return
+    assert scale is None
+    assert open_clip.is_pretrained_cfg(encoder["name"], encoder["pretrained"])
+    trained = open_clip.get_pretrained_cfg(encoder["name"], encoder["pretrained"]).get("quick_gelu", False)
+    assert open_clip.get_model_config(encoder["name"]).get("quick_gelu", False) == trained
+    model = resolve(["test", "--model", f"model/{name}", "--data", "data/nyu"])["model"]
+    assert model["encoder"]["init_args"]["readout"] == encoder["readout"]
 
 
 def test_monodepth2s_652_have_a_recipe():

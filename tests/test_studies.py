@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
+import depthclip.encoder
 from depthclip.__main__ import main as depthclip_main
 from depthclip.cli import resolve
 from depthclip.evaluation.bootstrap import Scored, draw_means, holm, p_values, units_of
@@ -30,7 +31,7 @@ from depthclip.study.plan import Pass, StudyError, Variant, plan_passes
 from depthclip.study.run import run_passes
 from depthclip.study.study import arguments_of
 from depthclip.study.tables import Layout, save_tables
-from experiments import few_shot, prompt_learning, prompt_words, reproduce, temperature
+from experiments import few_shot, prompt_learning, prompt_words, reproduce, temperature, towers
 from experiments.__main__ import main as list_studies
 from tests.fake_runs import errors_like, write_run
 
@@ -242,6 +243,51 @@ def test_few_shot_averages_over_seeds():
     head = {"prompts": {"class_path": "depthclip.Prompts", "init_args": {"words": "depthclip"}}, "bins": bins}
     rows = [variant.row for variant in few_shot.variants(options, head)]
     assert all(rows.count(few_shot.row_of(shots)) == 3 for shots in few_shot.SHOTS)
+
+
+def test_all_towers_have_the_same_sentences_on_each_data_set():
+    options = parse(towers.STUDY, [])
+    variants = towers.variants(options, {})
+    assert len(variants) == len(towers.TOWERS) * len(towers.SETS)
+    built = [variant for variant in variants if "tipsv2" not in variant.name or hasattr(depthclip.encoder, "TIPS")]
+    passes = plan_passes(built, lambda variant: arguments_of(towers.STUDY, options, variant), options.out)
+    assert len(passes) == len(built)  # no two towers share a pass
+    by_data = {}
+    for image_pass in passes:
+        head = image_pass.recipe["model"]["head"]["init_args"]
+        protocol = json.dumps([head["prompts"], head["bins"], head["temperature"], image_pass.recipe["data"]])
+        by_data.setdefault(image_pass.variants[0].on, set()).add(protocol)
+    assert {data: len(protocols) for data, protocols in by_data.items()} == dict.fromkeys(towers.SETS, 1)
+
+
+def test_towers_has_a_table_for_each_data_set(tmp_path):
+    passes = [
+        finished(tmp_path / name.replace(" ", "_"), Variant(name, on=on), rows={"head": errors}, pixels=pixels)
+        for name, on, errors, pixels in (
+            ("rn50 on nyu", "nyu", [0.5, 0.7], [5, 5]),
+            ("pe_b16 on nyu", "nyu", [0.2, 0.4], [5, 5]),
+            ("rn50 on kitti", "kitti", [0.6, 0.6], [5, 6]),
+        )
+    ]
+    table = towers.by_data(collect("Why?", passes, {}))
+    lines = [line for line in table.splitlines() if line.startswith(("**", "| rn50", "| pe", "| Depth"))]
+    names = [line.split(" | ")[0].strip("| *") for line in lines]
+    assert names == [
+        *("nyu", "pe_b16 on nyu", "rn50 on nyu", "DepthCLIP, released code (published)"),
+        *("kitti", "rn50 on kitti", "DepthCLIP, as MfH quotes it (published)"),
+    ]
+    assert "| 0.300 |" in lines[1]  # the mean of .2 and .4
+    assert "| 0.388 |" in lines[3]  # arXiv 2207.01077, Table 1
+
+
+def test_the_quick_towers_are_the_bundled_one_and_random_ones_that_say_so():
+    names = [variant.name for variant in passes_of_names(towers.STUDY)]
+    assert names[0].startswith("tiny-rooms")
+    assert all(name.endswith("(random weights)") for name in names[1:])
+
+
+def passes_of_names(study):
+    return [variant for image_pass in passes_of(study) for variant in image_pass.variants]
 
 
 def command(out, *more):

@@ -1,6 +1,6 @@
 """The base of all data modules."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -13,7 +13,7 @@ from depthclip.checks import brief, check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.batches import Batch, BatchLoader, Item, Unreadable, Viewed
 from depthclip.data.plausible import DepthCheck
-from depthclip.data.samples import DataError, DepthDataset, choose_shots, with_truth
+from depthclip.data.samples import DataError, DepthDataset, Subset, choose_shots, with_truth
 from depthclip.data.sampling import TrainingSampler, UnrepeatedSampler
 from depthclip.errors import InputError
 from depthclip.protocol import Scoring, View, scoring_of, seen_in_truth, view_of
@@ -135,7 +135,7 @@ class DepthDataModule(LightningDataModule):
             count: number of images, evenly spread over the training images; all if there are fewer.
         """
         samples = self.training_samples()
-        for index in torch.linspace(0, len(samples) - 1, min(count, len(samples))).round().int().tolist():
+        for index in spread(len(samples), count):
             try:
                 depth, size = samples.truth(index)
             except DataError:
@@ -147,6 +147,16 @@ class DepthDataModule(LightningDataModule):
                 scored = torch.zeros_like(depth)
                 seen.cut(scored).copy_(seen.cut(depth) * self.scoring.mask(depth, seen))
                 yield scored, samples.scene(index)
+
+    def training_batches(self, count: int) -> Iterable[Batch]:
+        """Return batches of training images with or without depth, as the model sees them, without augmentation.
+
+        Args:
+            count: number of images, evenly spread over the training images; all if there are fewer.
+        """
+        samples = self.samples("train") if self.shots is None else self.training_samples()
+        chosen = Subset(samples, spread(len(samples), count))
+        return self._loader(Viewed(chosen, self.view, on_error=self.loading.on_error))
 
     def setup(self, stage: str) -> None:
         """Build the data sets of a stage, and check that there is an image for each device.
@@ -197,7 +207,7 @@ class DepthDataModule(LightningDataModule):
             return self._loader(viewed)
         return self._loader(viewed, UnrepeatedSampler(viewed, self.trainer.world_size, self.trainer.global_rank))
 
-    def _loader(self, viewed: Viewed, sampler: DistributedSampler | None = None) -> DataLoader[Item | Unreadable]:
+    def _loader(self, viewed: Viewed, sampler: DistributedSampler | None = None) -> BatchLoader:
         return BatchLoader(
             viewed,
             batch_size=self.loading.batch_size,
@@ -216,3 +226,8 @@ class DepthDataModule(LightningDataModule):
     def collate_augmented(self, read: Sequence[Item | Unreadable]) -> Batch:
         """Return a batch of augmented items, scored without the crop, since augmentation moves the pixels."""
         return replace(self.collate(read), scoring=replace(self.scoring, crop=None))
+
+
+def spread(length: int, count: int) -> list[int]:
+    """Return indices that are evenly spread over a data set, in order: `count`, or all if there are fewer."""
+    return torch.linspace(0, length - 1, min(count, length)).round().int().tolist()

@@ -55,12 +55,22 @@ class Photos(DepthDataModule):
             raise DataError(f"Photos have no ground truth, which {stage} needs; use predict, or the data module Pairs")
         super().setup(stage)
 
+    def has(self, split: Split) -> bool:
+        """Return whether the split is `test`."""
+        return split == "test"
+
     def samples(self, split: Split) -> DepthDataset:
         """Return all photographs in the order of `images`.
 
         Raises:
-            DataError: if there are none, or a path is not a regular file and `loading.on_error` is `raise`.
+            DataError: if there are none, a path is not a regular file and `loading.on_error` is `raise`, or the split
+                is `train`.
         """
+        if split == "train":
+            raise DataError(
+                "Photos have no training images, which fitted bins and calibrated heads need; fit them with another "
+                "data module, and pass the checkpoint as --ckpt_path"
+            )
         paths = dict.fromkeys(path for image in self.images for path in photographs(image))
         if self.loading.on_error == "raise":
             for path in paths:

@@ -11,6 +11,7 @@ from depthclip.checks import brief, check_choice, check_number
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder
 from depthclip.errors import InputError
 from depthclip.head.bins import Bins
+from depthclip.head.calibration import Calibration
 from depthclip.head.interfaces import Coarse, Head, prepare_once
 from depthclip.head.layers import Adapter
 from depthclip.head.prompts import Prompts
@@ -23,7 +24,8 @@ class DepthHead(Head):
 
         logit_k = logit_scale * <f, t_k> / temperature,    w = softmax(logit),    depth = sum_k w_k b_k
 
-    With `assignment: hard`, depth is the bin of the largest logit instead.
+    With `assignment: hard`, depth is the bin of the largest logit instead. With `calibrated`, each word's mean logit
+    over training images is subtracted from its logits first.
 
     Args:
         prompts: the prompts of K distance words.
@@ -36,10 +38,13 @@ class DepthHead(Head):
             no filter. Large filters are cut to the size of the map.
         learn_temperature: whether `fit` learns the temperature, starting from `temperature`.
         adapter: a learned change of the patch features before the comparison; null for none.
+        calibrated: whether to subtract each word's mean logit over training images, whose depth is not used. The means
+            are computed before a run from `training_images` images of the data module, and checkpoints contain them.
+            While words are learned, their means stay those from before the training.
 
     Raises:
         InputError: if the numbers of words and bins differ, a number is out of its range, or (from `forward`) the depth
-            is not finite.
+            is not finite or the means of a calibrated head are not computed yet.
     """
 
     def __init__(
@@ -52,6 +57,7 @@ class DepthHead(Head):
         smoothing: float = 0.0,
         learn_temperature: bool = False,
         adapter: Adapter | None = None,
+        calibrated: bool = False,
     ) -> None:
         super().__init__()
         if len(prompts.labels) != bins.count:
@@ -77,6 +83,7 @@ class DepthHead(Head):
         self.assignment = assignment
         self.smoothing = smoothing
         self.adapter = adapter
+        self.calibration = Calibration(bins.count) if calibrated else None
         # a logarithm, so that the temperature stays positive
         self.log_temperature = nn.Parameter(torch.tensor(math.log(temperature))) if learn_temperature else None
 
@@ -84,6 +91,11 @@ class DepthHead(Head):
     def needs_depths(self) -> bool:
         """Whether the bins must be fitted to training depths before `forward` can run."""
         return self.bins.needs_depths
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the mean logits must be computed from training images before `forward` can run."""
+        return self.calibration is not None and self.calibration.needs_images
 
     def prepare(self, text: TextEncoder) -> None:
         """Prepare the prompts, the bins and the adapter: encode sentences and create parameters."""
@@ -100,6 +112,18 @@ class DepthHead(Head):
         if self.bins.needs_depths:
             self.bins.compute()
 
+    def calibrate(self, features: ImageFeatures, text: TextEncoder) -> None:
+        """Add the similarities of a batch of training images to the mean of each word."""
+        if self.calibration is not None:
+            words = self.prompts(text, features.pooled)
+            with torch.autocast(features.dense.device.type, enabled=False):
+                self.calibration.update(compare(self.adapted(features), words))
+
+    def finish_calibration(self) -> None:
+        """Compute the mean of each word."""
+        if self.calibration is not None:
+            self.calibration.compute()
+
     def forward(self, features: ImageFeatures, text: TextEncoder) -> Coarse:
         """Return coarse depth, logits and bins for dense features (B, D, h, w).
 
@@ -110,15 +134,20 @@ class DepthHead(Head):
         scale = text.logit_scale if self.logit_scale is None else self.logit_scale
         temperature = self.temperature if self.log_temperature is None else self.log_temperature.exp()
         with torch.autocast(features.dense.device.type, enabled=False):
-            dense = features.dense.float()
-            if self.adapter is not None:
-                dense = self.adapter(dense)
-            equation = "bdhw,kd->bkhw" if words.ndim == 2 else "bdhw,bkd->bkhw"
-            logits = torch.einsum(equation, dense, words.float()) * (scale / temperature)
+            dense = self.adapted(features)
+            similarities = compare(dense, words)
+            if self.calibration is not None:
+                similarities = self.calibration(similarities)
+            logits = similarities * (scale / temperature)
             depth = self.depth(logits, bins)
         if not (depth.isfinite().all() and logits.isfinite().all()):
             raise InputError(not_finite({"image features": dense, "words": words, "bins": bins}))
         return Coarse(depth, logits, bins)
+
+    def adapted(self, features: ImageFeatures) -> Tensor:
+        """Return the dense features in float32, changed by the adapter if there is one."""
+        dense = features.dense.float()
+        return dense if self.adapter is None else self.adapter(dense)
 
     def depth(self, logits: Tensor, bins: Tensor) -> Tensor:
         """Return coarse depth in metres, (B, 1, h, w), for logits (B, K, h, w) and bins (K,) or (B, K)."""
@@ -128,6 +157,17 @@ class DepthHead(Head):
         else:
             depth = metres.expand_as(logits).gather(1, logits.argmax(1, keepdim=True))
         return smooth(depth, self.smoothing) if self.smoothing else depth
+
+
+def compare(dense: Tensor, words: Tensor) -> Tensor:
+    """Return the similarity of each word in each patch, (B, K, h, w).
+
+    Args:
+        dense: (B, D, h, w), float32.
+        words: (K, D), or (B, K, D) for words that depend on the image.
+    """
+    equation = "bdhw,kd->bkhw" if words.ndim == 2 else "bdhw,bkd->bkhw"
+    return torch.einsum(equation, dense, words.float())
 
 
 def smooth(depth: Tensor, deviation: float) -> Tensor:

@@ -44,9 +44,9 @@ class Coarse(NamedTuple):
 class Head(nn.Module):
     """Base class of modules that turn image features into depth in metres.
 
-    A subclass implements `forward`. It may also have words, bins, or parts that depend on the text tower or on training
-    depths; by default it has none of them. DepthCLIP calls `prepare` once, and runs a head with lazy modules such as
-    `nn.LazyConv2d` once on a blank image, both before an optimizer reads the parameters.
+    A subclass implements `forward`. It may also have words, bins, or parts that depend on the text tower, on training
+    depths or on training images; by default it has none of them. DepthCLIP calls `prepare` once, and runs a head with
+    lazy modules such as `nn.LazyConv2d` once on a blank image, both before an optimizer reads the parameters.
 
     Attributes:
         needs: features that `forward` reads beside the dense map; a class attribute, or set in the constructor.
@@ -60,6 +60,11 @@ class Head(nn.Module):
     @property
     def needs_depths(self) -> bool:
         """Whether the head must be fitted to training depths before `forward` can run."""
+        return False
+
+    @property
+    def needs_images(self) -> bool:
+        """Whether the head must see training images, without their depth, before `forward` can run."""
         return False
 
     def prepare(self, text: TextEncoder) -> None:
@@ -84,6 +89,17 @@ class Head(nn.Module):
         for depth, scene in depths:
             self.update(depth, scene)
         self.compute()
+
+    def calibrate(self, features: ImageFeatures, text: TextEncoder) -> None:
+        """Add the features of a batch of training images to the statistics of the head.
+
+        Args:
+            features: the dense map (B, D, h, w), and the features in `needs`.
+            text: the text tower.
+        """
+
+    def finish_calibration(self) -> None:
+        """Use the statistics that `calibrate` gathered."""
 
     def forward(self, features: ImageFeatures, text: TextEncoder) -> Coarse:
         """Return the depth of a batch of images.

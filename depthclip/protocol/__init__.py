@@ -4,6 +4,7 @@ from depthclip.protocol.box import Box, Crop, seen_in_truth
 from depthclip.protocol.presets import SCORINGS, VIEWS, scoring_of, spell_out, view_of
 from depthclip.protocol.scoring import Aligned, Scoring, median
 from depthclip.protocol.view import View
+from depthclip.protocol.windows import Windows
 
 __all__ = [
     "SCORINGS",
@@ -13,6 +14,7 @@ __all__ = [
     "Crop",
     "Scoring",
     "View",
+    "Windows",
     "median",
     "scoring_of",
     "seen_in_truth",

@@ -1,4 +1,4 @@
-"""View: the part of an image that the model sees, and the upsampling of coarse maps to that part."""
+"""View: the part of an image that the model sees, its windows, and the upsampling of coarse maps to that part."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -8,7 +8,11 @@ from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
 from depthclip.checks import LARGEST_SIDE, check_count, check_crop, check_pair
+from depthclip.errors import InputError
 from depthclip.protocol.box import Box, Crop, resolve_crop
+from depthclip.protocol.windows import Windows
+
+MOST_WINDOWS = 10_000  # of an image
 
 
 @dataclass(frozen=True)
@@ -23,9 +27,15 @@ class View:
         mirror: whether to average in the depth of the mirrored image, mirrored back.
         align_corners: `align_corners` of the bilinear upsampling of the coarse map: true places the centres of the
             outer patches on the corners of the image.
+        window: (height, width) in pixels of the windows into which the resized crop is cut. The windows are encoded as
+            one batch, and their coarse maps are averaged where they overlap; the last windows are shifted inwards to
+            end at the border, and a smaller image is one window. null for the whole image at once.
+        stride: (down, across) in pixels, the distances between neighbouring windows, at most the window; null for half
+            the window.
 
     Raises:
-        InputError: if the crop is empty, or a size is not a whole number of pixels from 1 to 16384.
+        InputError: if the crop is empty, a size is not a whole number of pixels from 1 to 16384, the stride exceeds the
+            window, or there is a stride without a window.
     """
 
     crop: tuple[int, int, int, int] | Literal["kb", "2:1"] | Crop | None = None
@@ -33,6 +43,8 @@ class View:
     max_side: int | None = None
     mirror: bool = False
     align_corners: bool = False
+    window: tuple[int, int] | None = None
+    stride: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.crop, Crop):
@@ -44,6 +56,17 @@ class View:
         if self.max_side is not None:
             hint = "use null for no limit"
             check_count("view.max_side", self.max_side, at_most=LARGEST_SIDE, unit="pixels", hint=hint)
+        if self.window is not None:
+            check_pair("view.window", self.window, "[height, width] in pixels; use null for the whole image")
+            for side in self.window:
+                check_count(f"view.window {self.window!r}: side", side, at_most=LARGEST_SIDE, unit="pixels")
+        if self.stride is not None:
+            check_pair("view.stride", self.stride, "[down, across] in pixels; use null for half the window")
+            if self.window is None:
+                raise InputError(f"view.stride {self.stride!r} has no effect without view.window; set both, or neither")
+            for step, side in zip(self.stride, self.window, strict=True):
+                hint = "use at most the window, which leaves no pixel out"
+                check_count(f"view.stride {self.stride!r}: step", step, at_most=side, unit="pixels", hint=hint)
 
     def box(self, height: int, width: int) -> Box:
         """Return the box of the crop in an image of the given size.
@@ -63,6 +86,21 @@ class View:
             shrink = self.max_side / max(height, width)
             return TF.resize(seen, [max(1, round(height * shrink)), max(1, round(width * shrink))], antialias=True)
         return seen
+
+    def windows(self, height: int, width: int) -> Windows:
+        """Return the windows of an image of the size that the model sees.
+
+        Raises:
+            InputError: if there are more than 10,000.
+        """
+        window = self.window or (height, width)
+        windows = Windows((height, width), window, self.stride or (max(1, window[0] // 2), max(1, window[1] // 2)))
+        if windows.count > MOST_WINDOWS:
+            raise InputError(
+                f"view.window {self.window} cuts an image of {height} x {width} into {windows.count} windows, more "
+                f"than {MOST_WINDOWS}; set a larger view.window or view.stride"
+            )
+        return windows
 
     def upsample(self, coarse: Tensor, size: tuple[int, int]) -> Tensor:
         """Resize coarse depth (B, V, h, w) to the (height, width) that the model saw."""

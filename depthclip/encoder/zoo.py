@@ -1,0 +1,108 @@
+"""Facts about the models of open_clip, from models that are built without weights."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import open_clip
+import torch
+from torch import nn
+
+from depthclip.encoder.loading import config_of
+from depthclip.encoder.readouts import READOUTS, readout_of
+from depthclip.encoder.towers import Tower, tower_of
+from depthclip.errors import InputError
+
+SMALLEST_TEXT = {"vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
+BUNDLED = "tiny-rooms"
+
+
+class ModelFacts(NamedTuple):
+    """Facts about a model.
+
+    Args:
+        name: name of the model.
+        family: family of the image tower; "" if it is not supported.
+        readouts: names of the readouts that fit the image tower.
+        stride: distance between neighbouring patches in pixels.
+        native: (height, width) of the training images in pixels.
+        dim: dimension of the joint space, D.
+        image_parameters: number of parameters of the image tower.
+        text_parameters: number of parameters of the rest; None if they are known to the Hugging Face hub only.
+        tags: weight tags.
+        refusal: why the image tower is not supported; "" if it is.
+    """
+
+    name: str
+    family: str
+    readouts: tuple[str, ...]
+    stride: int
+    native: tuple[int, int]
+    dim: int
+    image_parameters: int
+    text_parameters: int | None
+    tags: tuple[str, ...]
+    refusal: str
+
+
+def model_names() -> list[str]:
+    """Return the names of all models: the bundled one, then those of open_clip."""
+    return [BUNDLED, *(name for name in open_clip.list_models() if name != BUNDLED)]
+
+
+def facts(name: str) -> ModelFacts:
+    """Return the facts about a model, which is built on the meta device: nothing is downloaded or initialized.
+
+    Raises:
+        InputError: if open_clip has no model of that name.
+    """
+    config = config_of(name)
+    with quiet(), torch.device("meta"):
+        visual = image_module(name)
+        hub = "hf_model_name" in config["text_cfg"]
+        model = None if hub else open_clip.create_model(name, pretrained=None, device="meta")
+    count = parameters(visual)
+    tags = ["bundled"] if name == BUNDLED else open_clip.list_pretrained_tags_by_model(name)
+    rest = None if model is None else parameters(model) - count
+    try:
+        tower = tower_of(visual)
+    except InputError as error:
+        return ModelFacts(name, "", (), 0, (0, 0), config["embed_dim"], count, rest, tuple(tags), str(error))
+    fitting = tuple(readout for readout in READOUTS if readout_of(readout).fits(tower))
+    shape = (tower.stride, tower.native, config["embed_dim"])
+    return ModelFacts(name, tower.kind, fitting, *shape, count, rest, tuple(tags), "")
+
+
+def random_tower(name: str) -> Tower:
+    """Return the image tower of a model with random weights, in evaluation mode.
+
+    Raises:
+        InputError: if open_clip has no model of that name, or the image tower is not supported.
+    """
+    with quiet():
+        return tower_of(image_module(name).requires_grad_(False).eval())
+
+
+def image_module(name: str) -> Any:
+    """Return the image tower of open_clip for a model, on the default device."""
+    config = config_of(name)
+    vision = {**config["vision_cfg"], "timm_model_pretrained": False}
+    quick_gelu = config.get("quick_gelu", False)
+    # the text tower may need another library, and is not used
+    return open_clip.CustomTextCLIP(config["embed_dim"], vision, SMALLEST_TEXT, quick_gelu).visual
+
+
+def parameters(module: nn.Module) -> int:
+    """Return the number of parameters."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Suppress the log messages about missing weights."""
+    logging.disable(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)
