@@ -65,11 +65,10 @@ def sizes(model: ModelFacts) -> tuple[str, str]:
 
 
 def model_table(models: Sequence[ModelFacts]) -> list[str]:
-    """Return a table of the models that have a readout."""
-    supported = [model for model in models if not model.refusal]
+    """Return a table of all models."""
     head = ("model", "image tower", "readouts that fit", "patch", "native size", "D", "image, M", "text, M", "weights")
     return [
-        f"## Models ({len(supported)})",
+        f"## Models ({len(models)})",
         "",
         "`patch` is the distance between patches and `native size` the side of the training images, both in pixels;",
         "`D` is the dimension of the joint space. Parameters are in millions; those of the text tower include a",
@@ -77,25 +76,25 @@ def model_table(models: Sequence[ModelFacts]) -> list[str]:
         "",
         f"| {' | '.join(head)} |",
         "| --- | --- | --- |" + " ---: |" * 5 + " --- |",
-        *map(row, supported),
+        *map(row, models),
     ]
 
 
-def refusal_table(models: Sequence[ModelFacts]) -> list[str]:
-    """Return a table of the models that are refused, by reason."""
+def limit_table(models: Sequence[ModelFacts]) -> list[str]:
+    """Return a table of the models whose patches no readout reads, by reason."""
     reasons: dict[str, list[str]] = {}
     for model in models:
-        if model.refusal:
-            reasons.setdefault(model.refusal, []).append(model.name)
+        if model.limit:
+            reasons.setdefault(model.limit, []).append(model.name)
     count = sum(map(len, reasons.values()))
-    lines = [f"## Models that are refused ({count})", "", "| reason | models |", "| --- | --- |"]
+    lines = [f"## Models that only `crops` reads ({count})", "", "| reason | models |", "| --- | --- |"]
     return [*lines, *(f"| {reason} | {', '.join(names)} |" for reason, names in reasons.items())]
 
 
 def generated() -> str:
     """Return the part of the page that is written from the code."""
     models = [facts(name) for name in model_names()]
-    tables = (recipe_table(), model_table(models), refusal_table(models))
+    tables = (recipe_table(), model_table(models), limit_table(models))
     return "\n".join([INTRODUCTION, *("\n".join([*table, ""]) for table in tables)])
 
 

@@ -22,7 +22,7 @@ versions = pytest.mark.skipif(
 @versions
 def test_every_model_of_open_clip_has_a_row_or_a_reason():
     rows = [line.split(" | ")[0].removeprefix("| ") for line in PAGE.splitlines() if line.startswith("| ")]
-    _, _, refused = PAGE.partition("## Models that are refused")
+    _, _, refused = PAGE.partition("## Models that only `crops` reads")
     named = [*rows, *refused.replace("|", ",").replace("\n", ",").replace(", ", ",").split(",")]
     missing = [name for name in ("tiny-rooms", *MODELS) if name not in map(str.strip, named)]
     assert not missing
@@ -59,7 +59,7 @@ def test_the_facts_are_those_of_the_papers():
     assert (rn50.stride, rn50.native, rn50.dim) == (32, (224, 224), 1024)
     assert (round(rn50.image_parameters / 1e6, 2), round(rn50.text_parameters / 1e6, 2)) == (38.32, 63.69)
     assert "openai" in vit.tags
-    assert vit.refusal == ""
+    assert vit.limit == ""
 
 
 def test_a_tower_with_random_weights_is_measured(monkeypatch):

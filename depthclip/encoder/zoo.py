@@ -11,8 +11,7 @@ from torch import nn
 
 from depthclip.encoder.loading import config_of
 from depthclip.encoder.readouts import READOUTS, readout_of
-from depthclip.encoder.towers import Tower, tower_of
-from depthclip.errors import InputError
+from depthclip.encoder.towers import PooledTower, Tower, tower_of
 
 SMALLEST_TEXT = {"vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
 BUNDLED = "tiny-rooms"
@@ -23,7 +22,7 @@ class ModelFacts(NamedTuple):
 
     Args:
         name: name of the model.
-        family: family of the image tower; "" if it is not supported.
+        family: family of the image tower.
         readouts: names of the readouts that fit the image tower.
         stride: distance between neighbouring patches in pixels.
         native: (height, width) of the training images in pixels.
@@ -31,7 +30,7 @@ class ModelFacts(NamedTuple):
         image_parameters: number of parameters of the image tower.
         text_parameters: number of parameters of the rest; None if they are known to the Hugging Face hub only.
         tags: weight tags.
-        refusal: why the image tower is not supported; "" if it is.
+        limit: why no readout of patches fits the image tower; "" if one does.
     """
 
     name: str
@@ -43,7 +42,7 @@ class ModelFacts(NamedTuple):
     image_parameters: int
     text_parameters: int | None
     tags: tuple[str, ...]
-    refusal: str
+    limit: str
 
 
 def model_names() -> list[str]:
@@ -65,20 +64,18 @@ def facts(name: str) -> ModelFacts:
     count = parameters(visual)
     tags = ["bundled"] if name == BUNDLED else open_clip.list_pretrained_tags_by_model(name)
     rest = None if model is None else parameters(model) - count
-    try:
-        tower = tower_of(visual)
-    except InputError as error:
-        return ModelFacts(name, "", (), 0, (0, 0), config["embed_dim"], count, rest, tuple(tags), str(error))
+    tower = tower_of(visual)
     fitting = tuple(readout for readout in READOUTS if readout_of(readout).fits(tower))
     shape = (tower.stride, tower.native, config["embed_dim"])
-    return ModelFacts(name, tower.kind, fitting, *shape, count, rest, tuple(tags), "")
+    limit = f"a {tower.kind} tower, {tower.limit}" if isinstance(tower, PooledTower) else ""
+    return ModelFacts(name, tower.kind, fitting, *shape, count, rest, tuple(tags), limit)
 
 
 def random_tower(name: str) -> Tower:
     """Return the image tower of a model with random weights, in evaluation mode.
 
     Raises:
-        InputError: if open_clip has no model of that name, or the image tower is not supported.
+        InputError: if open_clip has no model of that name.
     """
     with quiet():
         return tower_of(image_module(name).requires_grad_(False).eval())
