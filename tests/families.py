@@ -21,7 +21,7 @@ TIMM: dict[str, dict[str, Any]] = {  # arguments of timm.create_model
     "MobileCLIP2-S0": {"layers": (1, 1, 1, 1), "embed_dims": (8, 16, 32, 64)},
     "MobileCLIP2-S4": {"layers": (1, 1, 1, 1, 1), "embed_dims": (8, 16, 32, 64, 64)},
     "ViTamin-S": {"img_size": 64, "depth": 2},
-    "ViTamin-XL-256": {"img_size": 64, "depth": 1},  # without positions
+    "ViTamin-XL-256": {"img_size": 64, "depth": 2},  # without positions
     "vit_medium_patch16_gap_256": VIT,
     "convnext_base": {"depths": (1, 1, 1, 1), "dims": (8, 16, 32, 64)},
     "swin_base_patch4_window7_224": {"depths": (1, 1, 2, 1), "embed_dim": 16, "num_heads": (1, 1, 2, 2)},
