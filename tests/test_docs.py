@@ -84,7 +84,7 @@ def test_the_decoder_of_the_page(mine, capsys, recipe):
     last = "runs/{}/version_0/checkpoints/last.ckpt".format
     states = {name: torch.load(last(name), weights_only=True)["state_dict"] for name in ("null", "memory", "features")}
     for name in ("memory", "features"):
-        torch.testing.assert_close(states[name], states["null"], rtol=1e-4, atol=1e-6)
+        torch.testing.assert_close(states[name], states["null"], rtol=0, atol=0)
     assert main(["test", *options, "--ckpt_path", last("memory"), "--name", "test"]) == 0, capsys.readouterr()
     figures = json.loads(Path("runs/test/version_0/metrics.json").read_text())["figures"]
     assert list(figures) == ["head", "words"]

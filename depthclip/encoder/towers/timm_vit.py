@@ -46,7 +46,9 @@ class TimmTransformer(TimmTower, TransformerTower):
         if prefixed:  # pairs of patch and prefix tokens
             outputs = [torch.cat([prefix, patches], dim=1) for patches, prefix in outputs]
         tokens = dict(zip(computed, outputs, strict=True))
-        return Trunk(values, grid, tuple(to_map(tokens[index], grid) for index in indices), tokens.get(before))
+        return Trunk(
+            values, grid, tuple(to_map(tokens[index], grid).contiguous() for index in indices), tokens.get(before)
+        )
 
     def block_parts(self, grid: tuple[int, int]) -> BlockParts:
         """Return the parts of the last block.

@@ -59,9 +59,9 @@ class TIPSTower(TransformerTower):
         for index, block in enumerate(self.visual.encoder.layer[:-1]):
             values = block(values)
             if index in indices:
-                maps[index] = to_map(values, grid)
+                maps[index] = to_map(values, grid).contiguous()
         if self.depth - 1 in indices:
-            maps[self.depth - 1] = to_map(self.last_block(values), grid)
+            maps[self.depth - 1] = to_map(self.last_block(values), grid).contiguous()
         return Trunk(values, grid, tuple(maps[index] for index in indices), values)
 
     def project(self, values: Tensor) -> Tensor:
