@@ -227,7 +227,7 @@ def test_towers_without_dense_features_are_refused_by_name_with_the_reason(model
     message = f"{kind} tower, whose .* native size"
     for name, readout in READOUTS.items():
         if name != "crops":
-            with pytest.raises(InputError, match=f"{message}; choose one of crops"):
+            with pytest.raises(InputError, match=f"{message}; choose one of crops$"):
                 check_fit(readout(), tower)
     with pytest.raises(InputError, match=f"'auto'.*{message}; set readout to crops"):
         readout_for(tower)

@@ -1,7 +1,7 @@
 """Find the readouts that fit a model, without its weights."""
 
 from depthclip.encoder.loading import config_of
-from depthclip.encoder.readouts import READOUTS, readout_of
+from depthclip.encoder.readouts import fitting_names
 from depthclip.encoder.towers import tower_of
 from depthclip.encoder.weights import image_tower
 
@@ -13,7 +13,6 @@ def readouts_of(name: str) -> list[str]:
         name: the name of an open_clip model, or `tiny-rooms`.
 
     Raises:
-        InputError: if the model is unknown, cannot be built, or has an image tower that is not supported.
+        InputError: if the model is unknown or cannot be built.
     """
-    tower = tower_of(image_tower(name, config_of(name)))
-    return [readout for readout in READOUTS if readout_of(readout).fits(tower)]
+    return fitting_names(tower_of(image_tower(name, config_of(name))))

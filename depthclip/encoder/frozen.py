@@ -2,18 +2,14 @@
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-
-from depthclip.encoder.encoder import NOTHING, Encoder
-from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.encoder.loading import MeanStd, check_clip, load_clip
 from depthclip.encoder.readouts import Readout, check_fit, readout_for, readout_of
 from depthclip.encoder.text import CLIPText
+from depthclip.encoder.tower_encoder import TowerEncoder
 from depthclip.encoder.towers import tower_of
 
 
-class FrozenCLIP(Encoder):
+class FrozenCLIP(TowerEncoder):
     """A frozen open_clip model that maps images of any size, patch by patch, and sentences to a joint space.
 
     No parameter has a gradient, and the model stays in eval mode when its parent is set to training mode.
@@ -50,55 +46,13 @@ class FrozenCLIP(Encoder):
         normalization: str | MeanStd = "tower",
         tokenizer: str | None = None,
     ) -> None:
-        super().__init__()
-        self.name = name
-        self.pretrained = pretrained
         chosen = None if readout == "auto" else readout_of(readout)
         tower = tower_of(check_clip(name, pretrained, normalization))  # without weights
-        self.readout = chosen or readout_for(tower)
-        check_fit(self.readout, tower)
-        self.model: Any
-        self.mean: Tensor
-        self.std: Tensor
-        self.model, tokenize, (mean, std) = load_clip(name, pretrained, normalization, tokenizer)
-        self.model.requires_grad_(False).eval()
-        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
-        self.tower = tower_of(self.model.visual)
-        self.readout.set_normalization(self.mean, self.std)
+        selected = chosen or readout_for(tower)
+        check_fit(selected, tower)
+        model: Any
+        model, tokenize, (mean, std) = load_clip(name, pretrained, normalization, tokenizer)
+        super().__init__(model, tower_of(model.visual), selected, mean, std)
+        self.name = name
+        self.pretrained = pretrained
         self.text = CLIPText(self.model, tokenize)
-
-    @property
-    def weights(self) -> nn.Module:
-        """The open_clip model."""
-        return self.model
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """The readout and the normalization."""
-        normalization = (self.mean.flatten().tolist(), self.std.flatten().tolist())
-        return {"readout": self.readout, "normalization": normalization}
-
-    def check(self, needs: Needs) -> None:
-        """Check that the tower has the blocks whose maps heads need.
-
-        Raises:
-            InputError: if a layer in `needs` is not a block of the tower.
-        """
-        self.tower.block_indices(needs.layers)
-
-    def encode_image(self, rgb: Tensor, needs: Needs = NOTHING) -> ImageFeatures:
-        """Return the dense features of images, and the pooled features and intermediate maps that heads need.
-
-        Images may have any height and width. If these are not multiples of the tower's stride (32 for ResNets, the
-        patch size for ViTs), images are resized (bilinear, antialiased) to the nearest multiples, so that the patches
-        cover the whole image.
-
-        Args:
-            rgb: (B, 3, H, W) in [0, 1].
-            needs: the features to compute besides the dense ones.
-
-        Raises:
-            InputError: if a layer in `needs` is not a block of the tower.
-        """
-        return self.readout(self.tower, (rgb - self.mean) / self.std, needs)

@@ -41,7 +41,7 @@ def load_proxy(name: str, pretrained: bool | str) -> ProxyModel:
     """
     config = pretrained_config(name)
     if isinstance(pretrained, str):
-        check_file(pretrained)
+        check_safetensors(pretrained)
     elif not pretrained:
         warnings.warn(
             f"pretrained of the proxy {name} is false: it has RANDOM weights, and its attention means nothing; set it "
@@ -52,7 +52,7 @@ def load_proxy(name: str, pretrained: bool | str) -> ProxyModel:
     try:
         if pretrained is True and (reason := offline_reason(config)):
             raise ConnectionError(reason)
-        model = create(name, pretrained)
+        model = create_proxy(name, pretrained)
     except InputError:
         raise
     except Exception as error:  # the libraries that download and read weights raise many types
@@ -84,7 +84,7 @@ def pretrained_config(name: str) -> dict[str, Any]:
     return {} if config is None else config.to_dict()
 
 
-def check_file(path: str) -> None:
+def check_safetensors(path: str) -> None:
     """Check that a file of weights is one that is read without unpickling.
 
     Raises:
@@ -103,7 +103,7 @@ def offline_reason(config: dict[str, Any]) -> str:
     return "" if not repo or is_cached(repo, "") else unreachable(repo, SAFETENSORS_SINGLE_FILE)
 
 
-def create(name: str, pretrained: bool | str) -> Any:
+def create_proxy(name: str, pretrained: bool | str) -> Any:
     """Return a model of timm without a classifier that accepts any image size.
 
     Raises:

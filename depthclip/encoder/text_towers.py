@@ -146,8 +146,7 @@ class HFText:
         Raises:
             InputError: if the tokenizer pads at the front, or a sentence has no token.
         """
-        mask = padding_mask(ids, self.tower.config.pad_token_id)
-        return TokenEmbeddings(self.embedding(ids), mask.sum(1) - 1, mask)
+        return embed_padded(self.embedding, ids, self.tower.config.pad_token_id)
 
     def run(self, embeddings: TokenEmbeddings) -> Tensor:
         """Return the features of N embedded sentences, (N, D), not normalized."""
@@ -155,6 +154,16 @@ class HFText:
         mask = embeddings.mask.long()
         output = self.tower.transformer(inputs_embeds=embeddings.values, attention_mask=mask)
         return self.tower.proj(self.tower.pooler(output, mask))
+
+
+def embed_padded(embedding: nn.Embedding, ids: Tensor, pad: int) -> TokenEmbeddings:
+    """Return the embeddings of N sentences, given as token ids (N, L), with the mask of their tokens.
+
+    Raises:
+        InputError: if there is padding before a token, or a sentence has no token.
+    """
+    mask = padding_mask(ids, pad)
+    return TokenEmbeddings(embedding(ids), mask.sum(1) - 1, mask)
 
 
 def padding_mask(ids: Tensor, pad: int) -> Tensor:

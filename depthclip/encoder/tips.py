@@ -3,20 +3,18 @@
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from depthclip.encoder.encoder import Encoder
-from depthclip.encoder.interfaces import ImageFeatures, Needs, TokenEmbeddings
+from depthclip.encoder.interfaces import TokenEmbeddings
 from depthclip.encoder.readouts import Readout, check_fit, readout_of
 from depthclip.encoder.text import FrozenText
-from depthclip.encoder.text_towers import padding_mask
+from depthclip.encoder.text_towers import embed_padded
 from depthclip.encoder.tips_files import load_tips, transformers_library
+from depthclip.encoder.tower_encoder import TowerEncoder
 from depthclip.encoder.towers.tips import TIPSTower
 
-NOTHING = Needs()
 
-
-class TIPS(Encoder):
+class TIPS(TowerEncoder):
     """A frozen TIPSv2 that maps images of any size, patch by patch, and sentences to a joint space.
 
     Only classes of transformers are used, and no code of a repository is run. Images stay in [0, 1], without
@@ -29,7 +27,8 @@ class TIPS(Encoder):
         pretrained: a repository of the Hugging Face hub (`google/tipsv2-b14`), which is downloaded, or a folder with
             its files: `config.json`, `model.safetensors` and the tokenizer.
         readout: how the image tower is read densely: `maskclip` (the values of the last attention, as the authors read
-            it), `tokens`, `crops`, or a subclass of `Readout` by class_path.
+            it), `tokens`, `sclip`, `clearclip`, `naclip`, `crops`, `aggregate`, or a subclass of `Readout` by
+            class_path.
 
     Raises:
         InputError: if transformers is missing or too old, the files are missing or do not fit, a weight is not finite,
@@ -37,57 +36,16 @@ class TIPS(Encoder):
     """
 
     def __init__(self, pretrained: str, readout: str | Readout = "maskclip") -> None:
-        super().__init__()
-        self.pretrained = pretrained
-        self.readout = readout_of(readout)
-        self.model: Any
-        self.mean: Tensor
-        self.std: Tensor
+        chosen = readout_of(readout)
         library = transformers_library()
         with torch.device("meta"):  # a readout that does not fit is refused before the weights are loaded
             blank = library.Tipsv2VisionModel(library.Tipsv2VisionConfig(num_hidden_layers=1))
-        check_fit(self.readout, TIPSTower(blank))
-        self.model, tokenizer = load_tips(pretrained)
-        self.model.requires_grad_(False).eval()
-        self.name = f"tipsv2-{self.model.config.vision_config.hidden_size}"
-        self.register_buffer("mean", torch.zeros(3, 1, 1), persistent=False)
-        self.register_buffer("std", torch.ones(3, 1, 1), persistent=False)
-        self.tower = TIPSTower(self.model.vision_model)
-        self.readout.set_normalization(self.mean, self.std)
-        self.text = TIPSText(self.model, tokenizer)
-
-    @property
-    def weights(self) -> nn.Module:
-        """The model of transformers."""
-        return self.model
-
-    @property
-    def settings(self) -> dict[str, object]:
-        """The readout."""
-        return {"readout": self.readout}
-
-    def check(self, needs: Needs) -> None:
-        """Check that the tower has the blocks whose maps heads need.
-
-        Raises:
-            InputError: if a layer in `needs` is not a block of the tower.
-        """
-        self.tower.block_indices(needs.layers)
-
-    def encode_image(self, rgb: Tensor, needs: Needs = NOTHING) -> ImageFeatures:
-        """Return the dense features of images, and the pooled features and intermediate maps that heads need.
-
-        Images may have any height and width. If these are not multiples of the patch size, images are resized
-        (bilinear, antialiased) to the nearest multiples, so that the patches cover the whole image.
-
-        Args:
-            rgb: (B, 3, H, W) in [0, 1].
-            needs: the features to compute besides the dense ones.
-
-        Raises:
-            InputError: if a layer in `needs` is not a block of the tower.
-        """
-        return self.readout(self.tower, rgb, needs)
+        check_fit(chosen, TIPSTower(blank))
+        model, tokenizer = load_tips(pretrained)
+        super().__init__(model, TIPSTower(model.vision_model), chosen, mean=(0.0, 0.0, 0.0), std=(1.0, 1.0, 1.0))
+        self.pretrained = pretrained
+        self.name = f"tipsv2-{model.config.vision_config.hidden_size}"
+        self.text = TIPSText(model, tokenizer)
 
 
 class TIPSText(FrozenText):
@@ -127,8 +85,7 @@ class TIPSTextTower:
         Raises:
             InputError: if the tokenizer pads at the front, or a sentence has no token.
         """
-        mask = padding_mask(ids, self.tower.config.pad_token_id)
-        return TokenEmbeddings(self.embedding(ids), mask.sum(1) - 1, mask)
+        return embed_padded(self.embedding, ids, self.tower.config.pad_token_id)
 
     def run(self, embeddings: TokenEmbeddings) -> Tensor:
         """Return the features of N embedded sentences, (N, D), not normalized."""

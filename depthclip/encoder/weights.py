@@ -40,12 +40,13 @@ def create(name: str, pretrained: str | None = None) -> nn.Module:
         logging.disable(logging.NOTSET)
 
 
-def image_tower(name: str, config: Mapping[str, Any]) -> nn.Module:
-    """Return the image tower of an open_clip configuration on the meta device: it has no values and takes no memory.
+def image_tower(name: str, config: Mapping[str, Any], device: str = "meta") -> nn.Module:
+    """Return the image tower of an open_clip configuration with random weights.
 
     Args:
         name: name of the model, for messages.
         config: the configuration.
+        device: the device of its parameters; on `meta` they have no values and take no memory.
 
     Raises:
         InputError: if it cannot be built with the installed libraries.
@@ -54,7 +55,7 @@ def image_tower(name: str, config: Mapping[str, Any]) -> nn.Module:
     text = {"vocab_size": 1, "width": 1, "heads": 1, "layers": 1}  # the text tower may need another library
     logging.disable(logging.ERROR)
     try:
-        with torch.device("meta"):
+        with torch.device(device):
             return open_clip.CustomTextCLIP(config["embed_dim"], vision, text, config.get("quick_gelu", False)).visual
     except (ImportError, OSError, RuntimeError) as error:
         raise InputError(

@@ -10,10 +10,10 @@ import torch
 from torch import nn
 
 from depthclip.encoder.loading import config_of
-from depthclip.encoder.readouts import READOUTS, readout_of
+from depthclip.encoder.readouts import fitting_names
 from depthclip.encoder.towers import PooledTower, Tower, tower_of
+from depthclip.encoder.weights import image_tower
 
-SMALLEST_TEXT = {"vocab_size": 1, "width": 1, "heads": 1, "layers": 1}
 BUNDLED = "tiny-rooms"
 
 
@@ -58,17 +58,16 @@ def facts(name: str) -> ModelFacts:
     """
     config = config_of(name)
     with quiet(), torch.device("meta"):
-        visual = image_module(name)
+        visual: Any = image_tower(name, config)
         hub = "hf_model_name" in config["text_cfg"]
         model = None if hub else open_clip.create_model(name, pretrained=None, device="meta")
     count = parameters(visual)
     tags = ["bundled"] if name == BUNDLED else open_clip.list_pretrained_tags_by_model(name)
     rest = None if model is None else parameters(model) - count
     tower = tower_of(visual)
-    fitting = tuple(readout for readout in READOUTS if readout_of(readout).fits(tower))
     shape = (tower.stride, tower.native, config["embed_dim"])
     limit = f"a {tower.kind} tower, {tower.limit}" if isinstance(tower, PooledTower) else ""
-    return ModelFacts(name, tower.kind, fitting, *shape, count, rest, tuple(tags), limit)
+    return ModelFacts(name, tower.kind, tuple(fitting_names(tower)), *shape, count, rest, tuple(tags), limit)
 
 
 def random_tower(name: str) -> Tower:
@@ -78,16 +77,7 @@ def random_tower(name: str) -> Tower:
         InputError: if open_clip has no model of that name.
     """
     with quiet():
-        return tower_of(image_module(name).requires_grad_(False).eval())
-
-
-def image_module(name: str) -> Any:
-    """Return the image tower of open_clip for a model, on the default device."""
-    config = config_of(name)
-    vision = {**config["vision_cfg"], "timm_model_pretrained": False}
-    quick_gelu = config.get("quick_gelu", False)
-    # the text tower may need another library, and is not used
-    return open_clip.CustomTextCLIP(config["embed_dim"], vision, SMALLEST_TEXT, quick_gelu).visual
+        return tower_of(image_tower(name, config_of(name), "cpu").requires_grad_(False).eval())
 
 
 def parameters(module: nn.Module) -> int:

@@ -1,6 +1,7 @@
 """Readouts: the ways to read one feature per patch from an image tower, one class per file."""
 
 import inspect
+from contextlib import suppress
 from typing import Any
 
 from depthclip.checks import check_choice
@@ -32,6 +33,7 @@ __all__ = [
     "Released",
     "Tokens",
     "check_fit",
+    "fitting_names",
     "readout_for",
     "readout_of",
     "with_arguments",
@@ -111,10 +113,17 @@ def check_fit(readout: Readout, tower: Tower) -> None:
         InputError: if it does not, with the names of the readouts that fit.
     """
     if not readout.fits(tower):
-        fitting = [name for name, other in READOUTS.items() if not other.towers or isinstance(tower, other.towers)]
-        raise InputError(
-            f"readout {type(readout).__name__} does not fit a {description(tower)}; choose one of {', '.join(fitting)}"
-        )
+        names = ", ".join(fitting_names(tower))
+        raise InputError(f"readout {type(readout).__name__} does not fit a {description(tower)}; choose one of {names}")
+
+
+def fitting_names(tower: Tower) -> list[str]:
+    """Return the names of the readouts that fit a tower with their default arguments."""
+    fitting = []
+    for name, readout in READOUTS.items():
+        with suppress(InputError):  # the readout replaces the attention of the last block, whose type is not supported
+            fitting += [name] if readout().fits(tower) else []
+    return fitting
 
 
 def description(tower: Tower) -> str:

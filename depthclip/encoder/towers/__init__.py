@@ -12,7 +12,7 @@ from timm.models.vision_transformer import VisionTransformer as TimmVisionTransf
 from timm.models.vision_transformer_relpos import VisionTransformerRelPos
 from torch import nn
 
-from depthclip.encoder.towers.base import Tower, TransformerTower, Trunk, to_map, to_multiples
+from depthclip.encoder.towers.base import BlockTower, Tower, TransformerTower, Trunk, to_map, to_multiples
 from depthclip.encoder.towers.coca import CoCaTower
 from depthclip.encoder.towers.conv import ConvTower
 from depthclip.encoder.towers.pooled import PooledTower
@@ -23,6 +23,7 @@ from depthclip.encoder.towers.tips import TIPSTower
 from depthclip.encoder.towers.vit import ViTTower
 
 __all__ = [
+    "BlockTower",
     "CoCaTower",
     "ConvTower",
     "MAPTower",

@@ -5,7 +5,7 @@ that open_clip's `encode_image` returns. Position embeddings are resampled from 
 parameter is changed, so that the result does not depend on the sizes of earlier images.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
@@ -135,3 +135,47 @@ class TransformerTower(Tower):
             grid: (h, w).
         """
         raise NotImplementedError
+
+
+class BlockTower(TransformerTower):
+    """A transformer whose blocks are run one by one: `trunk` returns the input of the last block."""
+
+    @property
+    def blocks(self) -> Any:
+        """The blocks, in their order."""
+        raise NotImplementedError
+
+    @property
+    def last_block(self) -> Any:
+        """The last block, which dense readouts replace."""
+        return self.blocks[-1]
+
+    def project(self, values: Tensor) -> Tensor:
+        """Apply the final norm and the projection to the joint space, (..., C) to (..., D)."""
+        raise NotImplementedError
+
+    def run(self, values: Tensor, grid: tuple[int, int], layers: tuple[int, ...]) -> Trunk:
+        """Return the input of the last block and the requested intermediate maps.
+
+        Args:
+            values: (B, prefix + h*w, C), the input of the first block.
+            grid: (h, w), the number of patches along each axis.
+            layers: indices of the blocks whose outputs are returned.
+        """
+        indices = self.block_indices(layers)
+        maps: dict[int, Tensor] = {}
+        for index, block in enumerate(self.blocks[:-1]):
+            values = block(values)
+            if index in indices:
+                maps[index] = to_map(values, grid).contiguous()
+        if self.depth - 1 in indices:
+            maps[self.depth - 1] = to_map(self.last_block(values), grid).contiguous()
+        return Trunk(values, grid, tuple(maps[index] for index in indices), values)
+
+    def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return the feature of each patch after the final norm and projection, (B, D, h, w), not normalized."""
+        return to_map(self.project(tokens), grid)
+
+    def pool_each(self, trunk: Trunk) -> Tensor:
+        """Return the projected output of the last block for each patch, (B, D, h, w), not normalized."""
+        return self.project_patches(self.last_block(trunk.values), trunk.grid)

@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from depthclip.encoder.attention import BlockParts, Heads, join_heads
-from depthclip.encoder.towers.base import TransformerTower, Trunk, to_map
+from depthclip.encoder.towers.base import BlockTower, Trunk
 
 
 class TIPSParts(BlockParts):
@@ -29,7 +29,7 @@ class TIPSParts(BlockParts):
         return self.block.layer_scale2(self.block.mlp(self.block.norm2(tokens)))
 
 
-class TIPSTower(TransformerTower):
+class TIPSTower(BlockTower):
     """A `Tipsv2VisionModel` of transformers: `trunk` returns the input of the last block, and `pool` runs the rest.
 
     The prefix of the tokens is the class token and the register tokens. Position embeddings are resampled by the
@@ -46,23 +46,14 @@ class TIPSTower(TransformerTower):
         self.visual: Any = visual
 
     @property
-    def last_block(self) -> Any:
-        """The last block, which dense readouts modify."""
-        return self.visual.encoder.layer[-1]
+    def blocks(self) -> Any:
+        """The blocks, in their order."""
+        return self.visual.encoder.layer
 
     def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
         """Return the input of the last block, (B, prefix + h*w, C), and the requested intermediate maps."""
-        indices = self.block_indices(layers)
         grid = (images.shape[-2] // self.stride, images.shape[-1] // self.stride)
-        values = self.visual.embeddings(images)
-        maps: dict[int, Tensor] = {}
-        for index, block in enumerate(self.visual.encoder.layer[:-1]):
-            values = block(values)
-            if index in indices:
-                maps[index] = to_map(values, grid).contiguous()
-        if self.depth - 1 in indices:
-            maps[self.depth - 1] = to_map(self.last_block(values), grid).contiguous()
-        return Trunk(values, grid, tuple(maps[index] for index in indices), values)
+        return self.run(self.visual.embeddings(images), grid, layers)
 
     def project(self, values: Tensor) -> Tensor:
         """Apply the final norm, (..., C) to (..., D) with D = C."""
@@ -71,10 +62,6 @@ class TIPSTower(TransformerTower):
     def block_parts(self, grid: tuple[int, int]) -> BlockParts:
         """Return the parts of the last block."""
         return TIPSParts(self.last_block)
-
-    def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return the feature of each patch after the final norm, (B, D, h, w), not normalized."""
-        return to_map(self.project(tokens), grid)
 
     def pool(self, trunk: Trunk) -> Tensor:
         """Return the class token after the final norm, (B, D), not normalized."""

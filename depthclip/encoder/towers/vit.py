@@ -8,10 +8,10 @@ from timm.layers import resample_abs_pos_embed
 from torch import Tensor
 
 from depthclip.encoder.attention import BlockParts, parts_of
-from depthclip.encoder.towers.base import TransformerTower, Trunk, to_map
+from depthclip.encoder.towers.base import BlockTower, Trunk
 
 
-class ViTTower(TransformerTower):
+class ViTTower(BlockTower):
     """A VisionTransformer of open_clip: `trunk` returns the input of the last block, and `pool` runs the rest."""
 
     def __init__(self, visual: VisionTransformer) -> None:
@@ -21,27 +21,19 @@ class ViTTower(TransformerTower):
         self.visual: Any = visual
 
     @property
-    def last_block(self) -> Any:
-        """The last block, which dense readouts modify."""
-        return self.visual.transformer.resblocks[-1]
+    def blocks(self) -> Any:
+        """The blocks, in their order."""
+        return self.visual.transformer.resblocks
 
     def trunk(self, images: Tensor, layers: tuple[int, ...] = ()) -> Trunk:
         """Return the input of the last block, (B, 1 + h*w, C), and the requested intermediate maps."""
-        indices = self.block_indices(layers)
         visual = self.visual
         patches = visual.conv1(images)
         grid = (patches.shape[-2], patches.shape[-1])
         start = visual.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
         positions = resample_abs_pos_embed(visual.positional_embedding[None], list(grid), list(visual.grid_size))
         values = visual.ln_pre(torch.cat([start, patches.flatten(2).mT], dim=1) + positions.to(patches.dtype))
-        maps: dict[int, Tensor] = {}
-        for index, block in enumerate(visual.transformer.resblocks[:-1]):
-            values = block(values)
-            if index in indices:
-                maps[index] = to_map(values, grid).contiguous()
-        if self.depth - 1 in indices:
-            maps[self.depth - 1] = to_map(self.last_block(values), grid).contiguous()
-        return Trunk(values, grid, tuple(maps[index] for index in indices), values)
+        return self.run(values, grid, layers)
 
     def project(self, values: Tensor) -> Tensor:
         """Apply the final norm and the projection to the joint space, (..., C) to (..., D)."""
@@ -51,10 +43,6 @@ class ViTTower(TransformerTower):
     def block_parts(self, grid: tuple[int, int]) -> BlockParts:
         """Return the parts of the last block."""
         return parts_of(self.last_block)
-
-    def project_patches(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return the feature of each patch after the final norm and projection, (B, D, h, w), not normalized."""
-        return to_map(self.project(tokens), grid)
 
     def pool(self, trunk: Trunk) -> Tensor:
         """Return the pooled and projected feature, (B, D), not normalized."""

@@ -1,0 +1,72 @@
+"""The base class of encoders whose image tower is read by a readout."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from depthclip.encoder.encoder import NOTHING, Encoder
+from depthclip.encoder.interfaces import ImageFeatures, Needs
+from depthclip.encoder.readouts import Readout
+from depthclip.encoder.towers import Tower
+
+
+class TowerEncoder(Encoder):
+    """An encoder of a frozen model, an image tower and a readout; no parameter has a gradient.
+
+    Args:
+        model: the model of a library.
+        tower: its image tower.
+        readout: a readout that fits the tower.
+        mean: three numbers that are subtracted from the RGB values in [0, 1].
+        std: three numbers by which the difference is divided.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self, model: nn.Module, tower: Tower, readout: Readout, mean: tuple[float, ...], std: tuple[float, ...]
+    ) -> None:
+        super().__init__()
+        self.model: Any = model.requires_grad_(False).eval()
+        self.tower = tower
+        self.readout = readout
+        self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
+        self.readout.set_normalization(self.mean, self.std)
+
+    @property
+    def weights(self) -> nn.Module:
+        """The model of the library."""
+        return self.model
+
+    @property
+    def settings(self) -> dict[str, object]:
+        """The readout and the normalization."""
+        normalization = (self.mean.flatten().tolist(), self.std.flatten().tolist())
+        return {"readout": self.readout, "normalization": normalization}
+
+    def check(self, needs: Needs) -> None:
+        """Check that the tower has the blocks whose maps heads need.
+
+        Raises:
+            InputError: if a layer in `needs` is not a block of the tower.
+        """
+        self.tower.block_indices(needs.layers)
+
+    def encode_image(self, rgb: Tensor, needs: Needs = NOTHING) -> ImageFeatures:
+        """Return the dense features of images, and the pooled features and intermediate maps that heads need.
+
+        Images may have any height and width. If these are not multiples of the tower's stride (32 for ResNets, the
+        patch size for ViTs), images are resized (bilinear, antialiased) to the nearest multiples, so that the patches
+        cover the whole image.
+
+        Args:
+            rgb: (B, 3, H, W) in [0, 1].
+            needs: the features to compute besides the dense ones.
+
+        Raises:
+            InputError: if a layer in `needs` is not a block of the tower.
+        """
+        return self.readout(self.tower, (rgb - self.mean) / self.std, needs)
