@@ -76,7 +76,7 @@ def run_reporting(given: list[str]) -> int:
     try:
         learn(given[1:]) if given[0] == "learn" else run(given)
         sys.stdout.flush()
-    except Exception as error:
+    except Exception as error:  # the user's errors are printed as one sentence, and bugs are raised again
         if os.environ.get("DEPTHCLIP_TRACEBACK") or not is_users(error):
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)

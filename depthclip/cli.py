@@ -147,7 +147,7 @@ class DepthCLI(LightningCLI):
             kwargs["logger"] = RunLogger("runs", config.name)
         try:
             trainer = super().instantiate_trainer(**kwargs, **self.checkpoints())
-        except Exception as error:
+        except Exception as error:  # the Trainer raises many types for arguments that it refuses
             changed = {
                 name: value
                 for name, value in recipe["trainer"].items()

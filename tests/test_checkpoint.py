@@ -1,4 +1,4 @@
-"""What is saved, and what is refused."""
+"""Checkpoints: the state that is saved, and the files that are refused."""
 
 import json
 import pickle

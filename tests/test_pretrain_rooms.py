@@ -57,20 +57,20 @@ def test_held_out_sentences_are_made_of_known_words(captions: list[Caption]) -> 
 
 def test_captions_tell_the_depth(captions: list[Caption]) -> None:
     writer, rng = CaptionWriter(), np.random.default_rng(1)
-    told = [writer.write(rng, 4.5, BOX).metres for _ in range(400)]
-    assert np.nanmedian(told) == pytest.approx(4.5, rel=0.1)
+    metres = [writer.write(rng, 4.5, BOX).metres for _ in range(400)]
+    assert np.nanmedian(metres) == pytest.approx(4.5, rel=0.1)
     assert {"giant", "unseen", "very close", "medium", "very far"} <= set(DISTANCES)
     assert any("about two metres away" in caption.text for caption in captions)
 
 
 def test_agreement_by_hand() -> None:
-    told = [
+    metres = [
         Caption("", 2.0, "", "", ""),
         Caption("", float("nan"), "box", "", ""),
         Caption("", 2.0, "", "blue", ""),
         Caption("", 8.0, "", "", ""),
     ]
-    true = agreement(told, [2.0, 2.0], [BOX, BALL])
+    true = agreement(metres, [2.0, 2.0], [BOX, BALL])
     expected = torch.tensor([[1.0, 1.0, 0.0, 0.0], [1.0, 0.0, 1.0, 0.0]])
     torch.testing.assert_close(true, expected, atol=1e-6, rtol=0)
 
@@ -217,8 +217,8 @@ def test_card_says_what_was_measured_and_held_out(tmp_path: Path) -> None:
     write_card(Recipe(steps=7), 1_500_000, 600.0, figures, tmp_path / "card.md")
     card = (tmp_path / "card.md").read_text()
     assert rows_of(card)["crops"] == {name: pytest.approx(errors[name]) for name in rows_of(card)["crops"]}
-    for said in ("1.5 million", "7 steps in\n10 minutes", "`crops` the true order", "ranks 3 among", "bins x 0.92"):
-        assert said in card
+    for text in ("1.5 million", "7 steps in\n10 minutes", "`crops` the true order", "ranks 3 among", "bins x 0.92"):
+        assert text in card
     assert all(words in card for words in (*HELD_OUT_TEMPLATES, *HELD_OUT_DISTANCES))
 
 

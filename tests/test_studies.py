@@ -139,7 +139,7 @@ def test_every_error_of_a_study_is_averaged_over_its_seeds(tmp_path):
     assert results.find("few").scored[1].errors[:, 0] == pytest.approx([0.3, 0.8])
 
 
-def test_baselines_that_differ_are_told_apart():
+def test_baselines_that_differ_have_separate_rows():
     def names(*members):
         return [name for name, _ in distinct_baselines({"map": list(members)})]
 

@@ -19,7 +19,7 @@ from rich.progress import track
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
-import depthclip.data  # noqa: F401  # makes `--data NYU` a known name
+import depthclip.data  # noqa: F401  # registers the data modules, as for `--data NYU`
 from depthclip.data.module import DepthDataModule, Split
 from depthclip.data.samples import DataError, DepthDataset, Sample
 from depthclip.data.samples_picture import draw_samples

@@ -1,4 +1,4 @@
-"""What must become of bad input: one sentence with the argument or file, its value and the way out, and exit code 2."""
+"""Judge the response to bad input: exit code 2 and one sentence with the argument or file, its value and a hint."""
 
 import re
 import signal
