@@ -4,12 +4,20 @@ import json
 
 import numpy as np
 
+from depthclip.evaluation.bootstrap import Scored
 from depthclip.evaluation.metrics import ERRORS
 
 
 def errors_like(values):
     """Return errors (N, 9); the nine errors of an image are equal."""
     return np.repeat(np.asarray(values, dtype=float)[:, None], len(ERRORS), 1)
+
+
+def scored(errors, scenes=None):
+    """The errors of images, of which each has 100 pixels."""
+    count = len(errors)
+    images = tuple(map(str, range(count)))
+    return Scored(errors_like(errors), images, tuple(scenes or [""] * count), (100,) * count)
 
 
 def write_run(folder, rows, baselines=None, images=None, scenes=None, pixels=None, data="Rooms", published=None):

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 
 from depthclip import DepthCLIP
-from depthclip.encoder import SCLIP, AttentionPool, Crops, FrozenCLIP, MaskCLIP, Needs, Tokens
+from depthclip.encoder import AttentionPool, Crops, FrozenCLIP, MaskCLIP, Needs, Tokens
 from depthclip.encoder.loading import check_clip
 from depthclip.encoder.readouts import READOUTS, check_fit, readout_for
 from depthclip.encoder.towers import tower_of
@@ -112,24 +112,6 @@ def test_one_size_leaves_no_trace_in_the_next(model):
 
 def unit(values):
     return F.normalize(values, dim=-1)
-
-
-CONVOLUTIONAL = ("MobileCLIP2-S0", "MobileCLIP2-S4", "convnext_base")
-TRANSFORMERS = [name for name in TIMM if name not in (*CONVOLUTIONAL, *PATCHES_UNREAD)]
-
-
-@pytest.mark.parametrize("model", TRANSFORMERS, indirect=True)
-def test_the_own_attention_of_the_last_block_gives_the_unmodified_tower(model):
-    """With rotary positions, norms after the attention, gated networks and attention-pool heads, at another size."""
-    tower = tower_of(model.visual)
-    for size in (tower.native, other_sizes(tower)[1]):
-        image = torch.randn(1, 3, *size)
-        own = SCLIP(("qk",))(tower, image, Needs()).dense
-        assert_near(own, unit_maps(tower.pool_each(tower.trunk(image))))
-
-
-def unit_maps(values):
-    return F.normalize(values, dim=1)
 
 
 @pytest.mark.parametrize("model", [name for name in TIMM if name not in PATCHES_UNREAD], indirect=True)

@@ -7,12 +7,8 @@ from depthclip.encoder import NACLIP, SCLIP, ClearCLIP, MaskCLIP, Needs, Tokens
 from depthclip.encoder.towers import TransformerTower, tower_of
 from tests.families import DENSE, small_model
 
-# ConvNeXt, FastViT and ResNets have no blocks of this kind; this ViTamin of the tests has a single block
-NAMES = [
-    name
-    for name in DENSE
-    if not name.startswith(("convnext", "RN", "MobileCLIP2-S")) and name not in ("ViTamin-XL-256",)
-]
+# ConvNeXt, FastViT and ResNets have no blocks of this kind
+NAMES = [name for name in DENSE if not name.startswith(("convnext", "RN", "MobileCLIP2-S"))]
 
 
 @pytest.mark.parametrize("grid", [(4, 4), (2, 3)])

@@ -1,20 +1,17 @@
-"""Training: checkpoints, resuming, optimizers, error measures and baselines of a user, run folders."""
+"""Training: checkpoints, resuming, and the error measures and baselines of a user."""
 
 import json
-import multiprocessing
 import re
 import resource
 import sys
 import textwrap
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from pytorch_lightning import Callback, Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning import Callback
 
 import depthclip
 from depthclip import Bins, DepthCLIP, DepthHead
@@ -26,8 +23,7 @@ from depthclip.fitting import AtomicCheckpointIO, checkpoint_callbacks
 from depthclip.head import LearnedBins, LearnedWords, Prompts
 from depthclip.optimization import Optimization
 from depthclip.report import Report
-from depthclip.runs import RunLogger, claim
-from tests.test_module import fit_losses, learner, rooms, seeded, trainer
+from tests.test_module import learner, rooms, seeded, trainer
 
 
 @pytest.fixture
@@ -148,52 +144,6 @@ def test_a_full_disk_leaves_no_broken_checkpoint(tmp_path):
     assert list(path.parent.iterdir()) == [path]
 
 
-# ---- longer and shorter
-
-
-class Rates(Callback):
-    """The learning rate of each step."""
-
-    def __init__(self):
-        self.seen = []
-
-    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        self.seen.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-
-def one_cycle(steps, peak=0.05, **settings):
-    """The learning rates of torch's schedule."""
-    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=peak)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps, **settings)
-    rates = []
-    for _ in range(steps):
-        rates.append(schedule.get_last_lr()[0])
-        optimizer.step()
-        if len(rates) < steps:
-            schedule.step()
-    return rates
-
-
-@pytest.mark.parametrize(("before", "after"), [(1, 3), (2, 4)])
-def test_training_longer_stretches_the_schedule(clip, tmp_path, capsys, before, after):
-    keep = ModelCheckpoint(tmp_path, "{epoch}", save_top_k=-1)
-    settings = {"max_epochs": before, "enable_checkpointing": True}
-    fit_losses(seeded(clip), rooms(), tmp_path, callbacks=[keep], trainer=settings)
-    rates = Rates()
-    losses, _ = fit_losses(
-        seeded(clip),
-        rooms(),
-        tmp_path,
-        callbacks=[rates],
-        trainer={"max_epochs": after},
-        ckpt_path=tmp_path / f"epoch={before - 1}.ckpt",
-        weights_only=True,
-    )
-    assert len(losses) == 3 * (after - before)
-    assert rates.seen == pytest.approx(one_cycle(3 * after)[3 * before :])
-    assert f"has {3 * before} steps; it is stretched to {3 * after}" in capsys.readouterr().out
-
-
 @pytest.mark.filterwarnings("ignore:pretrained is null")
 def test_a_checkpoint_with_nothing_left_to_train_is_refused(folder, clip, capsys):
     keep = checkpoint_callbacks()
@@ -236,70 +186,6 @@ def test_a_training_that_diverges_writes_no_checkpoint(clip, tmp_path):
     with pytest.raises(InputError, match=r"diverged: head.prompts.tokens .* after epoch 1; set learning_rate 0.05 "):
         run.fit(seeded(clip), rooms())
     assert not list(tmp_path.rglob("*.ckpt"))
-
-
-def test_a_training_without_an_end_is_refused(clip, tmp_path):
-    with pytest.raises(InputError, match="max_epochs -1 has no end"):
-        trainer(tmp_path, max_epochs=-1).fit(seeded(clip), rooms())
-
-
-# ---- optimizers
-
-
-class Momentum(Optimization):
-    """Plain SGD that halves its rate each epoch."""
-
-    interval = "epoch"
-
-    def __init__(self, momentum: float = 0.5) -> None:
-        super().__init__()
-        self.momentum = momentum
-
-    def optimizer(self, groups, learning_rate):
-        return torch.optim.SGD(groups, lr=learning_rate, momentum=self.momentum)
-
-    def schedule(self, optimizer, learning_rate, steps):
-        return torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5)
-
-
-class Plateau(Momentum):
-    """SGD whose rate falls when the validated error does not."""
-
-    def schedule(self, optimizer, learning_rate, steps):
-        return torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, threshold=10.0, patience=0, factor=0.1)
-
-
-def test_the_default_is_adamw_with_one_cycle_and_no_decay_of_vectors(clip, tmp_path):
-    rates = Rates()
-    _, run = fit_losses(seeded(clip), rooms(), tmp_path, callbacks=[rates])
-    assert type(run.optimizers[0]) is torch.optim.AdamW
-    assert rates.seen == pytest.approx(one_cycle(6))
-    decays = {p.ndim > 1: group["weight_decay"] for group in run.optimizers[0].param_groups for p in group["params"]}
-    assert decays == {True: 0.1, False: 0.0}
-
-
-def test_the_factors_of_the_cycle_are_arguments(clip, tmp_path):
-    rates = Rates()
-    model = seeded(clip, optimization=Optimization(div_factor=10, final_div_factor=100))
-    fit_losses(model, rooms(), tmp_path, callbacks=[rates])
-    assert rates.seen == pytest.approx(one_cycle(6, div_factor=10, final_div_factor=100))
-    assert rates.seen[0] == pytest.approx(0.05 / 10)
-    assert rates.seen[-1] == pytest.approx(0.05 / 10 / 100)
-
-
-def test_an_optimizer_of_the_users(clip, tmp_path):
-    rates = Rates()
-    _, run = fit_losses(seeded(clip, optimization=Momentum(0.3)), rooms(), tmp_path, callbacks=[rates])
-    assert type(run.optimizers[0]) is torch.optim.SGD
-    assert {group["momentum"] for group in run.optimizers[0].param_groups} == {0.3}
-    assert rates.seen == pytest.approx([0.05] * 3 + [0.025] * 3)
-
-
-def test_a_schedule_that_watches_the_validation(clip, tmp_path):
-    rates = Rates()
-    model = seeded(clip, optimization=Plateau())
-    fit_losses(model, rooms(), tmp_path, callbacks=[rates], trainer={"max_epochs": 3})
-    assert rates.seen == pytest.approx([0.05] * 3 + [0.005] * 3 + [0.0005] * 3)
 
 
 # ---- error measures and baselines
@@ -459,34 +345,3 @@ def test_a_run_that_fails_leaves_no_folder(folder, capsys):
     assert not list(Path("runs").rglob("version_*"))
     assert main(["test", "-c", "run.yaml", "--model.panels", "0"]) == 0
     assert Path("runs/learn/version_0/metrics.json").is_file()
-
-
-def test_a_folder_with_results_is_kept(tmp_path):
-    logger = RunLogger(str(tmp_path), "x")
-    Path(logger.log_dir, "errors.npz").write_bytes(b"1")
-    logger.finalize("failed")
-    assert Path(logger.log_dir).is_dir()
-    logger = RunLogger(str(tmp_path), "x")
-    assert logger.version == 1
-    Path(logger.log_dir, "config.yaml").write_text("a: 1")
-    logger.finalize("failed")
-    assert not Path(logger.log_dir).exists()
-
-
-def take(root):
-    return [claim(root) for _ in range(20)]
-
-
-@pytest.mark.slow
-def test_processes_never_share_a_folder(tmp_path):
-    with multiprocessing.get_context("spawn").Pool(4) as pool:
-        numbers = pool.map(take, [tmp_path] * 4)
-    assert sorted(chain(*numbers)) == list(range(80))
-
-
-def test_report_without_a_logger_leaves_the_working_folder_alone(clip, tmp_path):
-    model = DepthCLIP(clip("small-vit", "tokens"), DepthHead(Prompts("five"), Bins([1, 2, 3, 4, 6])))
-    run = Trainer(default_root_dir=tmp_path, logger=False, accelerator="cpu", callbacks=[Report()])
-    with pytest.raises(InputError, match="nothing to train"):
-        run.fit(model, rooms())
-    assert tmp_path.is_dir()

@@ -82,9 +82,12 @@ def test_bin_cross_entropy(target, at):
     assert logits.grad.abs().sum() > 0
 
 
-def test_bin_cross_entropy_at_patches_takes_any_size():
-    one = loss_input(0, 13, 19, logits=torch.randn(4, 3, 5, requires_grad=True), bins=BINS)
-    assert BinCrossEntropy()([one]).isfinite()
+def test_bin_cross_entropy_takes_the_patch_of_each_pixels_centre():
+    logits = torch.randn(4, 3, 5, generator=torch.Generator().manual_seed(0))
+    one = loss_input(0, 13, 19, logits=logits, bins=BINS)
+    rows, columns = (np.floor((np.arange(n) + 0.5) * k / n).astype(int) for n, k in ((13, 3), (19, 5)))
+    expected = cross_entropy(one, logits[:, rows][:, :, columns], "nearest")
+    assert BinCrossEntropy()([one]).item() == pytest.approx(expected, rel=1e-4)
 
 
 @pytest.mark.parametrize("loss", [SILog(), SILog(pooled=True), L1(), BinCrossEntropy()])

@@ -132,8 +132,10 @@ def test_seed_decides_the_room_and_splits_share_none() -> None:
 
 
 def test_other_sizes_show_the_same_room() -> None:
-    large = draw_room(np.random.default_rng(4), 240, 320)
-    assert large.depth.shape == (240, 320)
+    small, large = (np.asarray(draw_room(np.random.default_rng(4), *size).depth) for size in ((120, 160), (240, 320)))
+    # 1 / depth of a plane is linear in the pixels, so that the mean of four pixels is that of the pixel they divide
+    quarters = (1 / large).reshape(120, 2, 160, 2).mean((1, 3))
+    assert np.percentile(np.abs(small * quarters - 1), 90) < 1e-5  # the others lie on edges
 
 
 def test_dataset_knows_the_scene_without_drawing() -> None:

@@ -1,4 +1,4 @@
-"""Studies: statistics compared with formulas, shared image passes, interrupted studies, and the table of the paper."""
+"""Studies: shared image passes, interrupted studies, and the table of the paper."""
 
 import ast
 import csv
@@ -11,7 +11,6 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
-from math import erf
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +21,8 @@ from rich.console import Console
 import depthclip.encoder
 from depthclip.__main__ import main as depthclip_main
 from depthclip.cli import resolve
-from depthclip.evaluation.bootstrap import Scored, draw_means, holm, p_values, units_of
 from depthclip.evaluation.metrics import ERRORS
-from depthclip.study.collect import collect, distinct_baselines, make_row
+from depthclip.study.collect import collect, distinct_baselines
 from depthclip.study.command import main, parse
 from depthclip.study.pictures import draw_rows
 from depthclip.study.plan import Pass, StudyError, Variant, plan_passes
@@ -33,7 +31,7 @@ from depthclip.study.study import arguments_of
 from depthclip.study.tables import Layout, save_tables
 from experiments import few_shot, prompt_learning, prompt_words, reproduce, temperature, towers
 from experiments.__main__ import main as list_studies
-from tests.fake_runs import errors_like, write_run
+from tests.fake_runs import scored, write_run
 
 ROOT = Path(__file__).parent.parent
 
@@ -42,85 +40,6 @@ ROOT = Path(__file__).parent.parent
 def root(monkeypatch):
     """Studies run in the root of the repository."""
     monkeypatch.chdir(ROOT)
-
-
-def scored(errors, scenes=None):
-    count = len(errors)
-    images = tuple(map(str, range(count)))
-    return Scored(errors_like(errors), images, tuple(scenes or [""] * count), (100,) * count)
-
-
-def row_of(name, *seeds, reference=None):
-    return make_row(name, False, [scored(errors) for errors in seeds], reference, {})
-
-
-def test_interval_is_that_of_the_normal_distribution():
-    errors = np.random.default_rng(1).normal(0.3, 0.1, 400)
-    row = row_of("a", errors)
-    reach = 1.96 * errors.std() / np.sqrt(400)
-    assert row.figures["abs_rel"].low == pytest.approx(errors.mean() - reach, abs=0.1 * reach)
-    assert row.figures["abs_rel"].high == pytest.approx(errors.mean() + reach, abs=0.1 * reach)
-
-
-def test_scenes_are_drawn_whole_where_there_are_ten():
-    means = np.random.default_rng(1).normal(0.3, 0.1, 40)
-    errors, scenes = np.repeat(means, 25), [f"drive {k // 25}" for k in range(1000)]
-    assert units_of(scored(errors, scenes))[0] == "scenes"
-    drawn = draw_means([scored(errors, scenes)])[:, 0]
-    assert drawn.std() == pytest.approx(means.std() / np.sqrt(40), rel=0.1)
-    assert units_of(scored(errors, [name[-1] for name in scenes][:9] * 111 + ["0"]))[0] == "images"
-
-
-def test_differences_are_paired():
-    errors = np.random.default_rng(1).normal(0.3, 0.1, 50)
-    first = row_of("a", errors)
-    worse = row_of("b", errors + 0.01, reference=first)
-    change = worse.difference["abs_rel"]
-    assert (change.low, change.value, change.high) == pytest.approx((0.01, 0.01, 0.01))
-    assert worse.verdict == "worse"
-    assert worse.verdict_of("delta1") == "better"
-    assert row_of("b", errors, reference=first).verdict == "no clear difference"
-
-
-def test_p_values_count_the_draws_beyond_zero():
-    rng = np.random.default_rng(2)
-    errors = rng.normal(0.3, 0.1, 200)
-    first = row_of("a", errors)
-    noise = rng.normal(0, 0.02, 200)
-    noise += 2 * noise.std() / np.sqrt(200) - noise.mean()  # two standard errors from 0
-    p = row_of("b", errors + noise, reference=first).p["abs_rel"]
-    assert p == pytest.approx(1 - erf(2 / np.sqrt(2)), abs=0.015)  # of the normal distribution
-    assert row_of("b", errors, reference=first).p["abs_rel"] == 1
-    drawn = np.full((1999, len(ERRORS)), -1.0)
-    drawn[:9] = 1
-    assert p_values(drawn)["abs_rel"] == pytest.approx(2 * 10 / 2000)
-
-
-def test_holm_by_hand():
-    # .005 x 4, .01 x 3, .03 x 2, .04 x 1, each at least the one before
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.6]) == [1, 1]
-    assert holm([]) == []
-
-
-def test_skipped_images_do_not_count():
-    row = row_of("a", [0.1, np.nan, 0.3])
-    assert row.figures["rmse"].value == pytest.approx(0.2)
-    assert row.figures["rmse"].low >= 0.1
-
-
-def test_seeds_are_averaged_by_value():
-    # means by hand: (.1 + .2 + .6) / 3 = .3 and (.3 + .5 + .4) / 3 = .4, so .35 over both seeds
-    first, second = [0.1, 0.2, np.nan, 0.6], [0.3, 0.5, np.nan, 0.4]
-    row = row_of("few", first, second)
-    assert row.figures["abs_rel"].value == pytest.approx(0.35)
-    reference = row_of("zero", [0.2, 0.1, np.nan, 0.3])
-    change = row_of("few", first, second, reference=reference).difference["abs_rel"]
-    assert change.value == pytest.approx(0.15)
-    # the seeds are units of the bootstrap: with one image, a draw is the mean of two seeds drawn with replacement
-    drawn = draw_means([scored([0.0]), scored([1.0])])[:, 0]
-    assert np.unique(drawn).tolist() == [0, 0.5, 1]
-    assert (drawn == 0.5).mean() == pytest.approx(0.5, abs=0.05)
 
 
 def test_every_error_of_a_study_is_averaged_over_its_seeds(tmp_path):
