@@ -17,7 +17,8 @@ from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines
 from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
-from depthclip.evaluation.metrics import ErrorMeasure, check_measures
+from depthclip.evaluation.measures import Measure, check_measures
+from depthclip.evaluation.metrics import ERRORS
 from depthclip.fit_heads import calibrate_heads, depths_for_heads
 from depthclip.gather import gather
 from depthclip.head.depth_head import DepthHead
@@ -57,7 +58,7 @@ class DepthCLIP(DepthEstimator):
         training_baselines: whether `test` also scores the constant and the median map fitted to training images.
         published: published figures to print beside the measured ones, by row and error, as their source gives them.
         panels: number of test images in the pictures.
-        errors: error measures in addition to the nine of the package.
+        errors: figures that `test` and `validate` compute in addition to the nine errors.
         baselines: baselines that `test` scores in addition to those of the package.
 
     Raises:
@@ -81,7 +82,7 @@ class DepthCLIP(DepthEstimator):
         published: dict[str, dict[str, float]] | None = None,
         panels: int = 4,
         optimization: Optimization | None = None,
-        errors: list[ErrorMeasure] | None = None,
+        errors: list[Measure] | None = None,
         baselines: list[Baseline] | None = None,
     ) -> None:
         check_published(published or {})
@@ -91,7 +92,7 @@ class DepthCLIP(DepthEstimator):
         check_count("training_images", training_images, unit="images")
         if cache is not None and not cache.strip():
             raise InputError(f"cache {cache!r} is empty; use memory, the path of a folder, or null")
-        check_measures(errors or [])
+        check_measures(errors or [], ERRORS)
         check_baselines(baselines or [], (HEAD, *(variants or {})))
         super().__init__(encoder, head, variants, mirror, max_side)
         self.loss = loss or SILog()

@@ -233,7 +233,7 @@ def track(logger: WandbLogger, metrics: dict[str, Any], head: str, pictures: Pat
     """
     # a published row may have the name of another one
     rows = [*metrics["figures"].items(), *metrics["baselines"].items(), *metrics["published"].items()]
-    errors = list(metrics["figures"][head])
+    errors = list(dict.fromkeys(error for _, row in rows for error in row))
     table = [[name, *map(row.get, errors)] for name, row in rows]
     logger.log_table("figures", columns=["row", *errors], data=table)
     if pictures is not None:

@@ -18,14 +18,14 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
     result = Table(title="mean over images", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("", overflow="fold", min_width=8)
     rows, higher = metrics["figures"], metrics["higher_is_better"]
-    errors = list(next(iter(rows.values())))
+    errors = list(dict.fromkeys(error for row in rows.values() for error in row))
     for error in errors:
         result.add_column(f"{error}{'↑' if error in higher else '↓'}", justify="right", no_wrap=True)
-    best = {e: (max if e in higher else min)(row[e] for row in rows.values()) for e in errors}
+    best = {e: (max if e in higher else min)(row[e] for row in rows.values() if e in row) for e in errors}
     for name, row in rows.items():
         # rich would read brackets in a string as markup, but not in a Text
         result.add_row(
-            Text(name), *(_cell(row, error, row[error] == best[error] and len(rows) > 1) for error in errors)
+            Text(name), *(_cell(row, error, row.get(error) == best[error] and len(rows) > 1) for error in errors)
         )
     for kind, style in (("baselines", "cyan"), ("published", "magenta")):
         result.add_section()

@@ -1,5 +1,7 @@
 """Errors and baselines against their definitions in NumPy."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from depthclip.data.batches import Item, Unreadable
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import BestConstant, constant_errors, fit_baselines, random_depth
 from depthclip.evaluation.evaluation import Evaluation, check_outcome
+from depthclip.evaluation.measures import Measure, ScoredImage
 from depthclip.evaluation.metrics import ERRORS, UNREADABLE, DepthErrors, depth_errors
 from depthclip.protocol import (
     Box,
@@ -35,6 +38,11 @@ def random_pair(seed, size=(40, 50)):
     return rng.uniform(0.5, 9, size).astype(np.float32), rng.uniform(0, 12, size).astype(np.float32)
 
 
+def scored(prediction, target):
+    """Return predictions (V, N) and a target (N,) as a row of pixels that all count."""
+    return ScoredImage(prediction, target, torch.ones(1, len(target), dtype=torch.bool))
+
+
 def test_errors_are_their_definitions():
     p, g = random_pair(0)
     found = depth_errors(torch.from_numpy(p.reshape(1, -1)), torch.from_numpy(g.ravel() + 0.1))
@@ -51,8 +59,8 @@ def test_images_count_alike_whatever_their_pixels_and_empty_ones_are_counted():
     pairs = [random_pair(k, (k + 3, 5)) for k in range(3)]
     for index, (p, g) in reversed(list(enumerate(pairs))):
         both = torch.stack([torch.from_numpy(p), torch.from_numpy(p) * 2]).flatten(1)
-        errors.update(both, torch.from_numpy(g).flatten() + 1, index)
-    errors.update(torch.ones(2, 0), torch.ones(0), 3)
+        errors.update(scored(both, torch.from_numpy(g).flatten() + 1), index)
+    errors.update(scored(torch.ones(2, 0), torch.ones(0)), 3)
     errors.skip(4)
     result = errors.result()
     assert (result.images, result.skipped) == (3, 2)
@@ -157,3 +165,24 @@ def test_an_evaluation_without_figures_is_refused():
         check_outcome(outcome_of(1.0, 2.0, unreadable=[3, 5]), scoring)
     with pytest.raises(InputError, match="'head' of image 3 is not finite"):
         check_outcome(outcome_of(float("nan"), 2.0), scoring)
+
+
+class Halves(Measure):
+    names = ("left", "width in metres")
+
+    def of(self, image):
+        left = image.on_grid(image.prediction)[..., : image.mask.shape[1] // 2]
+        metres = math.nan if image.focal is None else image.mask.shape[1] / image.focal
+        return torch.stack([left.sum((1, 2)), torch.full((len(left),), metres)], 1)
+
+
+def test_a_measure_sees_maps_and_the_focal_length_and_may_be_undefined():
+    evaluation = Evaluation(("a",), None, torch.device("cpu"), baselines=False, measures=[Halves()])
+    truth = torch.ones(4, 6)
+    truth[0, 0] = 0
+    for index, focal in enumerate((None, 20.0)):  # in pixels of the model's image, twice as wide as the truth
+        item = Item(index, torch.zeros(3, 8, 12), truth, Box(0, 0, 4, 6), str(index), "", focal)
+        evaluation.add(item, torch.full((1, 4, 6), 2.0), Scoring())
+    figures = evaluation.outcome().result.figures()["a"]
+    assert figures["left"] == 22.0
+    assert figures["width in metres"] == pytest.approx(6 / 10)

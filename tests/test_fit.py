@@ -18,7 +18,7 @@ from depthclip import Bins, DepthCLIP, DepthHead
 from depthclip.__main__ import main
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import Baseline
-from depthclip.evaluation.metrics import ErrorMeasure
+from depthclip.evaluation.measures import ErrorMeasure
 from depthclip.fitting import AtomicCheckpointIO, checkpoint_callbacks
 from depthclip.head import LearnedBins, LearnedWords, Prompts
 from depthclip.optimization import Optimization
@@ -213,7 +213,7 @@ class Far(Baseline):
 MINE = """
     import torch
     from depthclip.evaluation.baselines import Baseline
-    from depthclip.evaluation.metrics import ErrorMeasure
+    from depthclip.evaluation.measures import ErrorMeasure
     from depthclip.protocol import Box, Crop
     from depthclip.optimization import Optimization
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts
+from depthclip.evaluation.measures import ScoredImage
 from depthclip.evaluation.metrics import DepthErrors, depth_errors
 from depthclip.protocol import SCORINGS, VIEWS, Box, View
 from tests.conftest import GOLDEN
@@ -53,7 +54,8 @@ def test_nyu_errors_of_the_released_evaluation():
     arrays = inputs.metric_inputs(METRICS["seed"])
     truth, depth = torch.from_numpy(arrays["nyu_truth"]), torch.from_numpy(arrays["nyu_prediction"])
     errors = DepthErrors(["p"])
-    errors.update(*SCORINGS["depthclip_nyu"].select(depth[None], truth, Box(56, 60, 472, 604)), index=0)
+    prediction, target = SCORINGS["depthclip_nyu"].select(depth[None], truth, Box(56, 60, 472, 604))
+    errors.update(ScoredImage(prediction, target, torch.ones(1, len(target), dtype=torch.bool)), index=0)
     figures = errors.result().figures()["p"]
     for name, value in METRICS["nyu"].items():
         if name != "abs_diff":

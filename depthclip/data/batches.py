@@ -45,6 +45,7 @@ class Item:
         seen: the box in `depth` that `rgb` covers.
         name: name of the sample.
         scene: scene of the sample.
+        focal: focal length in pixels of `rgb`; None if the data set does not state it.
     """
 
     index: int
@@ -53,6 +54,7 @@ class Item:
     seen: Box
     name: str
     scene: str
+    focal: float | None = None
 
     @property
     def target(self) -> Tensor:
@@ -158,10 +160,12 @@ class Viewed(Dataset[Item | Unreadable]):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(epoch * len(self) + index)
                 image, depth = self.augment(box.cut(image), truth)
-            rgb, seen = replace(self.view, crop=None).see(image), Box(0, 0, *depth.shape)
+            rgb, seen, across = replace(self.view, crop=None).see(image), Box(0, 0, *depth.shape), image.shape[-1]
         else:
-            rgb = self.view.see(image)
-        return Item(index, rgb.float() / 255, depth, seen, sample.name, sample.scene)
+            rgb, across = self.view.see(image), box.size[1]
+        # the view may crop an image, which keeps the focal length, and resize it, which scales the focal length
+        focal = None if sample.focal is None else sample.focal * rgb.shape[-1] / across
+        return Item(index, rgb.float() / 255, depth, seen, sample.name, sample.scene, focal)
 
 
 class BatchLoader(DataLoader[Item | Unreadable]):

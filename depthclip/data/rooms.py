@@ -10,7 +10,7 @@ import torch
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.raycast import SCENES, Picture, draw_room, random_type
+from depthclip.data.raycast import SCENES, Picture, draw_room, focal_length, random_type
 from depthclip.data.samples import DepthDataset, Sample
 from depthclip.errors import InputError
 from depthclip.protocol import SCORINGS, Scoring, View
@@ -84,7 +84,8 @@ class RoomsDataset(DepthDataset):
             return self.drawn[index]
         drawn = room(self.split, self.rooms[index], self.seed)
         image = torch.from_numpy(drawn.rgb).permute(2, 0, 1).contiguous()
-        sample = Sample(image, torch.from_numpy(drawn.depth), self.name(index), drawn.scene.name)
+        focal = focal_length(image.shape[-1])
+        sample = Sample(image, torch.from_numpy(drawn.depth), self.name(index), drawn.scene.name, focal)
         if len(self.drawn) < KEPT:
             self.drawn[index] = sample
         return sample

@@ -21,12 +21,14 @@ class Sample(NamedTuple):
             without ground truth.
         name: path of the image within the data set.
         scene: type of scene, or recording; "" if the data set names none.
+        focal: focal length in pixels of the image; None if the data set does not state it.
     """
 
     image: Tensor
     depth: Tensor | None
     name: str
     scene: str = ""
+    focal: float | None = None
 
 
 class DepthDataset(Dataset[Sample]):

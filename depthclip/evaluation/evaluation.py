@@ -1,5 +1,6 @@
 """Evaluation: the errors of all heads and baselines for each image, exact on any number of devices."""
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,7 +10,8 @@ from torch import Tensor
 from depthclip.data.batches import Item, Unreadable
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import BestConstant, Fitted, random_depth
-from depthclip.evaluation.metrics import UNREADABLE, DepthErrors, ErrorMeasure, Result
+from depthclip.evaluation.measures import Measure, ScoredImage
+from depthclip.evaluation.metrics import UNREADABLE, DepthErrors, Result
 from depthclip.gather import gather
 from depthclip.protocol import Scoring
 
@@ -50,7 +52,7 @@ class Evaluation:
         fitted: baselines fitted to training images, where there are any.
         device: device of the model, on which the errors are collected.
         baselines: whether baselines are scored too.
-        measures: error measures beside the nine.
+        measures: further figures beside the nine errors.
         rivals: names of the user's baselines.
     """
 
@@ -60,7 +62,7 @@ class Evaluation:
         fitted: Fitted | None,
         device: torch.device,
         baselines: bool = True,
-        measures: Sequence[ErrorMeasure] = (),
+        measures: Sequence[Measure] = (),
         rivals: Sequence[str] = (),
     ) -> None:
         self.heads = heads
@@ -71,7 +73,19 @@ class Evaluation:
         self.best_constant = BestConstant().to(device)
         self.labels: dict[int, tuple[str, str]] = {}  # name and scene of each image
 
-    def add(self, item: Item, prediction: Tensor, scoring: Scoring, rivals: Sequence[Tensor] = ()) -> None:
+    @property
+    def needs_spread(self) -> bool:
+        """Whether a figure depends on the standard deviation of the predictions."""
+        return any(measure.needs_spread for measure in self.errors.measures)
+
+    def add(
+        self,
+        item: Item,
+        prediction: Tensor,
+        scoring: Scoring,
+        rivals: Sequence[Tensor] = (),
+        spread: Tensor | None = None,
+    ) -> None:
         """Score the depth of an image.
 
         Args:
@@ -79,6 +93,7 @@ class Evaluation:
             prediction: (V, h, w) metres, V predictions of what the model saw.
             scoring: which pixels count.
             rivals: (1, h', w') metres each, predictions of the user's baselines.
+            spread: (V, h, w) metres, the standard deviation of the predictions; None unless `needs_spread`.
 
         Raises:
             InputError: if the image has no ground truth.
@@ -92,7 +107,13 @@ class Evaluation:
             maps += [scoring.resampled(rival, seen) for rival in rivals]
             aligned = aligned._replace(prediction=torch.cat([each.to(prediction) for each in maps]))
         pixels, values = aligned.pixels()
-        self.errors.update(scoring.limit(pixels, values), values, item.index)
+        focal = None if item.focal is None else item.focal * seen.size[1] / item.rgb.shape[-1]
+        deviations = None
+        if spread is not None:
+            deviations = torch.full_like(pixels, math.nan)
+            deviations[: len(spread)] = scoring.resampled(spread, seen)[:, aligned.mask]
+        scored = ScoredImage(scoring.limit(pixels, values), values, aligned.mask, focal, deviations)
+        self.errors.update(scored, item.index)
         if self.baselines:
             self.best_constant.update(values)
         self.labels[item.index] = (item.name, item.scene)

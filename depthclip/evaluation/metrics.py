@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from depthclip.errors import InputError
+from depthclip.evaluation.measures import Measure, ScoredImage, measured
 
 ERRORS = (
     "abs_rel",
@@ -65,61 +65,6 @@ def _errors(p: Tensor, g: Tensor, log_g: Tensor) -> Tensor:
     )
 
 
-class ErrorMeasure:
-    """An error measure beside the nine; a subclass defines `name` and `__call__`.
-
-    The measure is computed for each image, and its figure is the mean over images. `higher_is_better` is true if the
-    larger figure is the better.
-    """
-
-    name: str
-    higher_is_better = False
-
-    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Return the error of each prediction for one image, (V,).
-
-        Args:
-            prediction: (V, N) metres, positive: V predictions at the N pixels that count.
-            target: (N,) metres, positive: the ground truth.
-        """
-        raise NotImplementedError
-
-
-def check_measures(measures: Sequence[ErrorMeasure]) -> None:
-    """Raise if a measure has no name, or the name of another.
-
-    Raises:
-        InputError: naming the measure.
-    """
-    taken = set(ERRORS)
-    for measure in measures:
-        name = getattr(measure, "name", None)
-        if not isinstance(name, str) or not name.strip() or not name.isprintable() or "/" in name:
-            raise InputError(
-                f"errors: {type(measure).__name__} has the name {name!r}; set its attribute `name` to printable text "
-                "without a slash"
-            )
-        if name in taken:
-            raise InputError(f"errors: the name {name!r} of {type(measure).__name__} is taken; choose another name")
-        taken.add(name)
-
-
-def measured(measures: Sequence[ErrorMeasure], prediction: Tensor, target: Tensor) -> Tensor:
-    """Return the errors of one image by M further measures, (V, M) float64.
-
-    Raises:
-        InputError: if a measure returns another shape than (V,).
-    """
-    columns = [torch.as_tensor(measure(prediction, target)) for measure in measures]
-    for measure, column in zip(measures, columns, strict=True):
-        if column.shape != prediction.shape[:1]:
-            raise InputError(
-                f"errors: {measure.name!r} returned the shape {tuple(column.shape)}; it must return "
-                f"({len(prediction)},), one error per prediction"
-            )
-    return torch.stack([column.to(target.device, torch.float64) for column in columns], 1)
-
-
 @dataclass(frozen=True)
 class Result:
     """The errors of a test run.
@@ -128,9 +73,10 @@ class Result:
         names: names of the V rows that were scored.
         index: (N,) indices of the images in the data set, ascending.
         pixels: (N,) number of pixels that counted; 0 or `UNREADABLE` where the image is left out.
-        errors: (N, V, 9 + M) in the order of `columns`, NaN for skipped images.
-        columns: names of the nine errors and of M further measures.
-        higher: names of the further measures of which the larger figure is the better.
+        errors: (N, V, 9 + M) in the order of `columns`, NaN for skipped images, and where a further figure is not
+            defined for an image or a prediction.
+        columns: names of the nine errors and of M further figures.
+        higher: names of the further figures of which the larger is the better.
     """
 
     names: tuple[str, ...]
@@ -151,10 +97,18 @@ class Result:
         return int((self.pixels <= 0).sum())
 
     def figures(self) -> dict[str, dict[str, float]]:
-        """Return the mean over images, by name and error."""
-        means = self.errors[self.pixels > 0].mean(0)
-        rows = zip(self.names, means.tolist(), strict=True)
-        return {name: dict(zip(self.columns, row, strict=True)) for name, row in rows}
+        """Return the mean over images, by name and error.
+
+        A further figure is averaged over the images for which it is defined; a row has none if there are none.
+        """
+        errors = self.errors[self.pixels > 0]
+        nine, further = errors[..., : len(ERRORS)].mean(0), errors[..., len(ERRORS) :].nanmean(0)
+        rows = zip(self.names, torch.cat([nine, further], 1).tolist(), strict=True)
+        figures = {name: dict(zip(self.columns, row, strict=True)) for name, row in rows}
+        return {
+            name: {error: value for error, value in row.items() if error in ERRORS or not math.isnan(value)}
+            for name, row in figures.items()
+        }
 
 
 class DepthErrors(Metric):
@@ -165,34 +119,34 @@ class DepthErrors(Metric):
 
     Args:
         names: names of the V predictions.
-        measures: M error measures beside the nine.
+        measures: further figures beside the nine errors.
     """
 
     full_state_update = False
 
-    def __init__(self, names: Sequence[str], measures: Sequence[ErrorMeasure] = ()) -> None:
+    def __init__(self, names: Sequence[str], measures: Sequence[Measure] = ()) -> None:
         super().__init__()
         self.names = tuple(names)
         self.measures = tuple(measures)
-        self.columns = (*ERRORS, *(measure.name for measure in measures))
+        self.columns = (*ERRORS, *(name for measure in measures for name in measure.names))
         self.rows: list[Tensor]
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
-    def update(self, prediction: Tensor, truth: Tensor, index: int) -> None:
+    def update(self, image: ScoredImage, index: int) -> None:
         """Add one image.
 
         Args:
-            prediction: (V, N) metres, positive, at the N pixels that count.
-            truth: (N,) metres, positive; an image without any pixel is skipped and counted.
+            image: V predictions and the ground truth, positive, at the N pixels that count; an image without any pixel
+                is skipped and counted.
             index: index of the image in the data set.
         """
-        if not len(truth):
+        if not len(image.target):
             self._add(index, 0, self._missing())
             return
-        errors = depth_errors(prediction, truth)
+        errors = depth_errors(image.prediction, image.target)
         if self.measures:
-            errors = torch.cat([errors, measured(self.measures, prediction, truth)], 1)
-        self._add(index, len(truth), errors)
+            errors = torch.cat([errors, measured(self.measures, image)], 1)
+        self._add(index, len(image.target), errors)
 
     def skip(self, index: int) -> None:
         """Add an image that could not be read."""
@@ -214,5 +168,5 @@ class DepthErrors(Metric):
         """Return the errors of all images on all devices; every device must call it."""
         rows = self.compute()
         errors = rows[:, 2:].unflatten(1, (len(self.names), len(self.columns)))
-        higher = tuple(measure.name for measure in self.measures if measure.higher_is_better)
+        higher = tuple(name for measure in self.measures for name in measure.higher)
         return Result(self.names, rows[:, 0].long(), rows[:, 1].long(), errors, self.columns, higher)

@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import torch
 
 from depthclip.evaluation.baselines import Baseline, check_baselines
-from depthclip.evaluation.metrics import ErrorMeasure, check_measures, measured
+from depthclip.evaluation.measures import ErrorMeasure, ScoredImage, check_measures, measured
+from depthclip.evaluation.metrics import ERRORS
 from depthclip.losses import BinCrossEntropy, LossInput, SILog
 from depthclip.module import DepthCLIP
 from depthclip.optimization import Optimization, training_steps
@@ -86,12 +87,18 @@ CASES = [
     ),
     refuse("BinCrossEntropy", "a head without logits", no_logits, "BinCrossEntropy", "logits"),
     *(
-        refuse("errors", f"name {x!r}", lambda x=x: check_measures([measure(x)]), "errors", repr(x))
+        refuse("errors", f"name {x!r}", lambda x=x: check_measures([measure(x)], ERRORS), "errors", repr(x))
         for x in ("", " ", "a/b", "a\nb", 3, None, "abs_rel", "delta1")
     ),
-    refuse("errors", "no name", lambda: check_measures([ErrorMeasure()]), "errors", "ErrorMeasure", "None"),
-    refuse("errors", "a name twice", lambda: check_measures([measure("a"), measure("a")]), "errors", "'a'"),
-    refuse("errors", "shape", lambda: measured([WrongShape()], torch.ones(2, 3), torch.ones(3)), "wrong shape", "()"),
+    refuse("errors", "no name", lambda: check_measures([ErrorMeasure()], ERRORS), "errors", "ErrorMeasure", "None"),
+    refuse("errors", "a name twice", lambda: check_measures([measure("a"), measure("a")], ERRORS), "errors", "'a'"),
+    refuse(
+        "errors",
+        "shape",
+        lambda: measured([WrongShape()], ScoredImage(torch.ones(2, 3), torch.ones(3), torch.ones(1, 3) > 0)),
+        "wrong shape",
+        "()",
+    ),
     *(
         refuse("baselines", f"name {x!r}", lambda x=x: check_baselines([baseline(x)], ["head"]), "baselines", repr(x))
         for x in ("", " ", "a\nb", 3, None, "head", "random", "training constant")
