@@ -183,14 +183,13 @@ def keys_of(settings: object) -> list[Any]:
     return []
 
 
-def check_recipe(saved: Mapping[str, Any], clip: str, weights: str, bins: int) -> None:
-    """Raise if the checkpoint was learned with another CLIP or another number of bins.
+def check_recipe(saved: Mapping[str, Any], clip: str, weights: str) -> None:
+    """Raise if the checkpoint was learned with another CLIP.
 
     Args:
         saved: the recipe in the checkpoint.
         clip: the model name of the encoder at hand.
         weights: the `fingerprint` of its weights.
-        bins: its number of bins.
 
     Raises:
         InputError: naming both.
@@ -202,8 +201,24 @@ def check_recipe(saved: Mapping[str, Any], clip: str, weights: str, bins: int) -
             f"the checkpoint was learned with other weights of {clip} (fingerprint {saved['weights']}, not {weights}); "
             "set pretrained to those"
         )
-    if saved["bins"] != bins:
-        raise InputError(f"the checkpoint has {saved['bins']} bins; give the head as many instead of {bins}")
+
+
+def check_bins(before: int, bins: int, saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
+    """Raise if the checkpoint has another number of bins and its tensors depend on that number.
+
+    The tensors of `OrdinalWords` with fixed bins, for example, do not depend on it.
+
+    Args:
+        before: the number of bins in the checkpoint.
+        bins: the number of bins of the model at hand.
+        saved: the state dict of the checkpoint.
+        expected: the `learned_state` of the model at hand.
+
+    Raises:
+        InputError: naming both numbers.
+    """
+    if before != bins and {k: v.shape for k, v in saved.items()} != {k: v.shape for k, v in expected.items()}:
+        raise InputError(f"the checkpoint has {before} bins; give the head as many instead of {bins}")
 
 
 def check_state(saved: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:

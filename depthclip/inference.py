@@ -14,6 +14,7 @@ from torch.nn import UninitializedParameter
 
 from depthclip.checkpoint import (
     RECIPE,
+    check_bins,
     check_recipe,
     check_state,
     fingerprint,
@@ -209,10 +210,11 @@ class DepthEstimator(LightningModule):
         if RECIPE not in checkpoint:
             raise InputError("the checkpoint has no recipe of depthclip's; pass one that depthclip fit wrote")
         mine = self.recipe()
-        check_recipe(checkpoint[RECIPE], mine["clip"], mine["weights"], mine["bins"])
+        check_recipe(checkpoint[RECIPE], mine["clip"], mine["weights"])
         expected, state = self.state_dict(), checkpoint["state_dict"]
         if variants_of(checkpoint[RECIPE]["settings"]) != variants_of(self.settings):
             expected, state = without_variants(expected), without_variants(state)
+        check_bins(checkpoint[RECIPE]["bins"], mine["bins"], state, expected)
         check_state(state, expected)
         checkpoint["state_dict"] = state
 

@@ -117,10 +117,10 @@ class L1(Loss):
         return (image.prediction - image.target)[image.mask].abs().mean()
 
 
-class BinCrossEntropy(Loss):
-    """Cross-entropy between the weights of the words and the bins in which the true depths lie, -mean sum_k y_k ln w_k.
+class BinLoss(Loss):
+    """Base class of losses that compare the weights of the words with the bins in which the true depths lie.
 
-    The bins get no gradient from it: use fixed or fitted bins.
+    The target y of a pixel is a distribution over the bins. A subclass overrides `per_image` and calls `pixels`.
 
     Args:
         target: `nearest` for all of y on the bin nearest in metres; `neighbours` shares it between the bins on either
@@ -143,19 +143,46 @@ class BinCrossEntropy(Loss):
         self.target = target
         self.at = at
 
-    def per_image(self, image: LossInput) -> Tensor:
-        """Return the loss of one image, ()."""
+    def pixels(self, image: LossInput) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return the logits and the target of the n pixels that count.
+
+        Returns:
+            Logits of P places (K, P), and for each pixel (n,) its place, the lower bin of its target, and the share
+            of the target in the bin after it, the rest of which is in the lower bin.
+        """
         if image.logits is None or image.bins is None:
-            raise InputError("BinCrossEntropy needs a head with logits and bins; choose SILog or L1 for this head")
+            name = type(self).__name__
+            raise InputError(f"{name} needs a head with logits and bins; choose SILog or L1 for this head")
         logits = image.logits.float()
         if self.at == "pixels":
             logits = F.interpolate(logits[None], image.target.shape, mode="bilinear", align_corners=False)[0]
         height, width = logits.shape[1:]
         rows = patch_of(image.target.shape[0], height, logits.device)
         columns = patch_of(image.target.shape[1], width, logits.device)
-        inside = (rows[:, None] * width + columns)[image.mask]  # (n,), the patch of each pixel
-        log_weights = logits.log_softmax(0).flatten(1)
+        inside = (rows[:, None] * width + columns)[image.mask]
         lower, share = between(image.target[image.mask], image.bins.detach().float(), self.target)
+        return logits.flatten(1), inside, lower, share
+
+
+class BinCrossEntropy(BinLoss):
+    """Cross-entropy between the weights of the words and the bins in which the true depths lie, -mean sum_k y_k ln w_k.
+
+    The bins get no gradient from it: use fixed or fitted bins.
+
+    Args:
+        target: `nearest` for all of y on the bin nearest in metres; `neighbours` shares it between the bins on either
+            side of the depth, so that sum_k y_k b_k is the depth within the range of the bins.
+        at: `patches` takes the weights of the patch that a pixel lies in; `pixels` upsamples the logits bilinearly,
+            which needs the memory of K images.
+
+    Raises:
+        InputError: if target or at is unknown, or, from `forward`, if the head gives no logits.
+    """
+
+    def per_image(self, image: LossInput) -> Tensor:
+        """Return the loss of one image, ()."""
+        logits, inside, lower, share = self.pixels(image)
+        log_weights = logits.log_softmax(0)
         return -((1 - share) * log_weights[lower, inside] + share * log_weights[lower + 1, inside]).mean()
 
 

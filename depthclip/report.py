@@ -25,6 +25,7 @@ from depthclip.runs import remove_without_results, run_folder
 from depthclip.shown import Prediction
 from depthclip.table import metrics_table, print_text, render
 from depthclip.version import __version__
+from depthclip.word_report import monotonicity_of_rows, monotonicity_text
 
 VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")
 
@@ -90,6 +91,7 @@ class Report(Callback):
         outcome, data = pl_module.outcome, pl_module.datamodule
         metrics = {
             **summary(outcome, pl_module.published),
+            "monotonicity": monotonicity_of_rows(pl_module),
             "unreadable": outcome.unreadable,
             "data": data.metadata() if data is not None else {},
             "recipe": self.recipe,
@@ -98,6 +100,8 @@ class Report(Callback):
         }
         try:
             print_text(render(metrics_table(metrics)).rstrip())
+            if metrics["monotonicity"]:
+                print_text(monotonicity_text(metrics["monotonicity"]))
         finally:  # the files are written even if the reader of the output has gone, as with `| head`
             written = self.write(pl_module, metrics)
         if isinstance(trainer.logger, WandbLogger):

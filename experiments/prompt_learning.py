@@ -15,6 +15,7 @@ ONE_ONE = "{context:1} object {context:1} {distance}"  # 1o1d of Auty and Mikola
 ZERO = "zero-shot"
 CHOSEN = "zero-shot, words and bins chosen on validation rooms"
 BOTH = "words and bins learned"
+ANCHORS = 3
 KINDS = ("small room", "corridor")
 MAP = "training median map"
 ALL = "rooms of all kinds"
@@ -43,6 +44,7 @@ def heads(head: HeadSettings, begun: Mapping[str, Any], scenes: Sequence[str]) -
     start = bins["init_args"]["values"] = begun.get("model.head.bins.values", bins["init_args"]["values"])
     reach = {"start": start, "min_depth": NEAR, "max_depth": FAR}
     learned_words = named("LearnedWords", count=len(bins_of(start)), template=ONE_ONE)
+    ordinal = named("OrdinalWords", count=len(bins_of(start)), anchors=ANCHORS, template=ONE_ONE)
     learned_bins = named("LearnedBins", **reach)
     context = {"words": words["init_args"]["words"], "template": "{context:3} {distance}", "phrase": "This object is"}
     coop = named("LearnedContext", **context)
@@ -50,6 +52,8 @@ def heads(head: HeadSettings, begun: Mapping[str, Any], scenes: Sequence[str]) -
         "bins learned": (words, learned_bins),
         "words learned": (learned_words, bins),
         BOTH: (learned_words, learned_bins),
+        f"ordinal words, {ANCHORS} anchors": (ordinal, bins),
+        f"ordinal words, {ANCHORS} anchors, and bins learned": (ordinal, learned_bins),
         "CoOp: context learned": (coop, bins),
         "CoOp: context and bins learned": (coop, learned_bins),
         "CoCoOp: context shifted by the image": (named("ConditionalContext", **context), bins),

@@ -46,7 +46,8 @@ def test_what_was_learned_comes_back_and_nothing_else_is_saved(tmp_path):
     assert set(loaded["state_dict"]) == {"head.weight", "head.bias"}
     assert all(torch.equal(loaded["state_dict"][key], value) for key, value in expected.items())
     checkpoint.check_state(loaded["state_dict"], expected)
-    checkpoint.check_recipe(loaded[RECIPE], "RN50", checkpoint.fingerprint(model()["encoder"]), 7)
+    checkpoint.check_recipe(loaded[RECIPE], "RN50", checkpoint.fingerprint(model()["encoder"]))
+    checkpoint.check_bins(loaded[RECIPE]["bins"], 7, loaded["state_dict"], expected)
     checkpoint.check_classes(loaded[RECIPE]["settings"])
     assert loaded[RECIPE]["settings"] == SETTINGS
 
@@ -58,16 +59,25 @@ def test_fingerprints_tell_weights_apart():
 
 
 @pytest.mark.parametrize(
-    ("clip", "weights", "bins", "message"),
+    ("clip", "weights", "message"),
     [
-        ("ViT-B-16", "same", 7, "learned with RN50; use that CLIP instead of ViT-B-16"),
-        ("RN50", "other", 7, "other weights of RN50"),
-        ("RN50", "same", 256, "has 7 bins; give the head as many instead of 256"),
+        ("ViT-B-16", "same", "learned with RN50; use that CLIP instead of ViT-B-16"),
+        ("RN50", "other", "other weights of RN50"),
     ],
 )
-def test_another_clip_or_number_of_bins_is_refused(clip, weights, bins, message):
+def test_another_clip_is_refused(clip, weights, message):
     with pytest.raises(ValueError, match=message):
-        checkpoint.check_recipe(checkpoint.recipe({}, "RN50", "same", 7), clip, weights, bins)
+        checkpoint.check_recipe(checkpoint.recipe({}, "RN50", "same", 7), clip, weights)
+
+
+def test_another_number_of_bins_is_refused_only_if_a_tensor_depends_on_it():
+    saved = {"words": torch.zeros(7, 4), "context": torch.zeros(3, 4)}
+    with pytest.raises(ValueError, match="has 7 bins; give the head as many instead of 256"):
+        checkpoint.check_bins(7, 256, saved, {**saved, "words": torch.zeros(256, 4)})
+    with pytest.raises(ValueError, match="has 7 bins; give the head as many instead of 256"):
+        checkpoint.check_bins(7, 256, saved, {"context": torch.zeros(3, 4)})
+    shared = {"context": torch.zeros(3, 4)}
+    checkpoint.check_bins(7, 256, shared, shared)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from depthclip.head.layers import Adapter
 from depthclip.head.learned_bins import ImageBins, LearnedBins
 from depthclip.head.learned_context import ConditionalContext, LearnedContext
 from depthclip.head.learned_words import LearnedTokens, LearnedWords
+from depthclip.head.ordinal_words import OrdinalWords
 from depthclip.head.prompts import Prompts
 from depthclip.head.scene_bins import SceneBins
 
@@ -26,6 +27,7 @@ __all__ = [
     "LearnedWords",
     "LinearBins",
     "LogBins",
+    "OrdinalWords",
     "Prompts",
     "SceneBins",
 ]

@@ -103,6 +103,10 @@ class DepthHead(Head):
             if part is not None:
                 prepare_once(part, text)
 
+    def word_features(self, text: TextEncoder) -> Tensor | None:
+        """Return the text features of the words, (K, D); None if they depend on the image."""
+        return None if self.prompts.needs_pooled else self.prompts(text)
+
     def update(self, depth: Tensor, scene: str) -> None:
         """Add the depth map of one training image to the statistics of the bins."""
         self.bins.update(depth, scene)

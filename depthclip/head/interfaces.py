@@ -73,6 +73,10 @@ class Head(nn.Module):
         DepthCLIP calls this method, exactly once.
         """
 
+    def word_features(self, text: TextEncoder) -> Tensor | None:
+        """Return the text features of the words, (K, D); None if there are none or they depend on the image."""
+        return None
+
     def update(self, depth: Tensor, scene: str) -> None:
         """Add the depth map of one training image to the statistics of the head.
 

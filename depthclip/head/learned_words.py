@@ -26,6 +26,7 @@ class LearnedWords(LearnedPrompts):
     """
 
     counted = ("context", "distance")
+    learned: int  # the number of words with learned vectors, K unless a subclass derives the words from fewer
     tokens: nn.Parameter | None  # (K, T, W)
     context: nn.Parameter | None  # (M, W)
 
@@ -35,6 +36,7 @@ class LearnedWords(LearnedPrompts):
         check_count("count", count, at_least=2, at_most=MOST_BINS, unit="words", hint="give one for each bin")
         super().__init__([f"word {k + 1}" for k in range(count)], template, centred)
         self.word_length = count_blanks(template, "distance")
+        self.learned = count
         self.register_parameter("tokens", None)
         self.register_parameter("context", None)
 
@@ -45,15 +47,20 @@ class LearnedWords(LearnedPrompts):
     def create(self, text: TextEncoder) -> None:
         """Create the words at random, and the context if the template has any."""
         device = self.word_at.device
-        self.tokens = nn.Parameter(random_vectors(len(self.words), self.word_length, text.width).to(device))
+        self.tokens = nn.Parameter(random_vectors(self.learned, self.word_length, text.width).to(device))
         if self.context_length:
             self.context = nn.Parameter(random_vectors(self.context_length, text.width).to(device))
 
+    def vectors(self) -> Tensor:
+        """Return the vectors of the words, (K, T, W)."""
+        assert self.tokens is not None
+        return self.tokens
+
     def encode(self, text: TextEncoder, pooled: Tensor | None) -> Tensor:
         """Return the features of the learned words, (K, D)."""
-        assert self.tokens is not None
-        context = self.tokens[:, :0] if self.context is None else self.context.expand(len(self.words), -1, -1)
-        return self.fill(text, context, self.tokens)
+        words = self.vectors()
+        context = words[:, :0] if self.context is None else self.context.expand(len(words), -1, -1)
+        return self.fill(text, context, words)
 
 
 class LearnedTokens(LearnedWords):

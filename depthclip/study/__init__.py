@@ -2,6 +2,7 @@
 
 from depthclip.study.collect import HEADLINE, Results, Row, make_row
 from depthclip.study.command import main
+from depthclip.study.monotonicity import monotonicity_table
 from depthclip.study.pictures import draw_rows, save_figure, spans
 from depthclip.study.plan import StudyError, Variant
 from depthclip.study.study import HeadSettings, Options, Study, arguments_of
@@ -21,6 +22,7 @@ __all__ = [
     "header",
     "main",
     "make_row",
+    "monotonicity_table",
     "save_figure",
     "spans",
 ]

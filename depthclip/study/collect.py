@@ -88,7 +88,8 @@ class Results:
         rows: rows of the variants, then of the baselines.
         oracle: best value that a constant depth reaches, by row and error; it has no errors of single images.
         published: figures that the recipes quote, by row.
-        runs: for each run its variants, folder, seconds, seed, and the recipe and versions in its metrics.json.
+        runs: for each run its variants, folder, seconds, seed, the monotonicity of their words, and the
+            recipe and versions in its metrics.json.
         failed: reasons of the variants that could not be scored, by variant.
     """
 
@@ -144,6 +145,7 @@ def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Re
             row = variant.row or variant.name
             rows.setdefault(row, []).append(run.scored[image_pass.row_of(variant)])
             published[row] = variant.published
+        words = run.metrics.get("monotonicity") or {}
         first = image_pass.variants[0]
         where = first.on or first.row or first.name
         for name in run.metrics["baselines"]:
@@ -159,6 +161,7 @@ def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Re
                 "folder": str(image_pass.folder),
                 "seconds": read_object(image_pass.folder / FINISHED, ["seconds"])["seconds"],
                 "seed": image_pass.recipe["seed_everything"],
+                "monotonicity": {v.name: words[row] for v in image_pass.variants if (row := image_pass.row_of(v)) in words},
                 **{key: run.metrics.get(key) for key in ("images", "skipped", "data", "recipe", "versions", "commit")},
             }
         )
