@@ -7,7 +7,7 @@ from typing import Any
 
 from depthclip.data.raycast import SCENES
 from depthclip.head.bins import bins_of
-from depthclip.study import HeadSettings, Options, Results, Study, Variant, main, make_row
+from depthclip.study import HeadSettings, Options, Results, Study, Variant, main, make_row, monotonicity_table
 
 NYU_SCENES = ("bathroom", "bedroom", "classroom", "kitchen", "living_room", "office")
 NEAR, FAR = 0.1, 10.0
@@ -15,7 +15,6 @@ ONE_ONE = "{context:1} object {context:1} {distance}"  # 1o1d of Auty and Mikola
 ZERO = "zero-shot"
 CHOSEN = "zero-shot, words and bins chosen on validation rooms"
 BOTH = "words and bins learned"
-ANCHORS = 3
 KINDS = ("small room", "corridor")
 MAP = "training median map"
 ALL = "rooms of all kinds"
@@ -44,7 +43,7 @@ def heads(head: HeadSettings, begun: Mapping[str, Any], scenes: Sequence[str]) -
     start = bins["init_args"]["values"] = begun.get("model.head.bins.values", bins["init_args"]["values"])
     reach = {"start": start, "min_depth": NEAR, "max_depth": FAR}
     learned_words = named("LearnedWords", count=len(bins_of(start)), template=ONE_ONE)
-    ordinal = named("OrdinalWords", count=len(bins_of(start)), anchors=ANCHORS, template=ONE_ONE)
+    ordinal = named("OrdinalWords", count=len(bins_of(start)), anchors=3, template=ONE_ONE)
     learned_bins = named("LearnedBins", **reach)
     context = {"words": words["init_args"]["words"], "template": "{context:3} {distance}", "phrase": "This object is"}
     coop = named("LearnedContext", **context)
@@ -52,8 +51,8 @@ def heads(head: HeadSettings, begun: Mapping[str, Any], scenes: Sequence[str]) -
         "bins learned": (words, learned_bins),
         "words learned": (learned_words, bins),
         BOTH: (learned_words, learned_bins),
-        f"ordinal words, {ANCHORS} anchors": (ordinal, bins),
-        f"ordinal words, {ANCHORS} anchors, and bins learned": (ordinal, learned_bins),
+        "ordinal words, 3 anchors": (ordinal, bins),
+        "ordinal words, 3 anchors, and bins learned": (ordinal, learned_bins),
         "CoOp: context learned": (coop, bins),
         "CoOp: context and bins learned": (coop, learned_bins),
         "CoCoOp: context shifted by the image": (named("ConditionalContext", **context), bins),
@@ -86,20 +85,19 @@ def variants(options: Options, head: HeadSettings) -> list[Variant]:
 
 
 def verdicts(results: Results) -> str:
-    """Return lists of the rows that help or hurt, and the comparison of learned words and bins with other rows."""
+    """Return the rows that help or hurt, learned words and bins against other rows, and the monotonicity of words."""
     learned = [row for row in results.rows if not row.baseline and row.difference]
     lines = []
     for verdict, words in {"better": "Helps", "no clear difference": "Shows no clear gain", "worse": "Hurts"}.items():
         if names := [row.name for row in learned if row.verdict == verdict]:
             lines.append(f"{words}, against the first row on the same images: {'; '.join(names)}.")
-    if (both := results.find(BOTH)) is None:
-        return "\n\n".join(lines)
-    for rival in filter(None, map(results.find, (ZERO, CHOSEN, "bins learned", MAP, f"{MAP}, {ALL}"))):
-        lower = 1 - both.figures["abs_rel"].value / rival.figures["abs_rel"].value
-        verdict = make_row(BOTH, False, both.scored, rival, {}).verdict
-        side = "below" if lower > 0 else "above"
-        lines.append(f"{BOTH} has an abs_rel {abs(lower):.1%} {side} that of {rival.name}: {verdict}.")
-    return "\n\n".join(lines)
+    if (both := results.find(BOTH)) is not None:
+        for rival in filter(None, map(results.find, (ZERO, CHOSEN, "bins learned", MAP, f"{MAP}, {ALL}"))):
+            lower = 1 - both.figures["abs_rel"].value / rival.figures["abs_rel"].value
+            verdict = make_row(BOTH, False, both.scored, rival, {}).verdict
+            side = "below" if lower > 0 else "above"
+            lines.append(f"{BOTH} has an abs_rel {abs(lower):.1%} {side} that of {rival.name}: {verdict}.")
+    return "\n\n".join(filter(None, [*lines, monotonicity_table(results)]))
 
 
 STUDY = Study(

@@ -10,7 +10,7 @@ from depthclip.head.bins import MOST_BINS, Placement, shares
 from depthclip.head.learned_words import LearnedWords
 
 Interpolation = Literal["neighbours", "linear", "inverse"]
-NEAREST_ANCHOR = 1e-9  # least distance to an anchor; a word at an anchor has its vectors, exact in float32
+NEAREST_ANCHOR = 1e-30  # least distance to an anchor, so that a word at an anchor has its vectors, exactly in float32
 
 
 class OrdinalWords(LearnedWords):

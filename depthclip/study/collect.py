@@ -161,7 +161,9 @@ def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Re
                 "folder": str(image_pass.folder),
                 "seconds": read_object(image_pass.folder / FINISHED, ["seconds"])["seconds"],
                 "seed": image_pass.recipe["seed_everything"],
-                "monotonicity": {v.name: words[row] for v in image_pass.variants if (row := image_pass.row_of(v)) in words},
+                "monotonicity": {
+                    v.name: words[row] for v in image_pass.variants if (row := image_pass.row_of(v)) in words
+                },
                 **{key: run.metrics.get(key) for key in ("images", "skipped", "data", "recipe", "versions", "commit")},
             }
         )

@@ -1,6 +1,15 @@
 """Words, templates and phrases that the text tower cannot read, or cannot tell apart."""
 
-from depthclip.head import Bins, ConditionalContext, DepthHead, LearnedContext, LearnedTokens, LearnedWords, Prompts
+from depthclip.head import (
+    Bins,
+    ConditionalContext,
+    DepthHead,
+    LearnedContext,
+    LearnedTokens,
+    LearnedWords,
+    OrdinalWords,
+    Prompts,
+)
 from tests.bad.judge import Case
 from tests.bad.model import tiny
 
@@ -81,6 +90,20 @@ CASES = [
     *(
         refuse("LearnedWords", f"template: {name}", lambda t=template: LearnedWords(5, t), "template")
         for name, template in TEMPLATES.items()
+    ),
+    *(
+        refuse("OrdinalWords", f"template: {name}", lambda t=template: OrdinalWords(5, 3, t), "template")
+        for name, template in TEMPLATES.items()
+    ),
+    *(
+        refuse("OrdinalWords", f"{key} {x!r}", lambda key=key, x=x: OrdinalWords(**{key: x}), key, repr(x))
+        for key in ("count", "anchors")
+        for x in (0, 1, -3, 2.5, 10_001, 10**12, None, True, "7")
+    ),
+    *(
+        refuse("OrdinalWords", f"{key} {x!r}", lambda key=key, x=x: OrdinalWords(**{key: x}), key, repr(x))
+        for key in ("interpolation", "placement")
+        for x in ("", "nonsense", "cubic", None, 3)
     ),
     *(refuse("Prompts", f"words: {name}", lambda w=words: Prompts(w), "words") for name, words in WORD_LISTS.items()),
     *(

@@ -10,6 +10,7 @@ from depthclip.evaluation.metrics import ERRORS
 from depthclip.losses import BinCrossEntropy, LossInput, SILog
 from depthclip.module import DepthCLIP
 from depthclip.optimization import Optimization, training_steps
+from depthclip.ordinal_loss import EarthMover
 from tests.bad.judge import Case
 
 NAN, INF = float("nan"), float("inf")
@@ -24,9 +25,9 @@ def model(**settings):
     return DepthCLIP(None, None, **settings)
 
 
-def no_logits():
+def no_logits(loss):
     depth = torch.ones(2, 2)
-    return BinCrossEntropy()([LossInput(depth, depth, depth > 0)])
+    return loss()([LossInput(depth, depth, depth > 0)])
 
 
 def measure(name):
@@ -81,11 +82,17 @@ CASES = [
         for x in (-0.1, 1.0001, 85, NAN, INF, -INF)
     ),
     *(
-        refuse("BinCrossEntropy", f"{key} {x!r}", lambda key=key, x=x: BinCrossEntropy(**{key: x}), key, repr(x))
+        refuse(loss.__name__, f"{key} {x!r}", lambda loss=loss, key=key, x=x: loss(**{key: x}), key, repr(x))
+        for loss in (BinCrossEntropy, EarthMover)
         for key in ("target", "at")
         for x in ("", "nonsense", None, 3)
     ),
-    refuse("BinCrossEntropy", "a head without logits", no_logits, "BinCrossEntropy", "logits"),
+    *(
+        refuse(
+            loss.__name__, "a head without logits", lambda loss=loss: no_logits(loss), loss.__name__, "logits", "SILog"
+        )
+        for loss in (BinCrossEntropy, EarthMover)
+    ),
     *(
         refuse("errors", f"name {x!r}", lambda x=x: check_measures([measure(x)], ERRORS), "errors", repr(x))
         for x in ("", " ", "a/b", "a\nb", 3, None, "abs_rel", "delta1")
