@@ -19,8 +19,8 @@ class BoundaryF1(Measure):
     A pair of pixels at most `radius` apart is an edge at threshold t if the farther pixel is more than 1 + t times as
     far as the nearer. With the edges of the prediction P_t and of the ground truth G_t, directed from the nearer to the
     farther pixel, F1_t = 2 |P_t and G_t| / (|P_t| + |G_t|); the figure is the mean over ten thresholds from 0.05 to
-    0.25, weighted by t. Pairs count only if both pixels count, and the nearer one lies at least `radius` pixels from the
-    border of the part of the image that the model saw. A factor of depth changes no edge.
+    0.25, weighted by t. Pairs count only if both pixels count, and the nearer one lies at least `radius` pixels from
+    the border of the part of the image that the model saw. A factor of depth changes no edge.
 
     Thresholds at which the ground truth has no edge are left out, so that exact depth scores 1; MoGe scores them 0.
     An image whose ground truth has no edge at all has no figure.

@@ -56,7 +56,11 @@ class NormalErrors(Measure):
 
 
 def surface_normals(depth: Tensor, focal: float, center: tuple[float, float], radius: int = 1) -> Tensor:
-    """Return unit normals of the surfaces of a depth map, (3, h - 2 radius, w - 2 radius), that point away from the camera.
+    """Return unit normals of the surfaces of a depth map, which point away from the camera.
+
+    A plane n . X = d has the inverse depth 1 / z = (n_x x + n_y y + n_z) / d at the ray (x, y, 1), which is linear in
+    the pixel coordinates. The slopes and the mean of 1 / z over the window, by least squares, therefore give the
+    normal, which is exact for planes.
 
     Args:
         depth: (h, w) metres, positive planar depth: along the optical axis.
@@ -64,9 +68,8 @@ def surface_normals(depth: Tensor, focal: float, center: tuple[float, float], ra
         center: (row, column) of the principal point, in pixels from the upper left corner of the map.
         radius: the windows have 2 radius + 1 pixels on each side.
 
-    A plane n . X = d has the inverse depth 1 / z = (n_x x + n_y y + n_z) / d at the ray (x, y, 1), which is linear in
-    the pixel coordinates. The slopes and the mean of 1 / z over the window, by least squares, therefore give the normal;
-    it is exact for planes. x points to the right, y down, z ahead.
+    Returns:
+        (3, h - 2 radius, w - 2 radius): x to the right, y down, z ahead.
     """
     side = 2 * radius + 1
     offsets = torch.arange(-radius, radius + 1, dtype=depth.dtype, device=depth.device).expand(side, side)
