@@ -13,7 +13,7 @@ from depthclip.data.raycast import draw_room, focal_length
 from depthclip.data.rooms import generator
 from depthclip.evaluation import BoundaryF1, DepthRanges, NormalErrors
 from depthclip.evaluation.evaluation import Evaluation
-from depthclip.evaluation.measures import ScoredImage
+from depthclip.evaluation.measures import Measure, ScoredImage
 from depthclip.evaluation.metrics import ERRORS, depth_errors
 from depthclip.evaluation.normals import surface_normals
 from depthclip.protocol import Box, Scoring
@@ -61,7 +61,7 @@ def test_boundary_f1_is_its_definition(seed):
     predictions = np.stack([target * rng.uniform(0.9, 1.1, target.shape), np.roll(target, 1, 1), blocks(seed + 10)])
     found = BoundaryF1().of(image_of(predictions, target, mask))
     expected = [[f1_by_numpy(prediction, target, mask, radius) for radius in (1, 2, 3)] for prediction in predictions]
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(found, expected, atol=1e-4)  # float32 may move a pair across a threshold
 
 
 def test_an_edge_shifted_by_a_pixel_moves_f1_and_hardly_the_errors():
@@ -175,11 +175,10 @@ def test_normals_of_rooms_are_those_of_their_walls():
     height, width = drawn.depth.shape
     normals = surface_normals(torch.from_numpy(drawn.depth), focal_length(width), (height / 2, width / 2))
     camera = drawn.scene.camera
-    tilt, turn = (lambda a: (math.cos(a), math.sin(a))), camera.yaw
-    (c, s), (cy, sy) = tilt(camera.pitch), tilt(turn)
-    # columns: the directions of the camera's right, up and ahead in the room
-    axes = np.array([[1, 0, 0], [0, c, s], [0, -s, c]]).T
-    axes = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]]) @ axes
+    cos, sin = math.cos(camera.pitch), math.sin(camera.pitch)
+    tilt = np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
+    cos, sin = math.cos(camera.yaw), math.sin(camera.yaw)
+    axes = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]]) @ tilt  # from right, up, ahead to the room's x, y, z
     seen = 0
     for number in range(6):
         axis, side = divmod(number, 2)
@@ -193,23 +192,27 @@ def test_normals_of_rooms_are_those_of_their_walls():
     assert seen >= 3
 
 
+class Center(Measure):
+    names = ("row", "column")
+
+    def of(self, image):
+        return torch.tensor([image.center])
+
+
 def test_the_principal_point_is_the_centre_of_the_whole_image():
     seen = Box(6, 4, 36, 50)
-    measure = type("Centre", (DepthRanges,), {"of": lambda self, image: torch.tensor([image.center])})(
-        [0, 1, 2], ["rmse"]
-    )
-    evaluation = Evaluation(("a",), None, torch.device("cpu"), baselines=False, measures=[measure])
+    evaluation = Evaluation(("a",), None, torch.device("cpu"), baselines=False, measures=[Center()])
     item = Item(0, torch.zeros(3, 30, 46), torch.ones(40, 56), seen, "a", "", 50.0)
     evaluation.add(item, torch.ones(1, 30, 46), Scoring())
     figures = evaluation.outcome().result.figures()["a"]
-    assert [figures[name] for name in measure.names] == [20 - 6, 28 - 4]
+    assert [figures[name] for name in Center.names] == [20 - 6, 28 - 4]
 
 
-def test_measures_of_the_command_line(tmp_path):
+def test_measures_of_the_command_line(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     errors = "[BoundaryF1, NormalErrors, {class_path: DepthRanges, init_args: {edges: [0, 3, 10], errors: [rmse]}}]"
-    trainer = ["--trainer.default_root_dir", str(tmp_path), "--trainer.accelerator", "cpu"]
     rooms = ["--data.test_size", "4", "--data.train_size", "4", "--data.loading.num_workers", "0"]
-    main(["test", "-c", "rooms", "--model.errors", errors, *rooms, *trainer])
+    main(["test", "-c", "rooms", "--model.errors", errors, *rooms])
     (path,) = tmp_path.rglob("metrics.json")
     metrics = json.loads(path.read_text())
     row = next(iter(metrics["figures"].values()))
