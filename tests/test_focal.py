@@ -1,7 +1,5 @@
 """Focal lengths of samples, from constants, calibration files, intrinsic matrices and EXIF blocks."""
 
-import math
-
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
@@ -111,7 +109,7 @@ def test_pairs(tmp_path):
     assert item.focal == pytest.approx(2 * 529.5)
 
 
-@pytest.mark.parametrize("text", ["", "a b c", "529.5 0 365", "0 0 365 0 529.5 265 0 0 1", "nan " * 9])
+@pytest.mark.parametrize("text", ["\n", "a b c", "529.5 0 365", "0 0 365 0 529.5 265 0 0 1", "nan " * 9])
 def test_a_broken_matrix_is_named_before_the_work(tmp_path, text):
     files = sun(tmp_path, text)
     with pytest.raises(DataError, match=r"focal .*intrinsics.txt must hold .* or set focal to null"):
@@ -137,16 +135,15 @@ def test_photographs(tmp_path):
     assert samples[1].image.shape[1:] == (360, 240)
     assert samples[2].focal is None
     assert samples[3].focal is None
-    assert math.degrees(2 * math.atan(36 / 2 / 50)) == pytest.approx(
-        2 * math.degrees(math.atan(180 / samples[0].focal))
-    )
 
 
 def test_a_damaged_exif_block_is_no_focal_length(tmp_path):
     path = photograph(tmp_path / "a.jpg", 50)
-    path.write_bytes(
-        path.read_bytes().replace(b"Exif\0\0II*\0", b"Exif\0\0II*\xff", 1).replace(b"MM\0*", b"MM\0\xff", 1)
-    )
+    harmed = path.read_bytes()
+    for head in (b"Exif\0\0II*", b"Exif\0\0MM\0*"):
+        harmed = harmed.replace(head, head[:-1] + b"\xff")
+    assert harmed != path.read_bytes()
+    path.write_bytes(harmed)
     (sample,) = Photos([str(path)]).samples("test")
     assert sample.focal is None
 

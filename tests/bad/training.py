@@ -101,8 +101,8 @@ CASES = [
         "()",
     ),
     *(
-        refuse("DepthRanges", f"edges {x!r}", lambda x=x: DepthRanges(edges=x), "edges", *(repr(v) for v in x[-1:]))
-        for x in ((), (2.0,), (2.0, 1.0), (1.0, 1.0), (-1.0, 2.0), (0.0, NAN), (0.0, INF), (0.0, 1e9), "09")
+        refuse("DepthRanges", f"edges {x!r}", lambda x=x: DepthRanges(edges=x), "edges", *map(repr, x[-1:]))
+        for x in ((), (2.0,), (2.0, 1.0), (1.0, 1.0), (-1.0,), (0.0, NAN), (0.0, INF), (0.0, 1e9), "9")
     ),
     *(
         refuse("DepthRanges", f"errors {x!r}", lambda x=x: DepthRanges(errors=x), "errors", *(repr(v) for v in x[-1:]))
