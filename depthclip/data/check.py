@@ -46,6 +46,7 @@ class Findings:
         highest: largest depth in metres.
         histogram: number of pixels between `LIMITS`.
         scenes: number of images of each scene.
+        focals: focal length of each image that has one, in pixels.
     """
 
     samples: int
@@ -58,6 +59,7 @@ class Findings:
     highest: float = 0.0
     histogram: np.ndarray = field(default_factory=lambda: np.zeros(len(LIMITS) - 1, np.int64))
     scenes: Counter[str] = field(default_factory=Counter)
+    focals: list[float] = field(default_factory=list)
 
     @property
     def wrong(self) -> bool:
@@ -70,6 +72,8 @@ class Findings:
         box = view.box(size[0], size[1])
         shown = f"{size[0]} x {size[1]}"
         self.scenes[sample.scene] += 1
+        if sample.focal is not None:
+            self.focals.append(sample.focal)
         if sample.depth is None:
             self.without_truth += 1
             self.sizes[shown] += 1
@@ -133,6 +137,10 @@ def print_findings(name: str, findings: Findings, console: Console) -> None:
         table.add_row(
             "scenes", ", ".join(f"{escape(scene or '(none)')} {n}" for scene, n in findings.scenes.most_common(8))
         )
+    if findings.focals:
+        low, high = min(findings.focals), max(findings.focals)
+        known = f"{len(findings.focals)} of {findings.samples}"
+        table.add_row("focal length", f"{low:.1f}{f' to {high:.1f}' if high > low else ''} pixels ({known} images)")
     if findings.without_truth:
         table.add_row("without truth", str(findings.without_truth))
     if findings.shares:

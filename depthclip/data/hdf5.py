@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from depthclip.data.files import check_depth_values, metres
+from depthclip.data.focal import nyu_focal
 from depthclip.data.images import AGAIN
 from depthclip.data.nyu_scenes import scene_type
 from depthclip.data.paths import regular_file
@@ -74,4 +75,6 @@ class FrameSamples(DepthDataset):
             raise
         except Exception as error:  # a damaged file may raise any exception
             raise DataError(f"{path} cannot be read ({error}); {AGAIN}") from error
-        return Sample(torch.from_numpy(image), metres(depth), self.name(index), self.scene(index))
+        return Sample(
+            torch.from_numpy(image), metres(depth), self.name(index), self.scene(index), nyu_focal(image.shape[-1])
+        )

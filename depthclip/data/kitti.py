@@ -9,13 +9,14 @@ from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.exported import ExportedMaps, ExportedSamples
 from depthclip.data.files import Entry, PairSamples, read_depth
+from depthclip.data.focal import kitti_focal
 from depthclip.data.kitti_files import AnnotatedFiles, entry_of, read_drive_list, sweep_of
 from depthclip.data.layouts import check_complete, hold_out, recognise
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
 from depthclip.data.paths import argument_path, data_folder, fault
 from depthclip.data.samples import DataError, DepthDataset, Subset
 from depthclip.data.splits import DriveFrame, kitti_eigen
-from depthclip.data.velodyne import SweepSamples, object_projection, raw_projection
+from depthclip.data.velodyne import SweepSamples, object_focal, object_projection, raw_projection
 from depthclip.errors import InputError
 from depthclip.protocol import SCORINGS, VIEWS, Scoring, View
 
@@ -227,7 +228,8 @@ class KITTI(DepthDataModule):
             for path in (image, depth):
                 if reason := fault(path):
                     raise DataError(f"image {image} and its depth are incomplete: {path} {reason}; complete the copy")
-            entries.append(Entry(image, depth, image.name, image.name.partition("_sync_")[0] + "_sync"))
+            recording = image.name.partition("_sync_")[0] + "_sync"
+            entries.append(Entry(image, depth, image.name, recording, focal=kitti_focal(recording)))
         known = {entry.depth for entry in entries}
         missing = [
             f"the image of {depth} does not exist"
@@ -248,6 +250,6 @@ class KITTI(DepthDataModule):
                 if reason := fault(path):
                     raise DataError(f"frame {name} is incomplete: {path} {reason}; complete the copy")
             object_projection(calibration)
-            entries.append(Entry(image, sweep, f"image_2/{image.name}"))
+            entries.append(Entry(image, sweep, f"image_2/{image.name}", focal=object_focal(calibration)))
             calibrations.append(partial(object_projection, calibration))
         return SweepSamples(entries, calibrations, self.velodyne_depth)

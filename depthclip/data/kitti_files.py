@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from depthclip.data.files import Entry
+from depthclip.data.focal import kitti_focal
 from depthclip.data.layouts import Repeated
 from depthclip.data.paths import fault, quoted, read_list_text
 from depthclip.data.samples import DataError
@@ -56,7 +57,7 @@ def entry_of(frame: DriveFrame, raw: Path, depth: Path) -> Entry:
     image = raw / frame.date / frame.recording / f"image_{frame.camera:02d}" / "data" / f"{frame.frame:010d}.png"
     if fault(image) and not fault(image.with_suffix(".jpg")):
         image = image.with_suffix(".jpg")
-    return Entry(image, depth, str(image.relative_to(raw)), frame.recording)
+    return Entry(image, depth, str(image.relative_to(raw)), frame.recording, focal=kitti_focal(frame.date))
 
 
 def sweep_of(frame: DriveFrame, raw: Path) -> Path:

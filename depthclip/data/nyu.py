@@ -9,6 +9,7 @@ import torch
 from depthclip.checks import check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
+from depthclip.data.focal import nyu_focal
 from depthclip.data.hdf5 import FrameSamples
 from depthclip.data.layouts import check_complete, hold_out, read_list, recognise
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
@@ -46,7 +47,7 @@ class NYU(DepthDataModule):
 
     Dataset Features: 795 labelled frames for training and 654 for testing, of 27 types of scene; 24,231 frames in the
     training list of BTS, 47,584 in `hdf5`. Raw depth has holes (a quarter to a third of the pixels), filled depth has
-    none; figures on the two differ.
+    none; figures on the two differ. The focal length is 518.8579 pixels.
 
     Licence: its authors name none; research use is customary. Citation: Silberman et al., ECCV 2012,
     https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html
@@ -142,7 +143,9 @@ class NYU(DepthDataModule):
         self.layouts[split] = f"list {path}"
         bases = [self.root, self.root / "official_splits" / split, self.root / split, self.root / "sync"]
         entries = read_list(path, bases, self.depth_column, f"{split}_list")
-        return PairSamples([entry._replace(scene=scene_type(entry.scene)) for entry in entries], self._read)
+        return PairSamples(
+            [entry._replace(scene=scene_type(entry.scene)) for entry in entries], self._read, focal_of=by_width
+        )
 
     def _official(self, split: Literal["train", "test"]) -> DepthDataset:
         layout, folder = recognise(self.root, LAYOUTS, self.layout)
@@ -178,7 +181,7 @@ class NYU(DepthDataModule):
                 entries.append(Entry(image, depth, name, scene))
         what = f"the {split} split in {folder}"
         check_complete(what, len(entries), COUNTS[split], self.allow_partial, missing)
-        return PairSamples(entries, self._read)
+        return PairSamples(entries, self._read, focal_of=by_width)
 
     def _sync(self, folder: Path) -> DepthDataset:
         if self.depth == "filled":
@@ -191,7 +194,7 @@ class NYU(DepthDataModule):
             if reason := fault(depth):
                 raise DataError(f"image {image} has no {depth.name}: it {reason}; complete the copy, or set train_list")
             entries.append(Entry(image, depth, str(image.relative_to(folder)), scene_type(image.parent.name)))
-        return PairSamples(entries, self._read)
+        return PairSamples(entries, self._read, focal_of=by_width)
 
     def _hdf5(self, folder: Path, split: Literal["train", "test"]) -> DepthDataset:
         files = sorted(folder.glob("train/*/*.h5" if split == "train" else "val/*/*.h5"))
@@ -207,3 +210,8 @@ class NYU(DepthDataModule):
     @property
     def _read(self) -> partial[torch.Tensor]:
         return partial(read_depth, scale=self.depth_scale)
+
+
+def by_width(image: Path, size: tuple[int, int]) -> float:
+    """Return the focal length in pixels of an image file, whose (height, width) is `size`."""
+    return nyu_focal(size[1])

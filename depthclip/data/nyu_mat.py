@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from depthclip.data.files import metres
+from depthclip.data.focal import nyu_focal
 from depthclip.data.hdf5 import open_hdf5
 from depthclip.data.paths import regular_file
 from depthclip.data.samples import DataError, DepthDataset, Sample
@@ -69,6 +70,7 @@ class LabelledSamples(DepthDataset):
             metres(depth.T),
             self.name(index),
             self.scene(index),
+            nyu_focal(image.shape[1]),  # MATLAB's axes reversed: (3, W, H)
         )
 
     def hdf5(self) -> Any:

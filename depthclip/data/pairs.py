@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from depthclip.checks import check_choice, check_count, check_number
 from depthclip.data.augment import Augment
-from depthclip.data.files import Entry, PairSamples, check_scale, read_depth
+from depthclip.data.files import Entry, FocalOf, PairSamples, check_scale, read_depth
+from depthclip.data.focal import LONGEST, SHORTEST, matrix_focal
 from depthclip.data.images import SKIP
 from depthclip.data.layouts import Repeated, listed_file
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
@@ -50,6 +51,9 @@ class Pairs(DepthDataModule):
         train: number of training images.
         val: number of validation images.
         test: number of test images; null for all remaining images.
+        focal: focal length in pixels of the images, such as 886.81 for DIODE; or the path of a text file with the
+            intrinsic matrix, relative to the folder of each image, such as `../intrinsics.txt` in SUN RGB-D; null if
+            the focal length is unknown.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         scoring: pixels that count: a `Scoring`, or the name of a preset.
         loading: batch size, worker processes, unreadable or unpaired files, and the order of training images.
@@ -73,6 +77,7 @@ class Pairs(DepthDataModule):
         train: int = 0,
         val: int = 0,
         test: int | None = None,
+        focal: float | str | None = None,
         view: View | str = VIEWS["whole"],
         scoring: Scoring | str = SCORINGS["whole"],
         loading: Loading = Loading(),
@@ -85,6 +90,10 @@ class Pairs(DepthDataModule):
         check_choice("decode", decode, ("plain", "rotated", "kinect"))
         for name, value in {"train": train, "val": val, "test": 0 if test is None else test}.items():
             check_count(name, value, at_least=0, unit="images")
+        if isinstance(focal, str):
+            argument_path("focal", focal)
+        elif focal is not None:
+            check_number("focal", focal, at_least=SHORTEST, at_most=LONGEST, unit="pixels", hint="use null if unknown")
         unit = f"scale {scale:g}"
         super().__init__(view, scoring, loading, shots, augment, unit)
         if (table is None) == (image_pattern is None or depth_pattern is None):
@@ -102,6 +111,7 @@ class Pairs(DepthDataModule):
         self.patterns = (image_pattern or "", depth_pattern or "")
         self.table = None if table is None else argument_path("table", table)
         self.counts = {"train": train, "val": val, "test": test}
+        self.focal = focal
         self.read = partial(read_depth, scale=scale, invalid=tuple(invalid), decode=decode)
 
     def samples(self, split: Split) -> DepthDataset:
@@ -143,7 +153,13 @@ class Pairs(DepthDataModule):
                 f"no image of the {split} split is in {self.table or self.root}, but it is needed here; set split to "
                 f"{split} in some lines, or set another table"
             )
-        return PairSamples(entries, self.read)
+        return PairSamples(entries, self.read, focal_of=self._focal_of(entries))
+
+    def _focal_of(self, entries: list[Entry]) -> FocalOf:
+        focal_of = partial(focal_beside, self.focal)
+        if self.loading.on_error == "raise":
+            focal_of(entries[0].image, (0, 0))  # raises an error before the work starts
+        return focal_of
 
     def _counted(self, entries: list[Entry], split: Split) -> DepthDataset:
         train, val, test = self.counts["train"] or 0, self.counts["val"] or 0, self.counts["test"]
@@ -160,7 +176,12 @@ class Pairs(DepthDataModule):
             raise DataError(
                 f"{split} is 0 of {len(entries)} images in {self.root}; set {split} to how many to use for it"
             )
-        return Subset(PairSamples(entries, self.read), range(first, end))
+        return Subset(PairSamples(entries, self.read, focal_of=self._focal_of(entries)), range(first, end))
+
+
+def focal_beside(focal: float | str | None, image: Path, size: tuple[int, int]) -> float | None:
+    """Return the focal length in pixels of an image file; see the argument `focal` of `Pairs`."""
+    return matrix_focal(image.parent / focal) if isinstance(focal, str) else focal
 
 
 def join(root: Path, image_pattern: str, depth_pattern: str, strict: bool = True) -> list[Entry]:

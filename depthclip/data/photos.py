@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from depthclip.data.files import Entry, FileSamples
+from depthclip.data.focal import exif_focal
 from depthclip.data.images import SKIP
 from depthclip.data.module import DepthDataModule, Loading, Split
 from depthclip.data.paths import argument_path, fault, quoted, regular_file
@@ -19,8 +20,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 class Photos(DepthDataModule):
     """Photographs without ground truth, for `predict`, given as files, folders or globs.
 
-    Dataset Format: images of any size that PIL reads; their EXIF orientation is applied. Subfolders of a folder are
-    ignored.
+    Dataset Format: images of any size that PIL reads; their EXIF orientation is applied, and the focal length is
+    that of their EXIF block (FocalLengthIn35mmFilm). Subfolders of a folder are ignored.
 
     Args:
         images: paths of images or folders, or globs such as `holiday/*.jpg`.
@@ -75,7 +76,7 @@ class Photos(DepthDataModule):
         if self.loading.on_error == "raise":
             for path in paths:
                 regular_file(path, "images", f"check the path, or {SKIP}")
-        return FileSamples([Entry(path, None, str(path)) for path in paths])
+        return FileSamples([Entry(path, None, str(path)) for path in paths], exif_focal)
 
     def metadata(self) -> dict[str, Any]:
         """Return `images` and the number of photographs."""

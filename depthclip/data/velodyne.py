@@ -120,6 +120,19 @@ def object_projection(path: Path, camera: int = 2) -> np.ndarray:
     return _intrinsic(path, f"P{camera}") @ _square(_rotation(path, "R0_rect")) @ _square(to_camera)
 
 
+def object_focal(path: Path, camera: int = 2) -> float:
+    """Return the focal length in pixels in a calibration file of the object benchmark.
+
+    Args:
+        path: calibration file of the frame.
+        camera: 2 (left) or 3 (right).
+
+    Raises:
+        DataError: if the file is missing or lacks the matrix.
+    """
+    return float(_intrinsic(path, f"P{camera}")[0, 0])
+
+
 def project(
     points: np.ndarray, projection: np.ndarray, size: tuple[int, int], depth: Literal["z", "x"] = "z"
 ) -> Tensor:

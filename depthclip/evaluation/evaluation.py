@@ -112,7 +112,8 @@ class Evaluation:
         if spread is not None:
             deviations = torch.full_like(pixels, math.nan)
             deviations[: len(spread)] = scoring.resampled(spread, seen)[:, aligned.mask]
-        scored = ScoredImage(scoring.limit(pixels, values), values, aligned.mask, focal, deviations)
+        center = (target.shape[0] / 2 - seen.top, target.shape[1] / 2 - seen.left)
+        scored = ScoredImage(scoring.limit(pixels, values), values, aligned.mask, focal, deviations, center)
         self.errors.update(scored, item.index)
         if self.baselines:
             self.best_constant.update(values)

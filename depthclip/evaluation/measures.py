@@ -19,6 +19,8 @@ class ScoredImage(NamedTuple):
         focal: focal length in pixels of the mask; None if the data set does not state it.
         spread: (V, N) standard deviation of the predictions in metres, NaN for predictions without any; None unless a
             measure needs it.
+        center: (row, column) of the centre of the whole image, in pixels from the upper left corner of the mask; None
+            for the centre of the mask.
     """
 
     prediction: Tensor
@@ -26,6 +28,7 @@ class ScoredImage(NamedTuple):
     mask: Tensor
     focal: float | None = None
     spread: Tensor | None = None
+    center: tuple[float, float] | None = None
 
     def on_grid(self, values: Tensor) -> Tensor:
         """Return values at the pixels that count, (..., N), as maps (..., h, w), with 0 at all other pixels."""

@@ -137,6 +137,7 @@ CASES = [
     *(refuse("Pairs", Pairs, split, value, TABLE) for split in ("train", "val", "test") for value in (-1, 10**12)),
     *(refuse("Pairs", Pairs, "invalid", (value,), TABLE) for value in (NAN, INF)),
     refuse("Pairs", Pairs, "decode", "png", TABLE),
+    *(refuse("Pairs", Pairs, "focal", value, TABLE) for value in (0.0, -585.0, NAN, INF, 1e300, True, "", "\0")),
     refuse("Pairs", Pairs, "table", ""),
     *(
         refuse("Pairs", Pairs, "image_pattern", p, {"depth_pattern": "*.png"})
@@ -170,6 +171,7 @@ CASES = [
     pairs("image_pattern", "nowhere/*.png"),
     pairs("image_pattern", LONG + "*"),
     pairs("root", "nowhere"),
+    pairs("focal", "nowhere.txt"),
     pairs("root", LONG),
     *(setup("KITTI", KITTI, argument, "nowhere", recording) for argument in ("root", "annotated")),
     *(setup("KITTI", KITTI, "test_list", value, recording) for value in ("nowhere", "d", "blank.txt", LONG)),

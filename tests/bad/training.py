@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import torch
 
+from depthclip.evaluation import BoundaryF1, DepthRanges, NormalErrors
 from depthclip.evaluation.baselines import Baseline, check_baselines
 from depthclip.evaluation.measures import ErrorMeasure, ScoredImage, check_measures, measured
 from depthclip.evaluation.metrics import ERRORS
@@ -105,6 +106,22 @@ CASES = [
         lambda: measured([WrongShape()], ScoredImage(torch.ones(2, 3), torch.ones(3), torch.ones(1, 3) > 0)),
         "wrong shape",
         "()",
+    ),
+    *(
+        refuse("DepthRanges", f"edges {x!r}", lambda x=x: DepthRanges(edges=x), "edges", *map(repr, x[-1:]))
+        for x in ((), (2.0,), (2.0, 1.0), (1.0, 1.0), (-1.0,), (0.0, NAN), (0.0, INF), (0.0, 1e9), "9")
+    ),
+    *(
+        refuse("DepthRanges", f"errors {x!r}", lambda x=x: DepthRanges(errors=x), "errors", *(repr(v) for v in x[-1:]))
+        for x in ((), ("abs_rel", "abs_rel"), ("delta4",), (3,), "r")
+    ),
+    *(
+        refuse("BoundaryF1", f"radii {x!r}", lambda x=x: BoundaryF1(radii=x), "radii", *(repr(v) for v in x[-1:]))
+        for x in ((), (1, 1), (0,), (-1,), (1.5,), (10**12,), "3")
+    ),
+    *(
+        refuse("NormalErrors", f"radius {x!r}", lambda x=x: NormalErrors(radius=x), "radius", repr(x))
+        for x in (0, -1, 1.5, NAN, 10**12, True, "3")
     ),
     *(
         refuse("baselines", f"name {x!r}", lambda x=x: check_baselines([baseline(x)], ["head"]), "baselines", repr(x))
