@@ -32,6 +32,11 @@ class TestSet(NamedTuple):
     alignment: str = "none"
 
     @property
+    def unaligned(self) -> "TestSet":
+        """The same test set, whatever the alignment."""
+        return self._replace(alignment="none")
+
+    @property
     def size(self) -> int:
         """The number of images that are not skipped."""
         return sum(pixels > 0 for pixels in self.pixels)
