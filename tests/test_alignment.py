@@ -1,15 +1,26 @@
 """Alignments against least squares by NumPy and SciPy, and Spearman's correlation against SciPy's."""
 
+import csv
+import json
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
+from depthclip.__main__ import main
 from depthclip.evaluation import ScoredImage, Spearman
 from depthclip.evaluation.metrics import ERRORS, depth_errors
 from depthclip.protocol import ALIGNMENTS, Scoring, align_depth
 from depthclip.protocol.alignment import fit_line
+from depthclip.study import make_row
+from depthclip.table import metrics_table
+from tests.fake_runs import scored
+
+ROOT = Path(__file__).parent.parent
 
 TRANSFORMS = {
     "affine": (lambda z: z, lambda z: z),
@@ -182,3 +193,89 @@ def test_spearman_ignores_alignment_and_clamping():
 def test_spearman_of_a_constant_is_not_defined(prediction):
     assert correlation([prediction], [1.0, 2, 3, 4]).isnan().all()
     assert correlation([[1.0]], [2.0]).isnan().all()
+
+
+# ---- the command line
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """Return the folders of a run in all alignments with Spearman's correlation, and of a run under `affine`."""
+    folder = tmp_path_factory.mktemp("runs")
+    logger = '{"class_path": "pytorch_lightning.loggers.CSVLogger", "init_args": {"save_dir": "%s", "name": "%s"}}'
+    quiet = ["--trainer.enable_progress_bar=false", "--model.panels=0", "--data.test_size=3"]
+    options = {
+        "all": [f"--model.alignments=[{','.join(ALIGNMENTS)}]", "--model.errors=[Spearman]"],
+        "affine": ["--data.scoring.alignment=affine", "--data.loading.batch_size=2"],
+    }
+    for name, given in options.items():
+        trainer = f"--trainer.logger={logger % (folder, name)}"
+        assert main(["test", "-c", str(ROOT / "configs/rooms.yaml"), *quiet, trainer, *given]) == 0
+    return {name: folder / name / "version_0" for name in options}
+
+
+def test_a_run_scores_every_row_in_every_alignment(runs):
+    metrics = {name: json.loads((folder / "metrics.json").read_text()) for name, folder in runs.items()}
+    assert metrics["all"]["alignment"] == "none"
+    assert list(metrics["all"]["aligned"]) == ["median", "scale", "affine", "log_affine", "disparity_affine"]
+    assert "spearman" in metrics["all"]["higher_is_better"]
+    # a further alignment has the figures that it has as the alignment of the protocol, for another batch size too
+    assert metrics["affine"]["alignment"] == "affine"
+    assert metrics["affine"]["aligned"] == {}
+    for part in ("figures", "baselines"):
+        for name, row in metrics["affine"][part].items():
+            if name != "best constant (oracle)":
+                assert metrics["all"]["aligned"]["affine"][name] == pytest.approx(row, rel=1e-5)
+    with np.load(runs["all"] / "errors.npz") as file:
+        names = metrics["all"]["aligned"]["scale"]
+        assert file["rows"].tolist() == [*names] * 6
+        assert file["alignment"].tolist() == [alignment for alignment in ALIGNMENTS for _ in names]
+        assert file["higher"].tolist() == ["spearman"]
+        assert np.isfinite(file["errors"][..., :9]).all()
+        assert np.isfinite(file["errors"][0, :, 9]).all()
+        assert np.isnan(file["errors"][len(names) :, :, 9]).all()
+
+
+def test_the_printed_table_names_the_alignment(runs):
+    several, single = (metrics_table(json.loads((runs[n] / "metrics.json").read_text())) for n in ("all", "affine"))
+    assert "alignment" in [column.header for column in several.columns]
+    assert "spearman↑" in [column.header for column in several.columns]
+    assert "affine" in single.title
+
+
+def test_runs_are_compared_within_an_alignment(runs, tmp_path, capsys):
+    folders = [f"{name}={folder}" for name, folder in runs.items()]
+    assert main(["compare", *folders, "--out", str(tmp_path)]) == 0
+    with (tmp_path / "table.csv").open() as file:
+        lines = list(csv.DictReader(file))
+    references = {(each["row"], each["alignment"]): each["reference"] for each in lines if each["error"] == "abs_rel"}
+    assert references["affine", "affine"] == "all"
+    assert references["random", "scale"] == "all"
+    assert {(each["row"], each["alignment"]) for each in lines if each["error"] == "spearman"} >= {("all", "none")}
+    assert all(each["alignment"] == "none" for each in lines if each["error"] == "spearman")
+    assert "| alignment |" in (tmp_path / "table.md").read_text()
+    assert main(["compare", *folders, "--out", str(tmp_path), "--error", "spearman"]) == 0
+    assert r"spearman$\uparrow$" in (tmp_path / "table.tex").read_text()
+    assert main(["compare", *folders, "--out", str(tmp_path), "--error", "mine"]) == 2
+    assert "--error mine is unknown" in capsys.readouterr().err
+
+
+def test_a_further_figure_is_averaged_where_it_is_defined():
+    first, second = (scored([0.1, 0.2, 0.3, 0.4]) for _ in range(2))
+    values = np.array([[0.9, np.nan, 0.5, 0.7], [0.8, 0.1, np.nan, 0.6]])
+    rows = [
+        replace(each, errors=np.c_[each.errors, more], columns=(*ERRORS, "spearman"), higher=("spearman",))
+        for each, more in zip((first, second), values, strict=True)
+    ]
+    reference = make_row("a", False, rows[:1], None, {})
+    row = make_row("b", False, rows[1:], reference, {})
+    assert row.figures["spearman"].value == pytest.approx(0.5)
+    assert row.difference["spearman"].value == pytest.approx(0.5 - 0.7)
+    assert row.figures["spearman"].low >= 0.1
+    plain = make_row("b", False, [second], None, {})
+    assert all(row.figures[error] == plain.figures[error] for error in ERRORS)
+    better = make_row("c", False, [replace(rows[0], errors=rows[0].errors + 0.2)], reference, {})
+    assert (better.verdict_of("spearman"), better.verdict_of("rmse")) == ("better", "worse")
+    nowhere = make_row("d", False, [replace(rows[0], errors=np.c_[first.errors, np.full(4, np.nan)])], reference, {})
+    assert "spearman" not in nowhere.figures
+    assert nowhere.verdict_of("spearman") == ""

@@ -149,7 +149,7 @@ def test_a_study_keeps_its_test_sets_and_seeds(tmp_path):
     written = save_tables(study, Layout(), "", tmp_path / "study")
     assert [path.name for path in written[3:]] == ["errors.npz", "errors_1.npz"]
     with np.load(written[3]) as file:
-        assert set(file) == {"errors", "rows", "error", "image", "scene", "pixels"}
+        assert set(file) == {"errors", "rows", "alignment", "error", "higher", "image", "scene", "pixels"}
         assert file["rows"].tolist() == ["zero", "few", "few"]
         assert file["errors"].shape == (3, 2, 9)
     assert [name for name, _ in read_scores(written[4], "")] == ["there"]

@@ -18,7 +18,8 @@ from depthclip.study.collect import HEADLINE, LEVEL, UNCLEAR, Results, Row
 from depthclip.study.files import save_json, save_scores, save_text
 
 VERDICT, HOLM, TEST_SET, ALIGNMENT = "compared", "Holm", "test set", "alignment"
-ON_SCREEN = tuple(error for error in ERRORS if error not in ("sq_rel", "rmse_log"))
+OFF_SCREEN = ("sq_rel", "rmse_log")
+OFF_NARROW_SCREEN = (*OFF_SCREEN, "log10", "delta2", "delta3")  # beside alignments or further figures
 
 
 @dataclass(frozen=True)
@@ -173,9 +174,10 @@ def footnote(results: Results, layout: Layout) -> str:
 
 
 def screen_table(results: Results, layout: Layout) -> Table:
-    """Return the table for the screen, without two of the errors."""
+    """Return the table for the screen, without some of the nine errors."""
     result = Table(title=escape(results.question), box=SIMPLE_HEAD, padding=(0, 1, 0, 0), title_justify="left")
-    shown = [column for column in layout.columns if column not in ERRORS or column in (*ON_SCREEN, layout.error)]
+    hidden = OFF_NARROW_SCREEN if layout.alignments or layout.further else OFF_SCREEN
+    shown = [column for column in layout.columns if column not in hidden or column == layout.error]
     result.add_column("", overflow="fold")
     for column in shown:
         result.add_column(layout.header(column), justify="right", no_wrap=True)
