@@ -21,6 +21,7 @@ class ScoredImage(NamedTuple):
             measure needs it.
         center: (row, column) of the centre of the whole image, in pixels from the upper left corner of the mask; None
             for the centre of the mask.
+        unaligned: (V, N) metres, the predictions before alignment and clamping; None if they equal `prediction`.
     """
 
     prediction: Tensor
@@ -29,6 +30,7 @@ class ScoredImage(NamedTuple):
     focal: float | None = None
     spread: Tensor | None = None
     center: tuple[float, float] | None = None
+    unaligned: Tensor | None = None
 
     def on_grid(self, values: Tensor) -> Tensor:
         """Return values at the pixels that count, (..., N), as maps (..., h, w), with 0 at all other pixels."""

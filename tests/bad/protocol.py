@@ -1,7 +1,7 @@
 """Views, scorings and bins out of their domain."""
 
 from depthclip.head import LinearBins, LogBins
-from depthclip.protocol import Scoring, View, scoring_of, view_of
+from depthclip.protocol import Scoring, View, scoring_of, spell_out, view_of
 from tests.bad.judge import Case
 
 NAN, INF = float("nan"), float("inf")
@@ -51,6 +51,11 @@ CASES = [
         for x in ([80, 1], [1, 1], [0, 80], [-1, 80], [NAN, 80], [1, INF], [1], [1, 2, 3], "wide", 5)
     ),
     *(refuse("Scoring", "scoring.crop_of", x, lambda x=x: Scoring(crop_of=x)) for x in ("image", "", 1, None)),
+    *(refuse("Scoring", "scoring.alignment", x, lambda x=x: Scoring(alignment=x)) for x in ("mean", "", 1, None, True)),
+    *(
+        refuse("Scoring", "scoring.median_scaling", x, lambda x=x: spell_out({"scoring": {"median_scaling": x}}))
+        for x in (True, False)
+    ),
     *(refuse("Scoring", "scoring.resample", x, lambda x=x: Scoring(resample=x)) for x in ("bicubic", "", 1, None)),
     *(refuse("preset", "view", x, lambda x=x: view_of(x)) for x in ("nyu", "", 3, None, {}, [])),
     *(refuse("preset", "scoring", x, lambda x=x: scoring_of(x)) for x in ("kitti", "", 3, None, {}, [])),
