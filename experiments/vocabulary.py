@@ -1,0 +1,122 @@
+"""Which words know depth? Score long lists of words by the correlation of their similarity with depth.
+
+With `--quick`, 2,000 common words are scored on the rooms of the package; the other options are those of the studies.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import yaml
+from rich.console import Console
+
+from depthclip.encoder.vocabulary import encode_words, vocabulary_of
+from depthclip.errors import InputError
+from depthclip.head import DepthHead
+from depthclip.head.prompts import WORDS
+from depthclip.signals import exit_code
+from depthclip.study import HeadSettings, Options, Study, StudyError, Variant, arguments_of
+from depthclip.study.command import make_console, parse, run_study
+from depthclip.study.files import save_text
+from depthclip.study.plan import resolve_recipe
+from depthclip.vocabulary import (
+    build_recipe,
+    candidates_of,
+    choose_words,
+    collect_patches,
+    leading_of,
+    patch_batches,
+    read_words,
+    recipe_of,
+    rotated_maxima,
+    save_report,
+    score_words,
+    stream_scores,
+    with_words,
+)
+from depthclip.vocabulary.intervals import word_intervals
+from depthclip.vocabulary.picture import draw_words
+from depthclip.vocabulary.report import describe_controls
+from experiments.prompt_words import QUICK_BINS
+
+TOP, CONTROLS, ROTATIONS, COMMON = 20, 99, 10, 2000
+
+
+def variants(options: Options, head: HeadSettings) -> list[Variant]:
+    """Return the recipe as it is."""
+    return [Variant("the recipe as it is")]
+
+
+STUDY = Study("vocabulary", "Which words know depth?", variants, recipe="nyu_vit_b16")
+
+
+def run(options: Options, own: argparse.Namespace, console: Console) -> int:
+    """Score the words, write the tables and the recipe, and score the recipe on the test split."""
+    if options.dry_run:
+        raise StudyError("--dry-run: the recipe of the best words is not known before the words are scored; remove it")
+    recipe = resolve_recipe(arguments_of(STUDY, options, Variant("")), learn=False)
+    model, data = build_recipe(recipe)
+    if not isinstance(model.head, DepthHead):
+        raise InputError(f"model.head {type(model.head).__name__} has no words; use depthclip.DepthHead")
+    prompts, text = model.head.prompts, model.encoder.text
+    distance = with_words(prompts.labels, [word for words in WORDS.values() for word in words])
+    count = COMMON if options.quick else None
+    words = with_words(distance, read_words(own.words) if own.words else vocabulary_of(text), count)
+    features = encode_words(text, words, prompts.sentences).numpy()
+    sample = collect_patches(model, data, min(own.images, own.sample) if own.stream else own.images)
+    console.print(f"scoring {len(words)} words on {own.images} training images at most ...")
+    controls = [sample.depth_of_another(seed) for seed in range(CONTROLS)]
+    scores = score_words(features, sample, controls)
+    if own.stream:
+        streamed = stream_scores(features, sample, patch_batches(model, data, own.images))
+        scores = streamed._replace(control=scores.control)
+    rotated = rotated_maxima(features, sample, len(distance), TOP, ROTATIONS)
+
+    leading, best = leading_of(scores, TOP), candidates_of(scores, own.best)
+    kept = np.concatenate([leading, best])
+    if own.stream:
+        shown = collect_patches(model, data, own.images, features[kept])
+    else:
+        shown = sample._replace(features=sample.features @ features[kept].T)
+    ends = shown._replace(features=shown.features[:, : len(leading)])
+    intervals = word_intervals(ends)
+    notes = describe_controls(words, len(distance), scores, rotated, TOP)
+    written = save_report(options.out, words, len(distance), scores, leading, intervals, notes)
+    spans = [(overall.value, overall.low, overall.high) for overall, _ in intervals]
+    names, marks = [words[k] for k in leading], [k < len(distance) for k in leading]
+    draw_words(options.out / "words.png", names, marks, spans, scores.overall, scores.control.max(), ends)
+
+    chosen = shown._replace(features=shown.features[:, len(leading) :])
+    choice = choose_words([words[k] for k in best], features[best], chosen, own.best, text.logit_scale)
+    path = options.out / "recipe.yaml"
+    save_text(path, yaml.safe_dump(recipe_of(recipe, choice, prompts), sort_keys=False, allow_unicode=True))
+    for name in [*written, options.out / "words.png", path]:
+        console.print(f"written: {name}", soft_wrap=True, markup=False)
+    paper = {"model.head.prompts.words": "depthclip", "model.head.temperature": model.head.temperature}
+    paper |= {"model.head.bins.values": QUICK_BINS["depthclip"] if options.quick else "depthclip"}
+    rivals = [
+        Variant("best words", {}),
+        Variant("the recipe as it is", {"model.head": recipe["model"]["head"]}),
+        Variant("the paper's words", paper),
+    ]
+    test = Study("vocabulary", "Are the best words of the training images good on the test images?", lambda *_: rivals, str(path))
+    scored = replace(options, out=options.out / "test", data=None, model=None, settings={}, quick=False)
+    return run_study(test, scored, console)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the command line, and return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
+    parser.add_argument("--words", metavar="FILE", help="a word per line; the tokenizer's vocabulary by default")
+    parser.add_argument("--images", type=int, default=100, help="largest number of training images")
+    parser.add_argument("--best", type=int, default=7, help="number of words of recipe.yaml")
+    parser.add_argument("--stream", action="store_true", help="keep the features of a sample of the images only")
+    parser.add_argument("--sample", type=int, default=100, help="images of that sample")
+    own, rest = parser.parse_known_args(args)
+    return exit_code(lambda: run(parse(STUDY, rest), own, make_console()), "give the command again")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
