@@ -12,12 +12,13 @@ import numpy as np
 import yaml
 from rich.console import Console
 
+from depthclip.checks import check_count
 from depthclip.encoder.vocabulary import encode_words, vocabulary_of
 from depthclip.errors import InputError
 from depthclip.head import DepthHead
 from depthclip.head.prompts import WORDS
 from depthclip.signals import exit_code
-from depthclip.study import HeadSettings, Options, Study, StudyError, Variant, arguments_of
+from depthclip.study import Options, Study, Variant, arguments_of
 from depthclip.study.command import make_console, parse, run_study
 from depthclip.study.files import save_text
 from depthclip.study.plan import resolve_recipe
@@ -41,29 +42,28 @@ from depthclip.vocabulary.picture import draw_words
 from depthclip.vocabulary.report import describe_controls
 from experiments.prompt_words import QUICK_BINS
 
+QUESTION = "Do the best words of the training images give good depth on the test images?"
 TOP, CONTROLS, ROTATIONS, COMMON = 20, 99, 10, 2000
 
 
-def variants(options: Options, head: HeadSettings) -> list[Variant]:
-    """Return the recipe as it is."""
-    return [Variant("the recipe as it is")]
-
-
-STUDY = Study("vocabulary", "Which words know depth?", variants, recipe="nyu_vit_b16")
+STUDY = Study("vocabulary", "Which words know depth?", lambda options, head: [], recipe="nyu_vit_b16")
 
 
 def run(options: Options, own: argparse.Namespace, console: Console) -> int:
     """Score the words, write the tables and the recipe, and score the recipe on the test split."""
     if options.dry_run:
-        raise StudyError("--dry-run: the recipe of the best words is not known before the words are scored; remove it")
+        raise InputError("--dry-run: the recipe of the best words is not known before the words are scored; remove it")
+    check_count("--images", own.images, at_least=2, unit="images")
+    check_count("--best", own.best, at_least=2, at_most=1000, unit="words")
+    check_count("--sample", own.sample, at_least=2, unit="images")
     recipe = resolve_recipe(arguments_of(STUDY, options, Variant("")), learn=False)
     model, data = build_recipe(recipe)
     if not isinstance(model.head, DepthHead):
         raise InputError(f"model.head {type(model.head).__name__} has no words; use depthclip.DepthHead")
     prompts, text = model.head.prompts, model.encoder.text
     distance = with_words(prompts.labels, [word for words in WORDS.values() for word in words])
-    count = COMMON if options.quick else None
-    words = with_words(distance, read_words(own.words) if own.words else vocabulary_of(text), count)
+    common = vocabulary_of(text)[: COMMON if options.quick else None] if own.words is None else []
+    words = with_words(distance, common or read_words(own.words))
     features = encode_words(text, words, prompts.sentences).numpy()
     sample = collect_patches(model, data, min(own.images, own.sample) if own.stream else own.images)
     console.print(f"scoring {len(words)} words on {own.images} training images at most ...")
@@ -76,17 +76,14 @@ def run(options: Options, own: argparse.Namespace, console: Console) -> int:
 
     leading, best = leading_of(scores, TOP), candidates_of(scores, own.best)
     kept = np.concatenate([leading, best])
+    shown = sample._replace(features=sample.features @ features[kept].T)
     if own.stream:
         shown = collect_patches(model, data, own.images, features[kept])
-    else:
-        shown = sample._replace(features=sample.features @ features[kept].T)
     ends = shown._replace(features=shown.features[:, : len(leading)])
     intervals = word_intervals(ends)
     notes = describe_controls(words, len(distance), scores, rotated, TOP)
     written = save_report(options.out, words, len(distance), scores, leading, intervals, notes)
-    spans = [(overall.value, overall.low, overall.high) for overall, _ in intervals]
-    names, marks = [words[k] for k in leading], [k < len(distance) for k in leading]
-    draw_words(options.out / "words.png", names, marks, spans, scores.overall, scores.control.max(), ends)
+    draw_words(options.out / "words.png", words, len(distance), scores, leading, intervals, ends)
 
     chosen = shown._replace(features=shown.features[:, len(leading) :])
     choice = choose_words([words[k] for k in best], features[best], chosen, own.best, text.logit_scale)
@@ -101,7 +98,7 @@ def run(options: Options, own: argparse.Namespace, console: Console) -> int:
         Variant("the recipe as it is", {"model.head": recipe["model"]["head"]}),
         Variant("the paper's words", paper),
     ]
-    test = Study("vocabulary", "Are the best words of the training images good on the test images?", lambda *_: rivals, str(path))
+    test = Study("vocabulary", QUESTION, lambda *_: rivals, str(path))
     scored = replace(options, out=options.out / "test", data=None, model=None, settings={}, quick=False)
     return run_study(test, scored, console)
 

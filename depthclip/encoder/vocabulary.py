@@ -17,7 +17,7 @@ END, START = "</w>", "▁"  # marks of a token that ends a word (CLIP's BPE), or
 
 
 def vocabulary_of(text: TextEncoder) -> list[str]:
-    """Return the words of a tokenizer's vocabulary: lower-case tokens of at least two letters, in the order of their ids.
+    """Return the words of a tokenizer's vocabulary, lower-case and of at least two letters, in the order of their ids.
 
     The merges of byte-pair encoding are ordered by frequency, so that the first words are the most common ones. The
     list also holds some pieces of longer words, such as "ing", because a vocabulary does not mark them.

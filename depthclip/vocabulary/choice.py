@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy.special import softmax
 
-from depthclip.checks import check_count
 from depthclip.errors import InputError
 from depthclip.head.prompts import Prompts
 from depthclip.vocabulary.patches import Patches
@@ -43,7 +42,6 @@ def candidates_of(scores: Scores, count: int) -> np.ndarray:
         scores: scores of all words.
         count: number of words that will be chosen, K; there are 10 K candidates.
     """
-    check_count("--best", count, at_least=2, at_most=1000, unit="words")
     ranked = np.argsort(-scores.information, kind="stable")
     return ranked[: CANDIDATES * count]
 

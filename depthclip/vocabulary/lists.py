@@ -1,6 +1,6 @@
 """Lists of words."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from depthclip.checks import brief
@@ -40,6 +40,6 @@ def read_words(path: str | Path) -> list[str]:
     return list(first)
 
 
-def with_words(first: Iterable[str], words: Sequence[str], count: int | None = None) -> list[str]:
-    """Return different words: `first`, then the others, of which at most `count` are taken."""
-    return list(dict.fromkeys([*first, *words[:count]]))
+def with_words(first: Iterable[str], words: Iterable[str]) -> list[str]:
+    """Return different words: `first`, then the others."""
+    return list(dict.fromkeys([*first, *words]))

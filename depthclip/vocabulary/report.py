@@ -11,7 +11,7 @@ from depthclip.evaluation.bootstrap import Interval
 from depthclip.study.files import save_text
 from depthclip.vocabulary.scores import Scores
 
-HEAD = "| rank | word | | ρ over all patches | ρ within images | information, bits |\n| ---: | --- | --- | --- | --- | ---: |"
+HEAD = "| rank | word | | ρ over all patches | ρ within images | bits |\n| ---: | --- | --- | --- | --- | ---: |"
 
 
 def leading_of(scores: Scores, count: int) -> list[int]:

@@ -48,32 +48,48 @@ def score_words(words: np.ndarray, patches: Patches, controls: Sequence[np.ndarr
         depth = rankdata(patches.depth[seen])
         overall = correlation(ranks, depth)
         information = mutual_information(bin_of(ranks, bins), bin_of(depth[None], bins)[0], bins)
-        control = [np.abs(control_correlation(similarity, ranks, seen, other)) for other in controls]
-        parts.append((overall, within_images(similarity, patches), information, np.array(control).reshape(-1, len(ranks))))
+        strength = np.abs(control_correlations(similarity, ranks, seen, controls))
+        parts.append((overall, within_images(similarity, patches), information, strength))
     overall, within, information, control = (np.concatenate(each, axis=-1) for each in zip(*parts, strict=True))
     return Scores(overall, within, information, np.nanmax(control, axis=1))
 
 
-def control_correlation(similarity: np.ndarray, ranks: np.ndarray, seen: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Return the rank correlations of words with a control depth, (W,).
+def control_correlations(
+    similarity: np.ndarray, ranks: np.ndarray, seen: np.ndarray, controls: Sequence[np.ndarray]
+) -> np.ndarray:
+    """Return the rank correlations of words with control depths, (R, W).
 
     Args:
         similarity: (W, P), the similarities.
         ranks: (W, S), their ranks among the patches with a depth.
         seen: (P,) bool, the S patches with a depth.
-        depth: (P,), the control depth, NaN where there is none.
+        controls: R depths (P,), NaN where there is none.
     """
-    here = ~np.isnan(depth)
-    if not np.array_equal(here, seen):
-        ranks = rankdata(similarity[:, here], axis=1)
-    return correlation(ranks, rankdata(depth[here]))
+    result = np.empty((len(controls), len(similarity)))
+    known = [np.array_equal(~np.isnan(depth), seen) for depth in controls]
+    if any(known):  # in one product
+        depths = np.stack([rankdata(depth[seen]) for depth, same in zip(controls, known, strict=True) if same])
+        result[known] = correlation(ranks, depths).T
+    for row, (depth, same) in enumerate(zip(controls, known, strict=True)):
+        if not same:
+            here = ~np.isnan(depth)
+            result[row] = correlation(rankdata(similarity[:, here], axis=1), rankdata(depth[here]))
+    return result
 
 
 def correlation(ranks: np.ndarray, depth: np.ndarray) -> np.ndarray:
-    """Return Pearson's correlation of each row (W, P) with depth (P,); NaN where one of them is constant."""
-    x, y = ranks - ranks.mean(1, keepdims=True), depth - depth.mean()
+    """Return Pearson's correlation of each row of ranks with each depth; NaN where one of them is constant.
+
+    Args:
+        ranks: (W, P).
+        depth: (P,) or (R, P).
+
+    Returns:
+        (W,) or (W, R).
+    """
+    x, y = ranks - ranks.mean(1, keepdims=True), depth - depth.mean(-1, keepdims=True)
     with np.errstate(invalid="ignore", divide="ignore"):
-        return x @ y / np.sqrt(np.square(x).sum(1) * np.square(y).sum())
+        return (x @ y.T) / np.sqrt(np.multiply.outer(np.square(x).sum(1), np.square(y).sum(-1)))
 
 
 def within_images(similarity: np.ndarray, patches: Patches) -> np.ndarray:
@@ -124,7 +140,7 @@ def information_of(counts: np.ndarray) -> np.ndarray:
 
 
 def entropy(counts: np.ndarray) -> np.ndarray:
-    """Return the entropy of the distribution of each row of counts (W, B) in bits, with Miller and Madow's correction."""
+    """Return the entropy of each row of counts (W, B) in bits, with the correction of Miller and Madow."""
     total = counts.sum(1)
     share = counts / total[:, None]
     plain = -np.where(share > 0, share * np.log2(np.where(share > 0, share, 1)), 0).sum(1)
