@@ -11,6 +11,7 @@ import yaml
 from scipy.stats import spearmanr
 from sklearn.metrics import mutual_info_score
 
+from depthclip.__main__ import main as depthclip_main
 from depthclip.data import Rooms
 from depthclip.encoder.vocabulary import encode_words, vocabulary_of
 from depthclip.errors import InputError
@@ -169,12 +170,13 @@ def test_lists_that_cannot_be_used_are_refused(tmp_path, content, message):
 
 
 def test_a_word_without_tokens_is_refused(clip):
-    with pytest.raises(InputError, match=r"words has '\\u200b', for which the tokenizer has no token; remove it"):
-        encode_words(clip("small-vit", "tokens").text, ["near", "\u200b"], lambda word: [f"It is {word}"])
+    with pytest.raises(InputError, match="words has '&nbsp;', for which the tokenizer has no token; remove it"):
+        encode_words(clip("small-vit", "tokens").text, ["near", "&nbsp;"], lambda word: [f"It is {word}"])
 
 
 @pytest.mark.parametrize("stream", [[], ["--stream", "--sample", "4"]], ids=["exact", "streamed"])
-def test_the_study_writes_tables_a_picture_and_a_recipe_that_is_scored(tmp_path, stream, capsys):
+def test_the_study_writes_tables_a_picture_and_a_recipe_that_is_scored(tmp_path, stream, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     listed = tmp_path / "words.txt"
     listed.write_text("red\nbanana\nvery close\nnear\nmiddle\nfar\nhuge\n")
     sizes = [f"--set=data.{split}_size={size}" for split, size in (("train", 6), ("test", 3))]
@@ -195,3 +197,9 @@ def test_the_study_writes_tables_a_picture_and_a_recipe_that_is_scored(tmp_path,
     results = json.loads((tmp_path / "out" / "test" / "results.json").read_text())
     assert list(results["rows"])[:3] == ["best words", "the recipe as it is", "the paper's words"]
     assert results["rows"]["best words"]["figures"]["abs_rel"]["value"] < 0.5
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        depthclip_main(["test", "-c", "out/recipe.yaml"])  # as docs/vocabulary.md has it
+    (metrics,) = tmp_path.glob("runs/best_words/*/metrics.json")
+    again = json.loads(metrics.read_text())["figures"]["head"]["abs_rel"]
+    assert again == pytest.approx(results["rows"]["best words"]["figures"]["abs_rel"]["value"])
