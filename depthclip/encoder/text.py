@@ -39,6 +39,11 @@ class FrozenText:
         self._ids: dict[str, bytes] = {}
 
     @property
+    def tokenizer(self) -> Tokenizer:
+        """The tokenizer of the text tower."""
+        return self._tokenizer
+
+    @property
     def logit_scale(self) -> float:
         """The factor by which the model multiplies similarities."""
         raise NotImplementedError
