@@ -100,7 +100,7 @@ def test_an_npz_with_several_arrays_needs_depth(tmp_path):
     np.savez(tmp_path / "a.npz", depth=np.full((2, 2), 3.0), mask=np.ones((2, 2)))
     assert float(read_prediction(tmp_path / "a.npz").depth[0, 0]) == 3
     np.savez(tmp_path / "b.npz", pred=np.ones((2, 2)), mask=np.ones((2, 2)))
-    with pytest.raises(DataError, match="holds the arrays pred, mask; name the one with the depth depth"):
+    with pytest.raises(DataError, match="holds the arrays pred, mask; it must hold a single array, or one named depth"):
         read_prediction(tmp_path / "b.npz")
 
 
@@ -145,7 +145,7 @@ def test_the_index_of_predict_decides(tmp_path):
 
 def test_base_names_that_two_images_share_do_not_count(tmp_path):
     write(tmp_path / "0.npy", metric(0), 1.0)
-    with pytest.raises(DataError, match=r"2 of 2 images have no depth map in .*, such as a/0.jpg, b/0.jpg; write"):
+    with pytest.raises(DataError, match=r"2 of 2 images have no depth map in .*, such as a/0.jpg, b/0.jpg; check"):
         match(tmp_path, ["a/0.jpg", "b/0.jpg"])
 
 

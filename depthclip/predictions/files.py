@@ -12,7 +12,7 @@ from depthclip.data.files import check_depth_values
 from depthclip.data.paths import quoted, regular_file
 from depthclip.data.samples import DataError
 
-AGAIN = "write it again"
+AGAIN = "check the file, and write it again"
 KEY = "depth"  # of an .npz file with several arrays
 
 
@@ -49,7 +49,9 @@ def read_prediction(path: Path, scale: float | None = None, indexed: float | Non
     except DataError:
         raise
     except Exception as error:  # a damaged file may raise any exception
-        raise DataError(f"prediction {quoted(path)} cannot be read ({error}); {AGAIN}") from error
+        # loading a pickled array could run code
+        reason = "it holds pickled objects or no array" if "pickle" in str(error) else error
+        raise DataError(f"prediction {quoted(path)} cannot be read ({reason}); {AGAIN}") from error
     check_depth_values(values, f"prediction {quoted(path)}")
     stated = written if indexed is None else indexed
     if stated is not None and scale is not None and not np.isclose(stated, scale):
@@ -78,7 +80,7 @@ def check_depth(depth: np.ndarray, path: Path) -> None:
     if wrong.any():
         raise DataError(
             f"prediction {quoted(path)} has {int(wrong.sum())} values that are negative or not finite, such as "
-            f"{depth[wrong][0]:g}; a prediction must be a depth in metres at each pixel, {AGAIN}"
+            f"{depth[wrong][0]:g}; a prediction must have a depth at each pixel"
         )
     if not depth.any():
         raise DataError(f"prediction {quoted(path)} is 0 everywhere; {AGAIN}")
@@ -97,7 +99,7 @@ def read_array(path: Path) -> tuple[np.ndarray, None]:
     Raises:
         DataError: if an .npz file has several arrays and none is named `depth`.
     """
-    loaded = np.load(path, allow_pickle=False)  # a pickled array could run code
+    loaded = np.load(path, allow_pickle=False)
     if isinstance(loaded, np.ndarray):
         values = loaded
     else:
@@ -105,8 +107,8 @@ def read_array(path: Path) -> tuple[np.ndarray, None]:
             key = KEY if KEY in loaded.files or len(loaded.files) != 1 else loaded.files[0]
             if key not in loaded.files:
                 raise DataError(
-                    f"prediction {quoted(path)} holds the arrays {', '.join(loaded.files) or 'none'}; name the one "
-                    f"with the depth {KEY}, or store only one; {AGAIN}"
+                    f"prediction {quoted(path)} holds the arrays {', '.join(loaded.files) or 'none'}; it must "
+                    f"hold a single array, or one named {KEY}"
                 )
             values = loaded[key]
     return (values.squeeze() if values.ndim > 2 else values), None

@@ -67,9 +67,9 @@ def match(folder: Path, names: Sequence[str], suffix: str | None = None) -> Matc
     if missing:
         shown = ", ".join(names[k] for k in missing[:LISTED])
         raise DataError(
-            f"{len(missing)} of {len(names)} images have no depth map in {quoted(folder)}, such as {shown}; write "
-            f"them, name the files like the images, as in {PurePosixPath(names[missing[0]]).with_suffix('.npy')}, or "
-            "restrict the data to the images that have one"
+            f"{len(missing)} of {len(names)} images have no depth map in {quoted(folder)}, such as {shown}; check the "
+            f"names of the files, as in {PurePosixPath(names[missing[0]]).with_suffix('.npy')}, or restrict the data "
+            "to the images that have one"
         )
     chosen = [only_one(found[key], name, folder, index) for key, name in zip(best.keys, names, strict=True)]
     keys = set(best.keys)
