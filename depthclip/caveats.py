@@ -20,7 +20,7 @@ def warn_of_caveats(model: DepthCLIP, scoring: Scoring | None) -> None:
             "assignment: hard; raise model.head.temperature or lower model.head.logit_scale",
             stacklevel=2,
         )
-    if scoring is None or scoring.median_scaling or scoring.max_depth is None:
+    if scoring is None or scoring.alignment != "none" or scoring.max_depth is None:
         return
     if beyond := reach_beyond(model, scoring.max_depth):
         rows = ", ".join(f"{name!r} (to {metres:g} m)" for name, metres in beyond.items())

@@ -26,7 +26,7 @@ from depthclip.head.interfaces import Coarse, Head
 from depthclip.inference import DepthEstimator, stitch
 from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
-from depthclip.protocol import Scoring, View, scoring_of
+from depthclip.protocol import Alignment, Scoring, View, check_alignments, scoring_of
 from depthclip.rows import HEAD, check_published
 from depthclip.shown import Prediction, shown_image
 
@@ -60,9 +60,12 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         panels: number of test images in the pictures.
         errors: figures that `test` and `validate` compute in addition to the nine errors.
         baselines: baselines that `test` scores in addition to those of the package.
+        alignments: alignments in which `test` computes the nine errors of every row, in addition to
+            `scoring.alignment`: `none`, `median`, `scale`, `affine`, `log_affine`, `disparity_affine`.
 
     Raises:
-        InputError: if a number is out of its range, `cache` is empty, or two measures or rows have the same name.
+        InputError: if a number is out of its range, `cache` is empty, an alignment is unknown, or two alignments,
+            measures or rows have the same name.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         optimization: Optimization | None = None,
         errors: list[Measure] | None = None,
         baselines: list[Baseline] | None = None,
+        alignments: list[Alignment] | None = None,
     ) -> None:
         check_published(published or {})
         check_count("panels", panels, at_least=0, at_most=MOST_PANELS, unit="images", hint="use 0 for no pictures")
@@ -93,6 +97,7 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         if cache is not None and not cache.strip():
             raise InputError(f"cache {cache!r} is empty; use memory, the path of a folder, or null")
         check_measures(errors or [], ERRORS)
+        check_alignments(alignments or [])
         check_baselines(baselines or [], (HEAD, *(variants or {})))
         super().__init__(encoder, head, variants, mirror, max_side)
         self.loss = loss or SILog()
@@ -102,6 +107,7 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         self.optimization = optimization or Optimization()
         self.errors = errors or []
         self.baselines = baselines or []
+        self.alignments = alignments or []
         self.has_depths = False  # whether an epoch of training has met a valid depth
         self.cache = cache
         self.training_images = training_images
@@ -140,7 +146,9 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
             for baseline in self.baselines:
                 baseline.prepare(data)
         rivals = [baseline.name for baseline in self.baselines]
-        self.evaluation = Evaluation(self.names, fitted, self.device, measures=self.errors, rivals=rivals)
+        self.evaluation = Evaluation(
+            self.names, fitted, self.device, measures=self.errors, rivals=rivals, alignments=self.alignments
+        )
         self.shown = []
         images = len(data.sets["test"]) if data is not None else self.panels
         self.shown_indices = evenly_spread(images, self.panels)

@@ -2,12 +2,14 @@
 
 import importlib.metadata
 import json
+import math
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import yaml
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.loggers import WandbLogger
@@ -19,13 +21,13 @@ from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
 from depthclip.evaluated import EvaluatedModule
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
-from depthclip.evaluation.metrics import higher_is_better
+from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.gather import gather
 from depthclip.module import DepthCLIP
 from depthclip.pictures import compare_heads, panel, save_picture, strips
 from depthclip.runs import remove_without_results, run_folder
 from depthclip.shown import Prediction
-from depthclip.table import metrics_table, print_text, render
+from depthclip.table import metrics_table, plain_table, print_text, render
 from depthclip.version import __version__
 
 VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetrics", "torchvision", "numpy")
@@ -208,16 +210,23 @@ class Report(Callback):
 def write_errors(path: Path, outcome: Outcome) -> None:
     """Write the errors of every image to an .npz file.
 
-    Its arrays are `errors` (V, N, 9 + M), the names along its axes `rows` (V,), `image` (N,) and `error` (9 + M,), and
-    for each image its `scene` (N,) and its number of `pixels` that count (N,).
+    Its arrays are `errors` (R, N, 9 + M), the names along its axes `rows` (R,), `image` (N,) and `error` (9 + M,), the
+    `alignment` of each row (R,), for each image its `scene` (N,) and its number of `pixels` that count (N,), and the
+    names of the further figures of which the larger is the better, `higher`. The V rows in the alignment of the
+    protocol come first, then the same rows in each further alignment, where the M further figures are NaN.
     """
     result = outcome.result
+    blank = torch.full_like(result.errors[..., len(ERRORS) :], math.nan)
+    errors = [result.errors, *(torch.cat([each, blank], 2) for each in result.aligned.values())]
+    alignments = (result.alignment, *result.aligned)
     with open_atomic(path) as file:
         np.savez(
             file,
-            errors=result.errors.transpose(0, 1).numpy(),
-            rows=np.array(result.names, np.str_),
+            errors=torch.cat(errors, 1).transpose(0, 1).numpy(),
+            rows=np.array(result.names * len(alignments), np.str_),
+            alignment=np.array(alignments, np.str_).repeat(len(result.names)),
             error=np.array(result.columns, np.str_),
+            higher=np.array(result.higher, np.str_),
             image=np.array(outcome.images, np.str_),
             scene=np.array(outcome.scenes, np.str_),
             pixels=result.pixels.numpy(),
@@ -242,11 +251,8 @@ def track(logger: WandbLogger, metrics: dict[str, Any], head: str, pictures: Pat
         head: name of the head's row.
         pictures: file of the panel.
     """
-    # a published row may have the name of another one
-    rows = [*metrics["figures"].items(), *metrics["baselines"].items(), *metrics["published"].items()]
-    errors = list(dict.fromkeys(error for _, row in rows for error in row))
-    table = [[name, *map(row.get, errors)] for name, row in rows]
-    logger.log_table("figures", columns=["row", *errors], data=table)
+    columns, data = plain_table(metrics)
+    logger.log_table("figures", columns=columns, data=data)
     if pictures is not None:
         logger.log_image("panel", [str(pictures)])
     logger.experiment.summary.update(metrics["figures"][head])
@@ -266,8 +272,10 @@ def summary(outcome: Outcome, published: dict[str, dict[str, float]]) -> dict[st
     if outcome.best_constant is not None:
         baselines[BEST_CONSTANT] = outcome.best_constant
     return {
+        "alignment": result.alignment,
         "figures": {name: figures[name] for name in outcome.heads},
         "baselines": baselines,
+        "aligned": result.aligned_figures(),
         "published": published,
         "higher_is_better": [e for e in result.columns if higher_is_better(e) or e in result.higher],
         "images": outcome.result.images,

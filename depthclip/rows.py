@@ -8,7 +8,7 @@ from depthclip.evaluation.evaluation import BASELINES
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 
 HEAD = "head"
-ARRAYS = ("errors", "rows", "error", "image", "scene", "pixels")  # of errors.npz
+ARRAYS = ("errors", "rows", "alignment", "error", "higher", "image", "scene", "pixels")  # of errors.npz
 RESERVED = (HEAD, *BASELINES, *ARRAYS, "file", "truth")
 LONGEST = 200
 

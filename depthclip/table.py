@@ -1,6 +1,7 @@
 """Print the table of figures."""
 
 import sys
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -8,31 +9,57 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+Rows = dict[str, dict[str, float]]
+
 
 def metrics_table(metrics: dict[str, Any]) -> Table:
     """Return a table with the rows of the model, the baselines and the published rows; the best head is bold.
 
+    The title names the alignment; if there are several, a column names the alignment of each row.
+
     Args:
         metrics: content of metrics.json.
     """
-    result = Table(title="mean over images", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    several = bool(metrics["aligned"])
+    title = "mean over images" if several else f"mean over images, alignment: {metrics['alignment']}"
+    result = Table(title=title, box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     result.add_column("", overflow="fold", min_width=8)
-    rows, higher = metrics["figures"], metrics["higher_is_better"]
-    errors = list(dict.fromkeys(error for row in rows.values() for error in row))
+    if several:
+        result.add_column("alignment", no_wrap=True)
+    higher = metrics["higher_is_better"]
+    errors = list(dict.fromkeys(error for row in metrics["figures"].values() for error in row))
     for error in errors:
         result.add_column(f"{error}{'↑' if error in higher else '↓'}", justify="right", no_wrap=True)
-    best = {e: (max if e in higher else min)(row[e] for row in rows.values() if e in row) for e in errors}
-    for name, row in rows.items():
-        # rich would read brackets in a string as markup, but not in a Text
-        result.add_row(
-            Text(name), *(_cell(row, error, row.get(error) == best[error] and len(rows) > 1) for error in errors)
-        )
-    for kind, style in (("baselines", "cyan"), ("published", "magenta")):
+
+    def add(rows: Rows, alignment: str, style: str = "", best: dict[str, float] | None = None) -> None:
+        for name, row in rows.items():
+            # rich would read brackets in a string as markup, but not in a Text
+            cells = (_cell(row, error, error in row and row[error] == (best or {}).get(error)) for error in errors)
+            result.add_row(Text(name), *([alignment] if several else []), *cells, style=style)
         result.add_section()
-        for name, row in metrics[kind].items():
-            label = f"{name} (published)" if kind == "published" else name
-            result.add_row(Text(label), *(_cell(row, error) for error in errors), style=style)
+
+    for alignment, rows, baselines in _by_alignment(metrics):
+        add(rows, alignment, best=_best(rows, higher) if len(rows) > 1 else {})
+        add(baselines, alignment, "cyan")
+    add({f"{name} (published)": row for name, row in metrics["published"].items()}, "", "magenta")
     return result
+
+
+def plain_table(metrics: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
+    """Return the columns and the rows of a table with all figures, None where a row has none.
+
+    Args:
+        metrics: content of metrics.json.
+    """
+    entries: list[tuple[str, str | None, dict[str, float]]] = [
+        (name, alignment, row)
+        for alignment, *parts in _by_alignment(metrics)
+        for rows in parts
+        for name, row in rows.items()
+    ]
+    entries += [(name, None, row) for name, row in metrics["published"].items()]
+    errors = list(dict.fromkeys(error for _, _, row in entries for error in row))
+    return ["row", "alignment", *errors], [[name, how, *map(row.get, errors)] for name, how, row in entries]
 
 
 def render(table: Table) -> str:
@@ -48,6 +75,19 @@ def print_text(text: str) -> None:
     """Print a text, with `?` for characters that standard output cannot encode."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), flush=True)
+
+
+def _by_alignment(metrics: dict[str, Any]) -> Iterator[tuple[str, Rows, Rows]]:
+    """Yield each alignment with the rows of the model and of the baselines."""
+    yield metrics["alignment"], metrics["figures"], metrics["baselines"]
+    for alignment, rows in metrics["aligned"].items():
+        heads = {name: row for name, row in rows.items() if name in metrics["figures"]}
+        yield alignment, heads, {name: row for name, row in rows.items() if name not in heads}
+
+
+def _best(rows: Rows, higher: Collection[str]) -> dict[str, float]:
+    errors = {error for row in rows.values() for error in row}
+    return {e: (max if e in higher else min)(row[e] for row in rows.values() if e in row) for e in errors}
 
 
 def _cell(row: dict[str, float], error: str, bold: bool = False) -> str:

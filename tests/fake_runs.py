@@ -46,6 +46,8 @@ def write_run(folder, rows, baselines=None, images=None, scenes=None, pixels=Non
     metrics = {
         "figures": {name: means[name] for name in rows},
         "baselines": {name: means[name] for name in baselines or {}},
+        "alignment": "none",
+        "aligned": {},
         "published": published or {},
         "images": int((pixels > 0).sum()),
         "skipped": int((pixels <= 0).sum()),
@@ -59,7 +61,9 @@ def write_run(folder, rows, baselines=None, images=None, scenes=None, pixels=Non
         folder / "errors.npz",
         errors=errors,
         rows=list(every),
+        alignment=["none"] * len(every),
         error=ERRORS,
+        higher=np.array([], np.str_),
         image=images or [f"{k}.png" for k in range(count)],
         scene=scenes or [""] * count,
         pixels=pixels,

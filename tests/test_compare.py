@@ -255,11 +255,13 @@ def test_a_real_run_is_read(tmp_path, monkeypatch):
     assert change == pytest.approx(heads[1].mean() - heads[0].mean())
 
 
-def test_error_measures_of_the_user_are_left_out(tmp_path):
+def test_further_figures_are_read_behind_the_nine_errors(tmp_path):
     folder = write_run(tmp_path / "a", {"head": [0.1, 0.2]})
     with np.load(folder / "errors.npz") as file:
         content = dict(file)
     more = np.concatenate([np.full((1, 2, 1), 7.0), content["errors"]], 2)
-    np.savez(folder / "errors.npz", **{**content, "errors": more, "error": ["mine", *ERRORS]})
+    np.savez(folder / "errors.npz", **{**content, "errors": more, "error": ["mine", *ERRORS], "higher": ["mine"]})
     ((_, scored),) = read_scores(folder / "errors.npz", "Rooms")
-    assert scored.errors == pytest.approx(errors_like([0.1, 0.2]))
+    assert (scored.columns, scored.higher) == ((*ERRORS, "mine"), ("mine",))
+    assert scored.errors[:, :9] == pytest.approx(errors_like([0.1, 0.2]))
+    assert scored.column("mine").tolist() == [7, 7]

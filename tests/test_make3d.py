@@ -121,7 +121,7 @@ def test_c1_on_the_centre_is_monodepth2s(tmp_path, scaled):
     grid = write_laser_grid(tmp_path / "Gridlaserdata" / "depth_sph_corr-a.mat", 1).astype(np.float32)
     write_image(tmp_path / "Test134" / "img-a.jpg", picture(1, 2272, 1704))
     view = View(crop="2:1", size=(64, 128))
-    scoring = Scoring(max_depth=70.0, resample="nearest", median_scaling=scaled)
+    scoring = Scoring(max_depth=70.0, resample="nearest", alignment="median" if scaled else "none")
     data = Make3D(str(tmp_path), allow_partial=True, view=view, scoring=scoring)
     data.setup("test")
     (item,) = next(iter(data.test_dataloader())).items
@@ -142,8 +142,8 @@ def test_the_two_recipes_differ_in_the_median_alone():
         spell_out(yaml.safe_load((CONFIGS / f"data/{name}.yaml").read_text()))["init_args"]
         for name in ("make3d", "make3d_median")
     )
-    assert not metric["scoring"].pop("median_scaling")
-    assert scaled["scoring"].pop("median_scaling")
+    assert metric["scoring"].pop("alignment") == "none"
+    assert scaled["scoring"].pop("alignment") == "median"
     assert metric == scaled
 
 

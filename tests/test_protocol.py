@@ -98,7 +98,7 @@ def test_the_other_choices_of_presets():
     assert {name for name, view in VIEWS.items() if not view.mirror} == {"whole"}
     assert {name for name, view in VIEWS.items() if view.align_corners} == {"depthclip_nyu"}
     scorings = SCORINGS.items()
-    assert {name for name, scoring in scorings if scoring.median_scaling} == {"monodepth2_697", "monodepth2_652"}
+    assert {name for name, scoring in scorings if scoring.alignment == "median"} == {"monodepth2_697", "monodepth2_652"}
     assert {name for name, scoring in scorings if scoring.resample == "nearest"} == {"make3d_c1", "make3d_c2"}
     assert {name for name, scoring in scorings if scoring.crop_of == "seen"} == {"garg_kitti_seen", "eigen_kitti_seen"}
 
@@ -225,7 +225,7 @@ def test_resampling_and_median_scaling():
     depth, truth = torch.rand(1, 6, 8) + 1, torch.rand(3, 4) + 5  # an even number of pixels
     prediction, _ = Scoring(resample="nearest").select(depth, truth, Box(0, 0, 3, 4))
     np.testing.assert_allclose(prediction[0], depth[0, ::2, ::2].flatten())
-    scaled, true = Scoring(resample="nearest", median_scaling=True).select(depth, truth, Box(0, 0, 3, 4))
+    scaled, true = Scoring(resample="nearest", alignment="median").select(depth, truth, Box(0, 0, 3, 4))
     assert np.median(scaled) == pytest.approx(np.median(true), rel=1e-5)
 
 

@@ -165,7 +165,7 @@ GARG_SEEN = {
     "crop_of": "seen",
     "clamp": None,
     "resample": "bilinear",
-    "median_scaling": False,
+    "alignment": "none",
 }
 WHOLE = {**GARG_SEEN, "max_depth": 10.0, "crop": None, "crop_of": "truth"}
 INLINE = "{model: model.yaml, data: {class_path: KITTI, init_args: {root: x, view: PRESET}}}"
@@ -314,7 +314,7 @@ def test_monodepth2s_652_have_a_recipe():
         "crop_of": "truth",
         "clamp": [0.001, 80.0],
         "resample": "bilinear",
-        "median_scaling": True,
+        "alignment": "median",
     }
 
 

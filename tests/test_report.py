@@ -64,7 +64,8 @@ def test_names_are_printed_drawn_and_stored_as_they_are(clip, tmp_path, capsys):
         assert any(line.strip().startswith(f"{name} ") for line in printed.splitlines()), name
         assert f"{name} (published)" in printed
     with np.load(tmp_path / "errors.npz") as file:
-        assert sorted(file.files) == ["error", "errors", "image", "pixels", "rows", "scene"]
+        names = ["alignment", "error", "errors", "higher", "image", "pixels", "rows", "scene"]
+        assert sorted(file.files) == names
         assert file["rows"].tolist() == ["head", *HOSTILE, "random"]
         assert file["errors"].shape == (9, 3, 9)
         assert file["image"].tolist() == ["test/00000", "test/00001", "test/00002"]

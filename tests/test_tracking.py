@@ -77,7 +77,7 @@ def test_losses_table_and_picture_are_logged_in_this_order(tmp_path, monkeypatch
     track_study("one", [finished(tmp_path / "a", ["x"])], tmp_path, "offline", Console())
     losses, (table, panel, end) = run.logged[:2], run.logged[2:]
     assert losses == [{"train/loss": 0.5}, {"train/loss": 0.25}]
-    assert table["figures"].columns == ["row", *ERRORS]
+    assert table["figures"].columns == ["row", "alignment", *ERRORS]
     assert [row[0] for row in table["figures"].data] == ["head", "random"]
     assert table["figures"].data[1][1] == pytest.approx(2.0)
     assert isinstance(panel["panel"], wandb.Image)

@@ -52,7 +52,7 @@ class Make3D(DepthDataModule):
 
     Protocols: C1 scores depth between 0 and 70 m, C2 depth up to 80 m. The view `2:1` is the centre of the image, rows
     17 to 38 of the grid, as in self-supervised work, which scales each prediction by the ratio of the medians
-    (`Scoring.median_scaling`). "rmse log" in the literature has the natural logarithm, as `rmse_log` here, or base 10,
+    (`Scoring.alignment`). "rmse log" in the literature has the natural logarithm, as `rmse_log` here, or base 10,
     as in Monodepth2, which is rmse_log / ln 10 = 0.4343 rmse_log. `log10` is the mean |log10 p - log10 g|.
 
     Licence: its authors name none; research use is customary. Citation: Saxena et al., IJCV 2008 and TPAMI 2009,

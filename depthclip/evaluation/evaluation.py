@@ -13,7 +13,7 @@ from depthclip.evaluation.baselines import BestConstant, Fitted, random_depth
 from depthclip.evaluation.measures import Measure, ScoredImage
 from depthclip.evaluation.metrics import UNREADABLE, DepthErrors, Result
 from depthclip.gather import gather
-from depthclip.protocol import Scoring
+from depthclip.protocol import Alignment, Scoring
 
 RANDOM, TRAINING_CONSTANT, TRAINING_MAP = "random", "training constant", "training median map"
 BEST_CONSTANT = "best constant (oracle)"
@@ -54,6 +54,7 @@ class Evaluation:
         baselines: whether baselines are scored too.
         measures: further figures beside the nine errors.
         rivals: names of the user's baselines.
+        alignments: alignments in which all rows are scored, in addition to that of the protocol.
     """
 
     def __init__(
@@ -64,12 +65,14 @@ class Evaluation:
         baselines: bool = True,
         measures: Sequence[Measure] = (),
         rivals: Sequence[str] = (),
+        alignments: Sequence[Alignment] = (),
     ) -> None:
         self.heads = heads
         self.fitted = fitted
         self.baselines = baselines
         extra = (RANDOM, TRAINING_CONSTANT, TRAINING_MAP)[: 3 if fitted else 1] if baselines else ()
-        self.errors = DepthErrors((*heads, *extra, *rivals), measures).to(device)
+        self.errors = DepthErrors((*heads, *extra, *rivals), measures, alignments).to(device)
+        self.alignment: Alignment | None = None  # of the protocol, known with the first image
         self.best_constant = BestConstant().to(device)
         self.labels: dict[int, tuple[str, str]] = {}  # name and scene of each image
 
@@ -112,8 +115,10 @@ class Evaluation:
         if spread is not None:
             deviations = torch.full_like(pixels, math.nan)
             deviations[: len(spread)] = scoring.resampled(spread, seen)[:, aligned.mask]
-        scored = ScoredImage(scoring.limit(pixels, values), values, aligned.mask, focal, deviations)
-        self.errors.update(scored, item.index)
+        scored = ScoredImage(scoring.limit(pixels, values), values, aligned.mask, focal, deviations, pixels)
+        further = (scoring.limit(pixels, values, alignment) for alignment in self.errors.alignments)
+        self.errors.update(scored, item.index, further)
+        self.alignment = scoring.alignment
         if self.baselines:
             self.best_constant.update(values)
         self.labels[item.index] = (item.name, item.scene)
@@ -131,10 +136,13 @@ class Evaluation:
             InputError: if another process has ended.
         """
         labels: dict[int, tuple[str, str]] = {}
-        for part in gather(self.labels):  # before the metrics, whose own gathering has no sentence for a lost process
+        alignment: Alignment = "none"
+        # before the metrics, whose own gathering has no sentence for a lost process
+        for part, of_part in gather((self.labels, self.alignment)):
             labels |= part
+            alignment = of_part or alignment
         best = self.best_constant.compute() if self.baselines else None
-        result = self.errors.result()
+        result = self.errors.result(alignment)
         images, scenes = zip(*(labels[index] for index in result.index.tolist()), strict=True)
         return Outcome(result, self.heads, best, images, scenes)
 

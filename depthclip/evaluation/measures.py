@@ -19,6 +19,7 @@ class ScoredImage(NamedTuple):
         focal: focal length in pixels of the mask; None if the data set does not state it.
         spread: (V, N) standard deviation of the predictions in metres, NaN for predictions without any; None unless a
             measure needs it.
+        unaligned: (V, N) metres, the predictions before alignment and clamping; None if they equal `prediction`.
     """
 
     prediction: Tensor
@@ -26,6 +27,7 @@ class ScoredImage(NamedTuple):
     mask: Tensor
     focal: float | None = None
     spread: Tensor | None = None
+    unaligned: Tensor | None = None
 
     def on_grid(self, values: Tensor) -> Tensor:
         """Return values at the pixels that count, (..., N), as maps (..., h, w), with 0 at all other pixels."""

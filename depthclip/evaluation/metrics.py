@@ -1,14 +1,15 @@
 """The errors of depth estimation, per image and then the mean over images."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from torchmetrics import Metric
 
 from depthclip.evaluation.measures import Measure, ScoredImage, measured
+from depthclip.protocol import Alignment
 
 ERRORS = (
     "abs_rel",
@@ -29,7 +30,7 @@ def higher_is_better(error: str) -> bool:
     return error.startswith("delta")
 
 
-def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
+def depth_errors(prediction: Tensor, truth: Tensor, log_truth: Tensor | None = None) -> Tensor:
     """Return the errors of one image in the order of `ERRORS`, (V, 9) float64.
 
     With p the prediction, g the truth and d = ln p - ln g over the pixels that count: abs_rel = mean |p - g| / g;
@@ -39,8 +40,9 @@ def depth_errors(prediction: Tensor, truth: Tensor) -> Tensor:
     Args:
         prediction: (V, N) metres, positive: V predictions at the N pixels that count.
         truth: (N,) metres, positive.
+        log_truth: (N,), the natural logarithm of the truth; computed if None.
     """
-    log_truth = truth.log()
+    log_truth = truth.log() if log_truth is None else log_truth
     # one prediction at a time stays in the cache, which is several times faster than all at once
     return torch.stack([_errors(p, truth, log_truth) for p in prediction])
 
@@ -77,6 +79,8 @@ class Result:
             defined for an image or a prediction.
         columns: names of the nine errors and of M further figures.
         higher: names of the further figures of which the larger is the better.
+        alignment: alignment of `errors`, that of the protocol.
+        aligned: (N, V, 9) errors in further alignments, by alignment.
     """
 
     names: tuple[str, ...]
@@ -85,6 +89,8 @@ class Result:
     errors: Tensor
     columns: tuple[str, ...] = ERRORS
     higher: tuple[str, ...] = ()
+    alignment: str = "none"
+    aligned: dict[str, Tensor] = field(default_factory=dict)
 
     @property
     def images(self) -> int:
@@ -110,6 +116,16 @@ class Result:
             for name, row in figures.items()
         }
 
+    def aligned_figures(self) -> dict[str, dict[str, dict[str, float]]]:
+        """Return the mean over images in further alignments, by alignment, name and error."""
+        return {
+            alignment: {
+                name: dict(zip(ERRORS, row, strict=True))
+                for name, row in zip(self.names, errors[self.pixels > 0].mean(0).tolist(), strict=True)
+            }
+            for alignment, errors in self.aligned.items()
+        }
+
 
 class DepthErrors(Metric):
     """The errors of every image, for several predictions at once.
@@ -120,53 +136,73 @@ class DepthErrors(Metric):
     Args:
         names: names of the V predictions.
         measures: further figures beside the nine errors.
+        alignments: A further alignments.
     """
 
     full_state_update = False
 
-    def __init__(self, names: Sequence[str], measures: Sequence[Measure] = ()) -> None:
+    def __init__(
+        self, names: Sequence[str], measures: Sequence[Measure] = (), alignments: Sequence[Alignment] = ()
+    ) -> None:
         super().__init__()
         self.names = tuple(names)
+        self.alignments = tuple(alignments)
         self.measures = tuple(measures)
         self.columns = (*ERRORS, *(name for measure in measures for name in measure.names))
         self.rows: list[Tensor]
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
-    def update(self, image: ScoredImage, index: int) -> None:
+    def update(self, image: ScoredImage, index: int, aligned: Iterable[Tensor] = ()) -> None:
         """Add one image.
 
         Args:
             image: V predictions and the ground truth, positive, at the N pixels that count; an image without any pixel
                 is skipped and counted.
             index: index of the image in the data set.
+            aligned: (V, N) metres for each further alignment, the predictions aligned and clamped.
         """
         if not len(image.target):
             self._add(index, 0, self._missing())
             return
-        errors = depth_errors(image.prediction, image.target)
+        log_target = image.target.log()
+        errors = [depth_errors(image.prediction, image.target, log_target)]
         if self.measures:
-            errors = torch.cat([errors, measured(self.measures, image)], 1)
-        self._add(index, len(image.target), errors)
+            errors.append(measured(self.measures, image))
+        errors += [depth_errors(prediction, image.target, log_target) for prediction in aligned]
+        self._add(index, len(image.target), torch.cat(errors, 1))
 
     def skip(self, index: int) -> None:
         """Add an image that could not be read."""
         self._add(index, UNREADABLE, self._missing())
 
     def _missing(self) -> Tensor:
-        return torch.full((len(self.names), len(self.columns)), math.nan, dtype=torch.float64)
+        return torch.full((len(self.names), self._width), math.nan, dtype=torch.float64)
+
+    @property
+    def _width(self) -> int:
+        return len(self.columns) + len(self.alignments) * len(ERRORS)
 
     def _add(self, index: int, pixels: int, errors: Tensor) -> None:
         head = torch.tensor([index, pixels], dtype=torch.float64)
         self.rows.append(torch.cat([head.to(self.device), errors.flatten().to(self.device)])[None])
 
     def compute(self) -> Tensor:
-        """Return the rows of all images on all devices, (N, 2 + V * (9 + M)): index, pixels, errors; by index."""
+        """Return the rows of all images on all devices, (N, 2 + V * (9 + M + 9 A)): index, pixels, errors; by index."""
         rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)
         return rows[rows[:, 0].argsort()].cpu()
 
-    def result(self) -> Result:
-        """Return the errors of all images on all devices; every device must call it."""
+    def result(self, alignment: Alignment = "none") -> Result:
+        """Return the errors of all images on all devices; every device must call it.
+
+        Args:
+            alignment: alignment of the protocol.
+        """
         rows = self.compute()
-        errors = rows[:, 2:].unflatten(1, (len(self.names), len(self.columns)))
+        errors = rows[:, 2:].unflatten(1, (len(self.names), self._width))
+        first, *others = errors.split([len(self.columns), *[len(ERRORS)] * len(self.alignments)], 2)
+        aligned: dict[str, Tensor] = {
+            name: each for name, each in zip(self.alignments, others, strict=True) if name != alignment
+        }
         higher = tuple(name for measure in self.measures for name in measure.higher)
-        return Result(self.names, rows[:, 0].long(), rows[:, 1].long(), errors, self.columns, higher)
+        index, pixels = rows[:, 0].long(), rows[:, 1].long()
+        return Result(self.names, index, pixels, first, self.columns, higher, alignment, aligned)

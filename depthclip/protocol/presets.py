@@ -41,10 +41,10 @@ SCORINGS: dict[str, Scoring] = {
     # Marigold
     "eigen_kitti_seen": Scoring(max_depth=80.0, crop="eigen", crop_of="seen"),
     # Monodepth2's evaluation of the 697 images with raw laser sweeps (evaluate_depth.py, split eigen)
-    "monodepth2_697": Scoring(max_depth=80.0, crop="garg", median_scaling=True),
+    "monodepth2_697": Scoring(max_depth=80.0, crop="garg", alignment="median"),
     # Monodepth2's evaluation of the 652 annotated images (split eigen_benchmark): all of the ground truth, without a
     # crop or a cap, but predictions up to 80 m
-    "monodepth2_652": Scoring(min_depth=0.0, max_depth=None, clamp=(1e-3, 80.0), median_scaling=True),
+    "monodepth2_652": Scoring(min_depth=0.0, max_depth=None, clamp=(1e-3, 80.0), alignment="median"),
     # C1 of Liu et al. (CVPR 2014); predictions are limited to 70 m too, and resampled to the laser's grid
     "make3d_c1": Scoring(max_depth=70.0, resample="nearest"),
     # C2: all of the ground truth up to 80 m
@@ -105,6 +105,9 @@ def fields(key: str, value: Any) -> Any:
     """
     if isinstance(value, str) and not os.path.isfile(value):
         value = {"preset": value}
+    if isinstance(value, Mapping) and "median_scaling" in value:
+        name = "median" if value["median_scaling"] else "none"
+        raise InputError(f"{key}.median_scaling {value['median_scaling']!r} is now an alignment; use alignment: {name}")
     if not isinstance(value, Mapping) or "preset" not in value:
         return spell_out(value)
     preset = asdict(view_of(value["preset"]) if key == "view" else scoring_of(value["preset"]))

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthclip.checks import LARGEST_DEPTH, check_choice, check_crop, check_number, check_pair
+from depthclip.protocol.alignment import ALIGNMENTS, Alignment, align_depth
 from depthclip.protocol.box import Box, Crop, resolve_crop
 
 
@@ -48,8 +49,9 @@ class Scoring:
         crop_of: map to which the crop is applied: the whole ground `truth`, or the part of it that was `seen`.
         clamp: (lowest, highest) depth in metres to which predictions are clamped; null for min_depth and max_depth.
         resample: interpolation of predictions to the size of the target: `bilinear` or `nearest`.
-        median_scaling: whether to scale each prediction by median(target) / median(prediction), for methods without
-            scale.
+        alignment: fit of each prediction to the target of its image, before clamping: `none` for metric depth; `median`
+            or `scale` for a factor; `affine` for a factor and a shift of the depth; `log_affine` for the same of its
+            logarithm; `disparity_affine` for the same of its inverse. See `align_depth` for the equations.
 
     Raises:
         InputError: if a range is not ascending, or the crop is empty.
@@ -61,7 +63,7 @@ class Scoring:
     crop_of: Literal["truth", "seen"] = "truth"
     clamp: tuple[float, float] | None = None
     resample: Literal["bilinear", "nearest"] = "bilinear"
-    median_scaling: bool = False
+    alignment: Alignment = "none"
 
     def __post_init__(self) -> None:
         check_number("scoring.min_depth", self.min_depth, at_least=0, at_most=LARGEST_DEPTH, unit="metres")
@@ -83,6 +85,7 @@ class Scoring:
             check_crop("scoring.crop", self.crop, ("garg", "eigen"))
         check_choice("scoring.crop_of", self.crop_of, ("truth", "seen"))
         check_choice("scoring.resample", self.resample, ("bilinear", "nearest"))
+        check_choice("scoring.alignment", self.alignment, ALIGNMENTS)
 
     @property
     def cap(self) -> float:
@@ -131,29 +134,26 @@ class Scoring:
         """
         return Aligned(self.resampled(prediction, seen), seen.cut(target), self.mask(target, seen))
 
-    def limit(self, prediction: Tensor, target: Tensor) -> Tensor:
-        """Scale predictions by the medians where `median_scaling` is set, then clamp them.
+    def limit(self, prediction: Tensor, target: Tensor, alignment: Alignment | None = None) -> Tensor:
+        """Align predictions with the target, then clamp them.
+
+        Predictions under `disparity_affine` are clamped to the farthest target if they have no upper limit.
 
         Args:
             prediction: (V, N) metres, predictions of the pixels that count.
             target: (N,) metres.
+            alignment: another alignment than that of the protocol; None for that of the protocol.
 
         Returns:
             (V, N) metres.
         """
-        if self.median_scaling and len(target):
-            prediction = prediction * (median(target, 0) / median(prediction, 1)[:, None])
-        return prediction.clamp(*self.limits)
+        alignment = alignment or self.alignment
+        lowest, highest = self.limits
+        if alignment == "disparity_affine" and len(target):
+            highest = self.farthest(target)
+        return align_depth(prediction, target, alignment).clamp(lowest, highest)
 
     def select(self, prediction: Tensor, target: Tensor, seen: Box) -> tuple[Tensor, Tensor]:
-        """Return the pixels that count: predictions (V, N), scaled and clamped, and target (N,); see `align`."""
+        """Return the pixels that count: predictions (V, N), aligned and clamped, and target (N,); see `align`."""
         pixels, values = self.align(prediction, target, seen).pixels()
         return self.limit(pixels, values), values
-
-
-def median(values: Tensor, dim: int) -> Tensor:
-    """Return the median along a dimension, ignoring NaN: the mean of the middle two of an even number, as in NumPy.
-
-    torch.nanmedian returns the lower of the middle two; negated values give the upper one.
-    """
-    return (values.nanmedian(dim).values - (-values).nanmedian(dim).values) / 2

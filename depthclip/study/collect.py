@@ -9,6 +9,7 @@ from depthclip.evaluation.bootstrap import (
     Interval,
     Scored,
     TestSet,
+    columns_of,
     draw_means,
     holm,
     intervals,
@@ -16,7 +17,7 @@ from depthclip.evaluation.bootstrap import (
     p_values,
     units_of,
 )
-from depthclip.evaluation.metrics import higher_is_better
+from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.study.files import Figures, read_object, read_run
 from depthclip.study.plan import FINISHED, Pass, StudyError
 
@@ -35,7 +36,7 @@ class Row:
         name: name of the row.
         baseline: whether the row is a baseline.
         scored: errors, one entry for each seed.
-        figures: mean over images and seeds, by error.
+        figures: mean over images and seeds, by error; a further figure that is defined for no image is missing.
         reference: name of the row that this row is compared with, "" for the first row of a test set.
         difference: difference to the reference, by error; empty without a reference.
         p: two-sided p-values of the difference, by error; empty without a reference.
@@ -53,8 +54,19 @@ class Row:
 
     @property
     def test_set(self) -> TestSet:
-        """The test set; only rows of the same test set are compared or share an axis."""
+        """The test set with its alignment; only rows of the same test set are compared or share an axis."""
         return self.scored[0].test_set
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """The name and the alignment, which together are unique in a table."""
+        return self.name, self.test_set.alignment
+
+    @property
+    def further(self) -> dict[str, bool]:
+        """The further figures, and whether the larger of each is the better."""
+        higher = {name for scored in self.scored for name in scored.higher}
+        return {name: name in higher for name in self.figures if name not in ERRORS}
 
     @property
     def verdict(self) -> str:
@@ -69,14 +81,15 @@ class Row:
 
         Returns:
             `better` or `worse` if the interval of the difference excludes 0, else `no clear difference`; "" for a row
-            without a reference.
+            without a reference, or without this error.
         """
-        if not self.difference:
+        if error not in self.difference:
             return ""
         change = self.difference[error]
         if change.low <= 0 <= change.high:
             return UNCLEAR
-        return BETTER if (change.low > 0) == higher_is_better(error) else WORSE
+        larger_is_better = higher_is_better(error) or self.further.get(error, False)
+        return BETTER if (change.low > 0) == larger_is_better else WORSE
 
 
 @dataclass(frozen=True)
@@ -85,7 +98,7 @@ class Results:
 
     Args:
         question: question of the study.
-        rows: rows of the variants, then of the baselines.
+        rows: rows of the variants, then of the baselines; then the same rows in each further alignment.
         oracle: best value that a constant depth reaches, by row and error; it has no errors of single images.
         published: figures that the recipes quote, by row.
         runs: for each run its variants, folder, seconds, seed, and the recipe and versions in its metrics.json.
@@ -105,7 +118,7 @@ class Results:
         return " and ".join(sorted({units_of(row.scored[0])[0] for row in self.rows}))
 
     def find(self, name: str) -> Row | None:
-        """Return the row with a name, or None if there is none."""
+        """Return the row with a name in the alignment of its protocol, or None if there is none."""
         return next((row for row in self.rows if row.name == name), None)
 
     def test_sets(self) -> list[list[Row]]:
@@ -115,10 +128,20 @@ class Results:
             sets.setdefault(row.test_set, []).append(row)
         return list(sets.values())
 
-    def corrected(self, error: str) -> dict[str, float]:
-        """Return the p-values of all differences in an error, with Holm's correction, by row."""
-        compared = [row for row in self.rows if row.p]
-        return dict(zip((row.name for row in compared), holm([row.p[error] for row in compared]), strict=True))
+    @property
+    def alignments(self) -> tuple[str, ...]:
+        """The alignments of the rows, in their order."""
+        return tuple(dict.fromkeys(row.test_set.alignment for row in self.rows))
+
+    @property
+    def further(self) -> dict[str, bool]:
+        """The further figures of all rows, and whether the larger of each is the better."""
+        return {name: higher for row in self.rows for name, higher in row.further.items()}
+
+    def corrected(self, error: str) -> dict[tuple[str, str], float]:
+        """Return the p-values of all differences in an error, with Holm's correction, by name and alignment."""
+        compared = [row for row in self.rows if error in row.p]
+        return dict(zip((row.key for row in compared), holm([row.p[error] for row in compared]), strict=True))
 
 
 def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Results:
@@ -134,6 +157,8 @@ def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Re
     """
     rows: dict[str, list[Scored]] = {}
     baselines: dict[str, list[tuple[str, Scored]]] = {}
+    aligned: dict[str, dict[str, list[Scored]]] = {}  # of the rows, by further alignment
+    aligned_baselines: dict[str, dict[str, list[tuple[str, Scored]]]] = {}
     published: dict[str, Mapping[str, float]] = {}
     best: dict[TestSet, tuple[str, Figures]] = {}
     quoted: dict[str, Figures] = {}
@@ -143,12 +168,17 @@ def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Re
         for variant in image_pass.variants:
             row = variant.row or variant.name
             rows.setdefault(row, []).append(run.scored[image_pass.row_of(variant)])
+            for alignment, scored in run.aligned.items():
+                aligned.setdefault(alignment, {}).setdefault(row, []).append(scored[image_pass.row_of(variant)])
             published[row] = variant.published
         first = image_pass.variants[0]
         where = first.on or first.row or first.name
         for name in run.metrics["baselines"]:
             if name in run.scored:
                 baselines.setdefault(name, []).append((where, run.scored[name]))
+                for alignment, scored in run.aligned.items():
+                    of_alignment = aligned_baselines.setdefault(alignment, {})
+                    of_alignment.setdefault(name, []).append((where, scored[name]))
         test_set = run.scored["head"].test_set
         if BEST_CONSTANT in run.metrics["baselines"]:
             best.setdefault(test_set, (where, run.metrics["baselines"][BEST_CONSTANT]))
@@ -162,8 +192,11 @@ def collect(question: str, passes: Sequence[Pass], failed: dict[str, str]) -> Re
                 **{key: run.metrics.get(key) for key in ("images", "skipped", "data", "recipe", "versions", "commit")},
             }
         )
-    entries = [(name, False, members) for name, members in rows.items()]
-    entries += [(name, True, members) for name, members in distinct_baselines(baselines)]
+    parts = [(rows, baselines), *((aligned[each], aligned_baselines.get(each, {})) for each in aligned)]
+    entries: list[tuple[str, bool, list[Scored]]] = []
+    for of_rows, of_baselines in parts:
+        entries += [(name, False, members) for name, members in of_rows.items()]
+        entries += [(name, True, members) for name, members in distinct_baselines(of_baselines)]
     oracle = {f"{ORACLE}, {name}" if len(best) > 1 else ORACLE: figures for name, figures in best.values()}
     return Results(question, make_rows(entries, published), oracle, quoted, runs, failed)
 
@@ -203,13 +236,14 @@ def make_rows(
         published: published figures, by row.
 
     Raises:
-        InputError: if two rows have the same name, or the seeds of a row were scored on different test sets.
+        InputError: if two rows have the same name and alignment, or the seeds of a row were scored on different test
+            sets.
     """
     rows: list[Row] = []
     for name, baseline, members in entries:
-        if any(row.name == name for row in rows):
-            raise InputError(f"two rows are named {name}; choose another name for one of them")
         test_set = members[0].test_set
+        if any(row.key == (name, test_set.alignment) for row in rows):
+            raise InputError(f"two rows are named {name}; choose another name for one of them")
         if any(scored.test_set != test_set for scored in members):
             raise StudyError(f"row {name}: its variants were scored on different images; give them different rows")
         reference = next((row for row in rows if row.test_set == test_set), None)
@@ -229,11 +263,15 @@ def make_row(
         reference: row of the same test set, or None.
         published: published figures of the row, by error.
     """
+    columns = columns_of(members)
     drawn, means = draw_means(members), mean_errors(members)
     difference, p = {}, {}
     if reference is not None:
-        change = drawn - draw_means(reference.scored)
-        difference = intervals(means - mean_errors(reference.scored), change)
-        p = p_values(change)
+        others = columns_of(reference.scored)
+        shared = tuple(column for column in columns if column in others)
+        here, there = [columns.index(column) for column in shared], [others.index(column) for column in shared]
+        change = drawn[:, here] - draw_means(reference.scored)[:, there]
+        difference = intervals(means[here] - mean_errors(reference.scored)[there], change, shared)
+        p = {column: value for column, value in p_values(change, shared).items() if column in difference}
     versus = reference.name if reference is not None else ""
-    return Row(name, baseline, tuple(members), intervals(means, drawn), versus, difference, p, published)
+    return Row(name, baseline, tuple(members), intervals(means, drawn, columns), versus, difference, p, published)

@@ -16,7 +16,7 @@ from depthclip.study.collect import collect
 from depthclip.study.plan import Pass, StudyError, Variant, plan_passes, resolve_recipe, write_recipes
 from depthclip.study.run import run_passes
 from depthclip.study.study import Options, Study, arguments_of
-from depthclip.study.tables import Layout, footnote, save_tables, screen_table
+from depthclip.study.tables import footnote, layout_of, save_tables, screen_table
 from depthclip.study.tracking import track_study
 
 KEY = re.compile(r"(model|data|trainer|seed_everything|ckpt_path)(\.\w+)*\+?")
@@ -63,7 +63,8 @@ def run_study(study: Study, options: Options, console: Console) -> int:
     done = [image_pass for image_pass in passes if image_pass.variants[0].name not in failed]
     if not done:
         raise StudyError(f"nothing could be scored: {next(iter(failed.values()))}\n\n{study.needs}".rstrip())
-    results, layout = collect(study.question, done, failed), Layout()
+    results = collect(study.question, done, failed)
+    layout = layout_of(results)
     notes = ""
     try:  # printed first, because writing and drawing may fail
         console.print(screen_table(results, layout))

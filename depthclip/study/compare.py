@@ -16,7 +16,7 @@ from depthclip.study.collect import BEST_CONSTANT, ORACLE, Results, distinct_bas
 from depthclip.study.files import METRICS, Figures, read_object, read_run, read_scores, save_text
 from depthclip.study.latex import latex_table
 from depthclip.study.pictures import draw_rows
-from depthclip.study.tables import Layout, comma_separated, footnote, markdown, scores_path, screen_table
+from depthclip.study.tables import comma_separated, footnote, layout_of, markdown, scores_path, screen_table
 
 RESULTS = "results.json"
 
@@ -67,7 +67,9 @@ def main(args: Sequence[str] | None = None) -> int:
         metavar="RUN",
         help="folder of a run (with metrics.json) or of a study (with results.json), or NAME=FOLDER",
     )
-    parser.add_argument("--error", default="abs_rel", help=f"error to compare; one of {', '.join(ERRORS)}")
+    parser.add_argument(
+        "--error", default="abs_rel", help=f"error to compare: {', '.join(ERRORS)}, or a further figure of the runs"
+    )
     parser.add_argument("--out", type=Path, default=Path("results/compare"), help="folder of the table and the figure")
     given = parser.parse_args(args)
     try:
@@ -82,12 +84,12 @@ def report_comparison(runs: Sequence[str], error: str, out: Path) -> None:
     """Print the table of runs and studies, and write it with a figure.
 
     Raises:
-        InputError: if a run cannot be read, the error is unknown, or the results cannot be written.
+        InputError: if a run cannot be read, no run has the error, or the results cannot be written.
     """
-    if error not in ERRORS:
-        raise InputError(f"--error {error} is unknown; choose one of {', '.join(ERRORS)}")
     results = compare_runs(runs)
-    layout = Layout(error, holm=True, test_sets=len(results.test_sets()) > 1)
+    layout = layout_of(results, error, compared=True)
+    if error not in layout.errors:
+        raise InputError(f"--error {error} is unknown; choose one of {', '.join(layout.errors)}")
     console = Console(width=None if sys.stdout.isatty() else 200)
     written = [out / name for name in ("table.md", "table.csv", "table.tex", "figure.png")]
     try:
@@ -114,28 +116,30 @@ def compare_runs(runs: Sequence[str]) -> Results:
     """
     sources = read_sources(runs)
     entries: list[SourceRow] = []
-    baselines: dict[str, list[tuple[str, Scored]]] = {}
+    baselines: dict[str, dict[str, list[tuple[str, Scored]]]] = {}  # by alignment and name
     oracle: dict[str, Figures] = {}
     quoted: dict[str, Figures] = {}
     published: dict[str, Figures] = {}
     for source in sources:
         alone = len(sources) == 1
         models = [row for row in source.rows if not row.baseline]
+        single = len({row.name for row in models}) == 1
         for row in models:
-            single = len(models) == 1
             name = row.name if alone else source.label if single else f"{source.label}: {row.name}"
             entries.append(row._replace(name=name))
             published[name] = source.published.get(row.name, {})
         for row in source.rows:
             if row.baseline:
-                baselines.setdefault(row.name, []).extend((source.label, scored) for scored in row.members)
+                of_alignment = baselines.setdefault(row.members[0].alignment, {})
+                of_alignment.setdefault(row.name, []).extend((source.label, scored) for scored in row.members)
         for name, figures in source.oracle.items():
             differs = name in oracle and oracle[name] != figures
             oracle[f"{name}, {source.label}" if differs else name] = figures
         quoted.update(source.quoted)
-    if len(entries) < 2:
+    if len({row.name for row in entries}) < 2:
         raise InputError(f"{' '.join(runs)} has only one row; give at least two runs, or a study")
-    entries += [SourceRow(name, True, tuple(members)) for name, members in distinct_baselines(baselines)]
+    for of_alignment in baselines.values():
+        entries += [SourceRow(name, True, tuple(members)) for name, members in distinct_baselines(of_alignment)]
     # rows are grouped by test set, below the row that they are compared with
     sets = list(dict.fromkeys(row.members[0].test_set for row in entries))
     entries.sort(key=lambda row: sets.index(row.members[0].test_set))
@@ -187,7 +191,11 @@ def read_source(label: str, folder: Path) -> Source:
         hint = f"give one of the runs in it, such as {below[-1]}" if below else "give a finished run or study"
         raise InputError(f"{folder} is the folder of neither a run ({METRICS}) nor a study ({RESULTS}); {hint}")
     run = read_run(folder)
-    rows = [SourceRow(name, name not in run.metrics["figures"], (scored,)) for name, scored in run.scored.items()]
+    rows = [
+        SourceRow(name, name not in run.metrics["figures"], (scored,))
+        for of_alignment in (run.scored, *run.aligned.values())
+        for name, scored in of_alignment.items()
+    ]
     best = run.metrics["baselines"].get(BEST_CONSTANT)
     return Source(label, rows, {ORACLE: best} if best else {}, run.metrics["published"], {})
 
@@ -199,14 +207,14 @@ def read_study(label: str, folder: Path) -> Source:
         InputError: if a file is broken, or results.json and errors.npz have different rows.
     """
     results = read_object(folder / RESULTS, ["rows", "oracle", "published"])
-    members: dict[str, list[Scored]] = {}
+    members: dict[tuple[str, str], list[Scored]] = {}
     number = 0
     while (path := scores_path(folder, number)).is_file() or number == 0:
         for name, scored in read_scores(path, ""):
-            members.setdefault(name, []).append(scored)
+            members.setdefault((name, scored.alignment), []).append(scored)
         number += 1
     described = results["rows"]
-    if not isinstance(described, dict) or set(members) != set(described):
+    if not isinstance(described, dict) or {name for name, _ in members} != set(described):
         raise InputError(
             f"{folder / RESULTS} and {scores_path(folder, 0)} have different rows; give the "
             "study again with --resume, which writes both"
@@ -216,9 +224,11 @@ def read_study(label: str, folder: Path) -> Source:
             SourceRow(
                 name,
                 bool(row["baseline"]),
-                tuple(replace(scored, data=str(row["data"])) for scored in members[name]),
+                tuple(replace(scored, data=str(row["data"])) for scored in of_row),
             )
             for name, row in described.items()
+            for (of_name, _), of_row in members.items()
+            if of_name == name
         ]
         published = {name: dict(row["published"]) for name, row in described.items()}
     except (KeyError, TypeError, ValueError) as error:

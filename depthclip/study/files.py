@@ -14,12 +14,12 @@ import numpy as np
 
 from depthclip.atomic import open_atomic
 from depthclip.errors import InputError
-from depthclip.evaluation.bootstrap import Scored
+from depthclip.evaluation.bootstrap import Scored, columns_of
 from depthclip.evaluation.metrics import ERRORS
 
 METRICS, SCORES, CURVES = "metrics.json", "errors.npz", "metrics.csv"
 METRICS_KEYS = ("figures", "baselines", "published", "images", "data")
-SCORES_KEYS = ("errors", "rows", "error", "image", "scene", "pixels")
+SCORES_KEYS = ("errors", "rows", "alignment", "error", "higher", "image", "scene", "pixels")
 
 Figures = dict[str, float]
 
@@ -31,12 +31,14 @@ class RunFiles:
     Args:
         folder: folder of the run.
         metrics: content of metrics.json.
-        scored: errors of every image, by row.
+        scored: errors of every image in the alignment of the protocol, by row.
+        aligned: errors of every image in further alignments, by alignment and row.
     """
 
     folder: Path
     metrics: dict[str, Any]
     scored: dict[str, Scored]
+    aligned: dict[str, dict[str, Scored]]
 
 
 def read_run(folder: Path) -> RunFiles:
@@ -49,14 +51,17 @@ def read_run(folder: Path) -> RunFiles:
     for key in ("figures", "baselines", "published", "data"):
         if not isinstance(metrics[key], dict):
             raise InputError(f"{folder / METRICS}: {key} must be an object; {rerun_hint(folder)}")
-    scored = dict(read_scores(folder / SCORES, str(metrics["data"].get("data", "unnamed data"))))
+    by_alignment: dict[str, dict[str, Scored]] = {}
+    for name, each in read_scores(folder / SCORES, str(metrics["data"].get("data", "unnamed data"))):
+        by_alignment.setdefault(each.alignment, {})[name] = each
+    scored, *further = by_alignment.values()
     rows = [*metrics["figures"], *(name for name in metrics["baselines"] if name in scored)]
-    if not metrics["figures"] or list(scored) != rows:
+    if not metrics["figures"] or any(list(each) != rows for each in (scored, *further)):
         raise InputError(
             f"{folder / SCORES} has the rows {', '.join(scored)}, but {METRICS} has {', '.join(rows) or 'none'}; "
             + rerun_hint(folder)
         )
-    return RunFiles(folder, metrics, scored)
+    return RunFiles(folder, metrics, scored, {alignment: by_alignment[alignment] for alignment in [*by_alignment][1:]})
 
 
 def rerun_hint(folder: Path) -> str:
@@ -87,7 +92,9 @@ def read_object(path: Path, keys: Sequence[str]) -> dict[str, Any]:
 
 
 def read_scores(path: Path, data: str) -> list[tuple[str, Scored]]:
-    """Read the errors of every image by row; a row with several seeds occurs several times.
+    """Read the errors of every image by row.
+
+    A row occurs once for each alignment; a row with several seeds occurs several times.
 
     Args:
         path: file errors.npz of a run or study.
@@ -106,8 +113,12 @@ def read_scores(path: Path, data: str) -> list[tuple[str, Scored]]:
     if set(arrays) != set(SCORES_KEYS):
         raise InputError(f"{path} has the arrays {', '.join(arrays)}, expected {', '.join(SCORES_KEYS)}; run it again")
     errors = arrays["errors"]
-    sizes = {"rows": 0, "image": 1, "scene": 1, "pixels": 1, "error": 2}
-    if errors.ndim != 3 or any(arrays[key].shape != errors.shape[axis : axis + 1] for key, axis in sizes.items()):
+    sizes = {"rows": 0, "alignment": 0, "image": 1, "scene": 1, "pixels": 1, "error": 2}
+    if (
+        errors.ndim != 3
+        or arrays["higher"].ndim != 1
+        or any(arrays[key].shape != errors.shape[axis : axis + 1] for key, axis in sizes.items())
+    ):
         shapes = ", ".join(f"{key} {arrays[key].shape}" for key in SCORES_KEYS)
         raise InputError(
             f"{path} has arrays of shape {shapes}; expected errors (rows, image, error); {rerun_hint(path.parent)}"
@@ -115,16 +126,18 @@ def read_scores(path: Path, data: str) -> list[tuple[str, Scored]]:
     names = arrays["error"].tolist()
     if missing := [error for error in ERRORS if error not in names]:
         raise InputError(f"{path} must have the errors {', '.join(missing)}; {rerun_hint(path.parent)}")
-    errors = errors[..., [names.index(error) for error in ERRORS]]  # drops the error measures of the user
+    columns = (*ERRORS, *(str(name) for name in names if name not in ERRORS))
+    errors = errors[..., [names.index(column) for column in columns]]
     counted = arrays["pixels"] > 0
-    if errors.dtype.kind != "f" or not np.isfinite(errors[:, counted]).all() or not counted.any():
+    nine = errors[:, counted, : len(ERRORS)]
+    if errors.dtype.kind != "f" or not np.isfinite(nine).all() or not counted.any() or not len(errors):
         raise InputError(f"{path} must have finite errors of at least one image; {rerun_hint(path.parent)}")
     errors[:, ~counted] = np.nan
-    images, scenes = (tuple(map(str, arrays[key].tolist())) for key in ("image", "scene"))
+    images, scenes, higher = (tuple(map(str, arrays[key].tolist())) for key in ("image", "scene", "higher"))
     pixels = tuple(map(int, arrays["pixels"].tolist()))
     return [
-        (str(name), Scored(of_row, images, scenes, pixels, data))
-        for name, of_row in zip(arrays["rows"].tolist(), errors, strict=True)
+        (str(name), Scored(of_row, images, scenes, pixels, data, columns, higher, str(alignment)))
+        for name, alignment, of_row in zip(arrays["rows"].tolist(), arrays["alignment"].tolist(), errors, strict=True)
     ]
 
 
@@ -166,14 +179,18 @@ def save_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def save_scores(path: Path, rows: Sequence[tuple[str, Scored]]) -> None:
-    """Write the errors of every image, in the format of a run; all rows must have the same test set."""
+    """Write the errors of every image, in the format of a run; all rows must have the same images and pixels."""
     first = rows[0][1]
+    columns = columns_of([scored for _, scored in rows])
+    higher = dict.fromkeys(name for _, scored in rows for name in scored.higher)
     with open_result(path) as file:
         np.savez(
             file,
-            errors=np.stack([scored.errors for _, scored in rows]),
+            errors=np.stack([np.stack([scored.column(name) for name in columns], 1) for _, scored in rows]),
             rows=np.array([name for name, _ in rows], np.str_),
-            error=np.array(ERRORS, np.str_),
+            alignment=np.array([scored.alignment for _, scored in rows], np.str_),
+            error=np.array(columns, np.str_),
+            higher=np.array([*higher], np.str_),
             image=np.array(first.images, np.str_),
             scene=np.array(first.scenes, np.str_),
             pixels=np.array(first.pixels, np.int64),

@@ -1,7 +1,7 @@
 """Format the table of results as LaTeX with booktabs."""
 
 from depthclip.study.collect import Results
-from depthclip.study.tables import HOLM, TEST_SET, VERDICT, Layout, header, lines
+from depthclip.study.tables import ALIGNMENT, HOLM, TEST_SET, VERDICT, Layout, lines
 
 ESCAPES = str.maketrans(
     {
@@ -22,7 +22,7 @@ ESCAPES = str.maketrans(
 def latex_table(results: Results, layout: Layout) -> str:
     """Return the table as a `tabular` environment for the package booktabs, with a rule between kinds of lines."""
     columns = layout.columns
-    text = {TEST_SET, VERDICT, HOLM}
+    text = {TEST_SET, ALIGNMENT, VERDICT, HOLM}
     alignment = "l" + "".join("l" if column in text else "r" for column in columns)
 
     def cell(column: str, value: str) -> str:
@@ -42,7 +42,7 @@ def latex_table(results: Results, layout: Layout) -> str:
             r"% needs \usepackage{booktabs}",
             rf"\begin{{tabular}}{{{alignment}}}",
             r"\toprule",
-            " & ".join(["", *(header(column).translate(ESCAPES) for column in columns)]) + r" \\",
+            " & ".join(["", *(layout.header(column).translate(ESCAPES) for column in columns)]) + r" \\",
             r"\midrule",
             *body,
             r"\bottomrule",

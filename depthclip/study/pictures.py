@@ -22,7 +22,9 @@ def spans(rows: Sequence[Row], error: str) -> Span:
 
 
 def draw_rows(results: Results, path: Path, errors: Sequence[str] = HEADLINE) -> None:
-    """Draw errors of all rows with intervals; published figures are hollow, and each test set has separate axes.
+    """Draw errors of all rows with intervals; published figures are hollow.
+
+    Each test set has separate axes, and so has each alignment.
 
     Args:
         results: results to draw.
@@ -35,7 +37,9 @@ def draw_rows(results: Results, path: Path, errors: Sequence[str] = HEADLINE) ->
     grid = figure.subplots(len(sets), len(errors), squeeze=False, sharey="row", height_ratios=heights)
     for axes, rows in zip(grid, sets, strict=True):
         for axis, error in zip(axes, errors, strict=True):
-            draw_axis(axis, rows, error)
+            draw_axis(axis, [row for row in rows if error in row.figures], error)
+        if len(results.alignments) > 1 and rows:
+            axes[0].set_title(f"alignment: {rows[0].test_set.alignment}", fontsize=9, loc="left")
     published = ", diamonds: published" if any(row.published for row in results.rows) else ""
     title = f"{results.question}\n95 % intervals over {results.unit}, cyan: baselines{published}".lstrip()
     figure.suptitle(title, fontsize=10, parse_math=False)
@@ -43,7 +47,10 @@ def draw_rows(results: Results, path: Path, errors: Sequence[str] = HEADLINE) ->
 
 
 def draw_axis(axis: Axes, rows: Sequence[Row], error: str) -> None:
-    """Draw one error of the rows of a test set on an axis."""
+    """Draw one error of the rows of a test set on an axis; hide the axis if there are no rows."""
+    if not rows:
+        axis.set_visible(False)
+        return
     places = np.arange(len(rows))[::-1]
     values, reaches = spans(rows, error)
     for row, place, value, below, above in zip(rows, places, values, *reaches, strict=True):
@@ -53,7 +60,7 @@ def draw_axis(axis: Axes, rows: Sequence[Row], error: str) -> None:
             axis.plot(row.published[error], place, "D", mfc="none", color="tab:pink")
     axis.axvline(values[0], color="0.8", zorder=0)
     axis.set_yticks(places, [row.name for row in rows], parse_math=False)
-    axis.set_xlabel(header(error))
+    axis.set_xlabel(header(error, rows[0].further))
     axis.grid(axis="x", alpha=0.3)
 
 

@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_uppercase
 from typing import Any
@@ -17,7 +17,7 @@ from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.study.collect import HEADLINE, LEVEL, UNCLEAR, Results, Row
 from depthclip.study.files import save_json, save_scores, save_text
 
-VERDICT, HOLM, TEST_SET = "compared", "Holm", "test set"
+VERDICT, HOLM, TEST_SET, ALIGNMENT = "compared", "Holm", "test set", "alignment"
 ON_SCREEN = tuple(error for error in ERRORS if error not in ("sq_rel", "rmse_log"))
 
 
@@ -29,11 +29,20 @@ class Layout:
         error: error that rows are compared by.
         holm: add a column with the verdict after Holm's correction.
         test_sets: add a column with the letter of the test set.
+        alignments: add a column with the alignment.
+        further: further figures, and whether the larger of each is the better.
     """
 
     error: str = "abs_rel"
     holm: bool = False
     test_sets: bool = False
+    alignments: bool = False
+    further: Mapping[str, bool] = field(default_factory=dict)
+
+    @property
+    def errors(self) -> tuple[str, ...]:
+        """The nine errors and the further figures."""
+        return (*ERRORS, *self.further)
 
     @property
     def difference(self) -> str:
@@ -44,7 +53,12 @@ class Layout:
     def columns(self) -> list[str]:
         """The columns after the name of the row."""
         compared = [self.error, self.difference, VERDICT, *([HOLM] if self.holm else [])]
-        return [*([TEST_SET] if self.test_sets else []), *compared, *(e for e in ERRORS if e != self.error)]
+        places = [*([TEST_SET] if self.test_sets else []), *([ALIGNMENT] if self.alignments else [])]
+        return [*places, *compared, *(error for error in self.errors if error != self.error)]
+
+    def header(self, column: str) -> str:
+        """Return the name of a column, with an arrow that shows the better direction of a figure."""
+        return header(column, self.further)
 
 
 @dataclass(frozen=True)
@@ -62,9 +76,27 @@ class Line:
     kind: str
 
 
-def header(column: str) -> str:
-    """Return the name of a column, with an arrow that shows the better direction of an error."""
-    return f"{column}{'↑' if higher_is_better(column) else '↓'}" if column in ERRORS else column
+def layout_of(results: Results, error: str = "abs_rel", compared: bool = False) -> Layout:
+    """Return the layout of a table of results.
+
+    Args:
+        results: results to show.
+        error: error that rows are compared by.
+        compared: add Holm's correction, and the test set if there are several, as for runs of different studies.
+    """
+    several = compared and len({rows[0].test_set.unaligned for rows in results.test_sets()}) > 1
+    return Layout(error, compared, several, len(results.alignments) > 1, results.further)
+
+
+def header(column: str, further: Mapping[str, bool] | None = None) -> str:
+    """Return the name of a column, with an arrow that shows the better direction of a figure.
+
+    Args:
+        column: name of the column.
+        further: further figures, and whether the larger of each is the better.
+    """
+    higher = {**dict.fromkeys(ERRORS, False), **(further or {})}
+    return f"{column}{'↑' if higher[column] or higher_is_better(column) else '↓'}" if column in higher else column
 
 
 def decimal(error: str, value: float | None) -> str:
@@ -82,9 +114,10 @@ def lines(results: Results, layout: Layout) -> list[Line]:
 
     result = []
     for row in results.rows:
-        texts = {TEST_SET: letters[row.test_set], **cells(row, layout), HOLM: holm_verdict(row, layout, corrected)}
+        places = {TEST_SET: letters[row.test_set.unaligned], ALIGNMENT: row.test_set.alignment}
+        texts = {**places, **cells(row, layout), HOLM: holm_verdict(row, layout, corrected)}
         result.append(Line(row.name, texts, "baseline" if row.baseline else "row"))
-        if row.published:
+        if row.published and row is results.find(row.name):  # once, and not for each alignment
             result.append(quoted(f"{row.name} (published)", row.published))
     result += [quoted(name, figures) for name, figures in results.oracle.items()]
     result += [quoted(f"{name} (published)", figures) for name, figures in results.published.items()]
@@ -92,25 +125,26 @@ def lines(results: Results, layout: Layout) -> list[Line]:
 
 
 def letters_of(results: Results) -> dict[TestSet, str]:
-    """Return a letter for each test set: A, B, ..., Z, AA, ..."""
+    """Return a letter for each test set, whatever the alignment: A, B, ..., Z, AA, ..."""
     names = [f"{a}{b}" for a in ("", *ascii_uppercase) for b in ascii_uppercase]
-    return {rows[0].test_set: name for rows, name in zip(results.test_sets(), names, strict=False)}
+    sets = dict.fromkeys(rows[0].test_set.unaligned for rows in results.test_sets())
+    return dict(zip(sets, names, strict=False))
 
 
 def cells(row: Row, layout: Layout) -> dict[str, str]:
     """Return the figures of a row as text, by column."""
     long = (*HEADLINE, layout.error)
-    figures = {e: str(row.figures[e]) if e in long else decimal(e, row.figures[e].value) for e in ERRORS}
+    figures = {e: str(figure) if e in long else decimal(e, figure.value) for e, figure in row.figures.items()}
     change = row.difference.get(layout.error)
     versus = f"{change.value:+.3f} [{change.low:+.3f}, {change.high:+.3f}]" if change else ""
     return {**figures, layout.difference: versus, VERDICT: row.verdict_of(layout.error)}
 
 
-def holm_verdict(row: Row, layout: Layout, corrected: Mapping[str, float]) -> str:
+def holm_verdict(row: Row, layout: Layout, corrected: Mapping[tuple[str, str], float]) -> str:
     """Return the verdict on a row after Holm's correction, with the corrected p-value."""
-    if row.name not in corrected:
+    if row.key not in corrected:
         return ""
-    p = corrected[row.name]
+    p = corrected[row.key]
     return f"{row.verdict_of(layout.error) if p < LEVEL else UNCLEAR}, p = {p:.3f}"
 
 
@@ -125,6 +159,10 @@ def footnote(results: Results, layout: Layout) -> str:
         f"The figures are means over {images}; brackets contain 95 % bootstrap intervals over {results.unit}. "
         f"{layout.difference} is the paired difference to the first row on the same images."
     )
+    if layout.alignments:
+        text += " Rows are compared within the same alignment."
+    else:
+        text += f" Alignment: {', '.join(results.alignments)}."
     if layout.holm:
         count = len(results.corrected(layout.error))
         text += f" The p-values of Holm are corrected for the {count} comparisons of this table."
@@ -140,7 +178,7 @@ def screen_table(results: Results, layout: Layout) -> Table:
     shown = [column for column in layout.columns if column not in ERRORS or column in (*ON_SCREEN, layout.error)]
     result.add_column("", overflow="fold")
     for column in shown:
-        result.add_column(header(column), justify="right", no_wrap=True)
+        result.add_column(layout.header(column), justify="right", no_wrap=True)
     styles = {"row": "", "baseline": "cyan", "quoted": "magenta"}
     for line in lines(results, layout):
         texts = (escape(line.texts.get(column, "")) for column in shown)
@@ -155,7 +193,7 @@ def markdown(results: Results, layout: Layout, notes: str = "") -> str:
         return "| " + " | ".join(entry.replace("|", "\\|") for entry in entries) + " |"
 
     columns = layout.columns
-    body = [row(["", *map(header, columns)]), row(["---", *(["---:"] * len(columns))])]
+    body = [row(["", *map(layout.header, columns)]), row(["---", *(["---:"] * len(columns))])]
     body += [row([line.name, *(line.texts.get(column, "") for column in columns)]) for line in lines(results, layout)]
     title = f"**{results.question}**" if results.question else ""
     return "\n\n".join(part for part in (title, "\n".join(body), footnote(results, layout), notes) if part) + "\n"
@@ -165,19 +203,19 @@ def comma_separated(results: Results, layout: Layout) -> str:
     """Return every figure as CSV, with a line for each row and error."""
     bounds = ("value", "low", "high")
     differences = [f"difference_{bound}" for bound in bounds]
-    extra = ["data", "p", "p_holm"] if layout.holm else []
+    extra = ["alignment", *(["data", "p", "p_holm"] if layout.holm else [])]
     file = io.StringIO(newline="")
     writer = csv.writer(file)
     writer.writerow(["row", "baseline", "error", *bounds, "reference", *differences, "published", *extra])
-    corrected = {error: results.corrected(error) for error in ERRORS} if layout.holm else {}
+    corrected = {error: results.corrected(error) for error in layout.errors} if layout.holm else {}
     for row in results.rows:
-        for error in ERRORS:
-            figure, change = row.figures[error], row.difference.get(error)
+        for error, figure in row.figures.items():
+            change = row.difference.get(error)
             entry = [row.name, row.baseline, error, figure.value, figure.low, figure.high, row.reference]
             entry += [change.value, change.low, change.high] if change else ["", "", ""]
-            entry += [row.published.get(error, "")]
+            entry += [row.published.get(error, ""), row.test_set.alignment]
             if layout.holm:
-                entry += [row.test_set.data, row.p.get(error, ""), corrected[error].get(row.name, "")]
+                entry += [row.test_set.data, row.p.get(error, ""), corrected[error].get(row.key, "")]
             writer.writerow(entry)
     return file.getvalue()
 
@@ -188,10 +226,11 @@ def as_json(results: Results) -> dict[str, Any]:
     def plain(figures: Mapping[str, Interval]) -> dict[str, dict[str, float]]:
         return {error: vars(interval) for error, interval in figures.items()}
 
-    rows = {
-        row.name: {
+    def described(row: Row) -> dict[str, Any]:
+        return {
             "baseline": row.baseline,
             "data": row.test_set.data,
+            "alignment": row.test_set.alignment,
             "figures": plain(row.figures),
             "reference": row.reference,
             "difference": plain(row.difference),
@@ -199,11 +238,16 @@ def as_json(results: Results) -> dict[str, Any]:
             "verdict": row.verdict,
             "published": dict(row.published),
         }
-        for row in results.rows
-    }
+
+    rows = {row.name: described(row) for row in results.rows if row is results.find(row.name)}
+    aligned: dict[str, dict[str, Any]] = {}
+    for row in results.rows:
+        if row is not results.find(row.name):
+            aligned.setdefault(row.test_set.alignment, {})[row.name] = described(row)
     return {
         "question": results.question,
         "rows": rows,
+        "aligned": aligned,
         "oracle": results.oracle,
         "published": results.published,
         "interval": f"95 %, {DRAWS} draws of {results.unit}",

@@ -10,9 +10,9 @@ import wandb
 from rich.console import Console
 
 from depthclip.errors import InputError
-from depthclip.evaluation.metrics import ERRORS
 from depthclip.study.files import read_losses, read_run
 from depthclip.study.plan import Pass, Variant
+from depthclip.table import plain_table
 
 PROJECT = "depthclip"
 
@@ -65,12 +65,10 @@ def track_variant(
     )
     for loss in read_losses(image_pass.folder):
         run.log({"train/loss": loss})
-    # a list, because a published row may have the name of another row
-    rows = [*metrics["figures"].items(), *metrics["baselines"].items(), *metrics["published"].items()]
-    data = [[name, *map(figures.get, ERRORS)] for name, figures in rows]
+    columns, data = plain_table(metrics)
     number = list(metrics["figures"]).index(row)
     picture = image_pass.folder / ("panel.png" if number == 0 else f"variants/{number:03d}.png")
-    run.log({"figures": wandb.Table(columns=["row", *ERRORS], data=data)})
+    run.log({"figures": wandb.Table(columns=[*columns], data=data)})
     if picture.is_file():  # a recipe with `panels: 0` draws none
         run.log({"panel": wandb.Image(str(picture))})
     run.summary.update(metrics["figures"][row])

@@ -1,0 +1,184 @@
+"""Alignments against least squares by NumPy and SciPy, and Spearman's correlation against SciPy's."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.optimize import least_squares
+from scipy.stats import spearmanr
+
+from depthclip.evaluation import ScoredImage, Spearman
+from depthclip.evaluation.metrics import ERRORS, depth_errors
+from depthclip.protocol import ALIGNMENTS, Scoring, align_depth
+from depthclip.protocol.alignment import fit_line
+
+TRANSFORMS = {
+    "affine": (lambda z: z, lambda z: z),
+    "log_affine": (np.log, np.exp),
+    "disparity_affine": (lambda z: 1 / z, lambda z: np.where(z > 0, 1 / z, np.inf)),
+}
+
+
+def pair(seed, count=500):
+    """Return float32 predictions (2, N) and a target (N,) that is related to them."""
+    rng = np.random.default_rng(seed)
+    target = rng.uniform(0.5, 9, count)
+    prediction = np.stack([0.4 * target + 1, 3 + 0.2 * target**1.3]) * rng.uniform(0.8, 1.25, (2, count))
+    return prediction.astype(np.float32), target.astype(np.float32)
+
+
+def aligned(prediction, target, alignment):
+    return align_depth(torch.as_tensor(prediction), torch.as_tensor(target), alignment).numpy()
+
+
+def by_lstsq(prediction, target, alignment):
+    """Return the aligned prediction by numpy.linalg.lstsq in float64."""
+    p, g = prediction.astype(float), target.astype(float)
+    if alignment == "scale":
+        return p * np.linalg.lstsq(p[:, None], g)[0]
+    forward, backward = TRANSFORMS[alignment]
+    columns = np.stack([forward(p), np.ones_like(p)], 1)
+    return backward(columns @ np.linalg.lstsq(columns, forward(g))[0])
+
+
+@pytest.mark.parametrize("alignment", ["scale", *TRANSFORMS])
+@pytest.mark.parametrize("seed", range(3))
+def test_alignments_are_numpys_least_squares(alignment, seed):
+    predictions, target = pair(seed)
+    for p, found in zip(predictions, aligned(predictions, target, alignment), strict=True):
+        np.testing.assert_allclose(found, by_lstsq(p, target, alignment), rtol=1e-6)
+
+
+@pytest.mark.parametrize("alignment", TRANSFORMS)
+def test_alignments_are_scipys_least_squares(alignment):
+    (prediction, _), target = pair(7)
+    forward, backward = TRANSFORMS[alignment]
+    x, y = forward(prediction.astype(float)), forward(target.astype(float))
+    fit = least_squares(lambda line: line[0] * x + line[1] - y, [1.0, 0.0], xtol=1e-15, ftol=1e-15, gtol=1e-15).x
+    np.testing.assert_allclose(
+        aligned(prediction[None], target, alignment)[0], backward(fit[0] * x + fit[1]), rtol=1e-6
+    )
+
+
+def test_a_weighted_line_is_numpys():
+    rng = np.random.default_rng(4)
+    x, y, weight = rng.normal(3, 1, 200), rng.normal(2, 1, 200), rng.uniform(0, 2, 200)
+    line = fit_line(*map(torch.from_numpy, (x, y, weight)))
+    slope, shift = np.polyfit(x, y, 1, w=np.sqrt(weight))
+    np.testing.assert_allclose(line.at(torch.from_numpy(x)), slope * x + shift, rtol=1e-9)
+
+
+def test_median_is_the_ratio_of_the_medians():
+    predictions, target = pair(1)
+    factor = np.median(target) / np.median(predictions, 1)
+    np.testing.assert_allclose(aligned(predictions, target, "median"), predictions * factor[:, None], rtol=1e-6)
+    np.testing.assert_array_equal(aligned(predictions, target, "none"), predictions)
+
+
+@pytest.mark.parametrize(
+    ("distort", "alignment", "weaker"),
+    [
+        (lambda g: 3 * g, "scale", "none"),
+        (lambda g: 0.25 * g + 2, "affine", "scale"),
+        (lambda g: 2 * g**0.5, "log_affine", "affine"),
+        (lambda g: 1 / (0.3 / g + 0.1), "disparity_affine", "affine"),
+    ],
+)
+def test_distorted_truth_is_perfect_in_its_alignment_and_no_weaker_one(distort, alignment, weaker):
+    target = torch.from_numpy(pair(2)[1])
+    scoring = Scoring(max_depth=10.0)
+    for name, perfect in ((alignment, True), (weaker, False)):
+        errors = depth_errors(scoring.limit(distort(target)[None], target, name), target)[0]
+        figures = dict(zip(ERRORS, errors.tolist(), strict=True))
+        assert (figures["abs_rel"] < 1e-5) == perfect
+        assert (figures["rmse"] < 1e-4) == perfect
+        if perfect:
+            assert figures["delta1"] == 1
+
+
+def test_an_image_is_aligned_alike_alone_and_beside_others():
+    predictions, target = pair(3)
+    for alignment in ALIGNMENTS:
+        both = aligned(predictions, target, alignment)
+        for k in range(2):
+            np.testing.assert_array_equal(aligned(predictions[k : k + 1], target, alignment)[0], both[k])
+
+
+@pytest.mark.parametrize(
+    ("alignment", "mean"),
+    [
+        ("affine", np.mean),
+        ("log_affine", lambda g: np.exp(np.log(g).mean())),
+        ("disparity_affine", lambda g: 1 / np.mean(1 / g)),
+    ],
+)
+def test_a_constant_becomes_a_mean_of_the_target(alignment, mean):
+    target = pair(5)[1]
+    for constant in (0.1, 2.0, 7.3):
+        found = aligned(np.full((1, len(target)), constant, np.float32), target, alignment)
+        np.testing.assert_allclose(found, mean(target.astype(float)), rtol=1e-6)
+
+
+@pytest.mark.parametrize("alignment", [name for name in ALIGNMENTS if name != "none"])
+def test_a_single_pixel_is_met(alignment):
+    assert aligned([[2.0]], [5.0], alignment) == pytest.approx(5, rel=1e-6)
+    assert aligned(np.zeros((2, 0), np.float32), np.zeros(0, np.float32), alignment).shape == (2, 0)
+
+
+def test_depths_out_of_range_are_clamped():
+    target = torch.tensor([1.0, 2.0, 8.0, 9.0])
+    near = torch.tensor([[-1.0, 0.0, 6.0, 7.0]])
+    assert Scoring(max_depth=8.5).limit(near, target, "affine")[0, -1] == 8.5
+    assert Scoring(max_depth=8.5).limit(near, target, "scale")[0, :2].tolist() == pytest.approx([1e-3] * 2)
+    # pixels without a logarithm or a disparity are left out of the fit and become the nearest depth
+    for alignment in ("log_affine", "disparity_affine"):
+        partly = torch.tensor([[0.0, 2.0, 8.0, 9.0]])
+        expected = [0.0, *by_lstsq(np.array([2.0, 8, 9]), np.array([2.0, 8, 9]), alignment)]
+        np.testing.assert_allclose(align_depth(partly, target, alignment)[0], expected, rtol=1e-6)
+        assert align_depth(torch.zeros(1, 4), target, alignment).tolist() == [[0.0] * 4]
+    assert align_depth(torch.zeros(1, 4), target, "scale").tolist() == [[0.0] * 4]
+
+
+def test_a_disparity_that_is_not_positive_is_the_farthest_depth():
+    prediction, target = torch.tensor([[1.0, 1.5, 2.0, 90.0]]), torch.tensor([1.0, 3.0, 9.0, 9.0])
+    columns = np.stack([1 / prediction[0].numpy(), np.ones(4)], 1)
+    disparity = columns @ np.linalg.lstsq(columns, 1 / target.numpy())[0]
+    assert disparity[3] < 0
+    assert align_depth(prediction, target, "disparity_affine")[0, 3] == float("inf")
+    assert Scoring(max_depth=20.0).limit(prediction, target, "disparity_affine")[0, 3] == 20
+    assert Scoring(max_depth=None).limit(prediction, target, "disparity_affine")[0, 3] == 9
+
+
+@pytest.mark.parametrize("alignment", ALIGNMENTS)
+def test_a_depth_that_is_not_finite_stays_so(alignment):
+    prediction = torch.tensor([[1.0, float("nan"), 3.0, 4.0]])
+    assert align_depth(prediction, torch.tensor([1.0, 2.0, 3.0, 5.0]), alignment).isnan().any()
+
+
+# ---- Spearman
+
+
+def correlation(predictions, target, prediction=None):
+    target = torch.as_tensor(target)
+    raw = torch.as_tensor(predictions)
+    mask = torch.ones(1, len(target), dtype=torch.bool)
+    return Spearman().of(ScoredImage(raw if prediction is None else prediction, target, mask, unaligned=raw))
+
+
+@pytest.mark.parametrize("decimals", [0, 1, 7])
+def test_spearman_is_scipys(decimals):
+    predictions, target = (x.round(decimals) for x in pair(8, 3000))
+    expected = [[spearmanr(p, target).statistic] for p in predictions]
+    np.testing.assert_allclose(correlation(predictions, target), expected, rtol=1e-12)
+
+
+def test_spearman_ignores_alignment_and_clamping():
+    predictions, target = pair(9)
+    clamped = torch.as_tensor(predictions).clamp(2, 3)
+    torch.testing.assert_close(correlation(predictions, target, clamped), correlation(predictions, target))
+    assert correlation(-predictions, target)[0] == -correlation(predictions, target)[0]
+
+
+@pytest.mark.parametrize("prediction", [[3.0] * 4, [1, float("nan"), 2, 3]])
+def test_spearman_of_a_constant_is_not_defined(prediction):
+    assert correlation([prediction], [1.0, 2, 3, 4]).isnan().all()
+    assert correlation([[1.0]], [2.0]).isnan().all()
