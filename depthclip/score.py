@@ -10,9 +10,9 @@ such as bathroom/rgb_00045.npy for bathroom/rgb_00045.jpg; the same with _ in pl
 if no two images share it. Folders of `predict` have an index. Formats: 16-bit PNG, TIFF, .npy, .npz.
 
 options of the data and the evaluation, as for `test` (python -m depthclip test --help):
-  -c RECIPE             use the data, and of the model published, panels, errors and baselines
+  -c RECIPE             use the data, and of the model the options below
   --data CLASS          data set, such as NYU, or a file of configs/data; --data.* sets its arguments
-  --model.*             published, panels, errors, baselines, training_baselines, training_images
+  --model.*             published, panels, errors, alignments, baselines, training_baselines ...
   --trust MODULE        allow classes of a module of yours, which runs its code
 
 examples:

@@ -16,6 +16,7 @@ from depthclip.fit_heads import depths_for_heads
 from depthclip.gather import gather
 from depthclip.module import MOST_PANELS
 from depthclip.predictions import Predicted
+from depthclip.protocol import Alignment, check_alignments
 from depthclip.rows import check_published
 from depthclip.shown import shown_image
 
@@ -31,10 +32,12 @@ class PredictionScorer(EvaluatedModule):
         panels: number of test images in the pictures.
         errors: figures to compute in addition to the nine errors.
         baselines: baselines to score in addition to those of the package.
+        alignments: alignments in which the nine errors of every row are computed, in addition to `scoring.alignment`:
+            `none`, `median`, `scale`, `affine`, `log_affine`, `disparity_affine`.
 
     Raises:
-        InputError: if there are no predictions, a number is out of its range, two measures or rows have the same name,
-            or a measure needs the spread of a model.
+        InputError: if there are no predictions, a number is out of its range, an alignment is unknown, two alignments,
+            measures or rows have the same name, or a measure needs the spread of a model.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class PredictionScorer(EvaluatedModule):
         panels: int = 4,
         errors: list[Measure] | None = None,
         baselines: list[Baseline] | None = None,
+        alignments: list[Alignment] | None = None,
     ) -> None:
         super().__init__()
         if not predictions:
@@ -54,6 +58,7 @@ class PredictionScorer(EvaluatedModule):
         check_count("panels", panels, at_least=0, at_most=MOST_PANELS, unit="images", hint="use 0 for no pictures")
         check_count("training_images", training_images, unit="images")
         check_measures(errors or [], ERRORS)
+        check_alignments(alignments or [])
         check_baselines([*predictions, *(baselines or [])], ())
         for measure in errors or []:
             if measure.needs_spread:
@@ -69,6 +74,7 @@ class PredictionScorer(EvaluatedModule):
         self.panels = panels
         self.errors = errors or []
         self.baselines = baselines or []
+        self.alignments = alignments or []
         self.shown = []
         self.shown_indices: set[int] = set()
 
@@ -85,7 +91,9 @@ class PredictionScorer(EvaluatedModule):
             baseline.prepare(data)
         fitted = fit_baselines(depths_for_heads([], data, self.training_images)) if self.training_baselines else None
         rivals = [baseline.name for baseline in self.baselines]
-        self.evaluation = Evaluation(self.names, fitted, self.device, measures=self.errors, rivals=rivals)
+        self.evaluation = Evaluation(
+            self.names, fitted, self.device, measures=self.errors, rivals=rivals, alignments=self.alignments
+        )
         self.shown = []
         self.shown_indices = evenly_spread(len(data.sets["test"]), self.panels)
 

@@ -209,7 +209,7 @@ def test_a_wrong_unit_is_found(pairs, tmp_path, factor, likely):
         prepared(pairs, tmp_path / "out")
     prepared(pairs, tmp_path / "out", scale=factor)
     prepared(pairs, tmp_path / "out", any_unit=True)
-    prepared(data(tmp_path, scoring=Scoring(median_scaling=True)), tmp_path / "out")
+    prepared(data(tmp_path, scoring=Scoring(alignment="median")), tmp_path / "out")
 
 
 def test_extra_files_and_zeros_are_mentioned(pairs, tmp_path):

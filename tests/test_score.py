@@ -144,6 +144,14 @@ def test_two_methods_in_one_table_and_compare(pairs, capsys):
     assert "off" in Path("results/table.md").read_text()
 
 
+def test_alignments_in_the_same_pass(pairs):
+    aligned = ["--model.alignments", "[scale]", "--data.scoring.alignment", "none"]
+    assert main(["score", *METHODS, "-c", pairs, *aligned]) == 0
+    metrics, _ = run_of("score")
+    assert metrics["alignment"] == "none"
+    assert metrics["aligned"]["scale"]["off"]["abs_rel"] < 0.01 < metrics["figures"]["off"]["abs_rel"]
+
+
 def test_predictions_are_rows_of_test(small, pairs):
     rows = [{"class_path": "Predicted", "init_args": {"name": "zoe", "folder": "off", "scale": 100}}]
     assert main(["test", "-c", pairs, "--model.baselines", json.dumps(rows)]) == 0

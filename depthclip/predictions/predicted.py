@@ -136,7 +136,7 @@ class Predicted(Baseline):
             )
 
     def check_unit(self, ratios: list[float]) -> None:
-        """Check the unit of files that do not state it, unless the scoring scales predictions.
+        """Check the unit of files that do not state it, unless the scoring aligns predictions.
 
         Args:
             ratios: the median of the prediction divided by that of the ground truth, for some images.
@@ -145,7 +145,7 @@ class Predicted(Baseline):
             DataError: if the ratio is greater than 5 or less than 1/5.
         """
         first = self.read(0)
-        if self.any_unit or first.stated or self.scoring.median_scaling or not ratios:
+        if self.any_unit or first.stated or self.scoring.alignment != "none" or not ratios:
             return
         ratio = statistics.median(ratios)
         if 1 / LARGEST_RATIO <= ratio <= LARGEST_RATIO:
