@@ -1,4 +1,4 @@
-"""Run the command line: `python -m depthclip {fit,validate,test,predict,learn,compare}`."""
+"""Run the command line: `python -m depthclip {fit,validate,test,predict,learn,score,compare}`."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
 
-USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,compare} [-c recipe.yaml ...] [--key value ...]
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,score,compare} [-c recipe.yaml] [--key value ...]
 
 Estimate metric depth with a frozen CLIP, sentences about distance, and a few depths in metres.
 
@@ -18,12 +18,14 @@ subcommands:
   fit       learn prompts or bins while CLIP stays frozen
   predict   write depth maps of images
   learn     fit, then test with the learned parameters
+  score     score depth maps in files, written by any method; see score --help
   compare   print runs and studies in one table with paired differences and intervals
   recipes   list the recipes that come with the package
 
 examples:
   python -m depthclip test -c configs/rooms.yaml
   python -m depthclip test -c configs/nyu_released.yaml --data.root data/nyu
+  python -m depthclip score --predictions depth -c configs/nyu_released.yaml
   python -m depthclip test --help                       list all options of a subcommand
   python -m depthclip test --model.head.help DepthHead  list the options of a class; see also --model.loss.help SILog,
   python -m depthclip test --data.help NYU              --model.encoder.help FrozenCLIP
@@ -57,6 +59,10 @@ def main(args: list[str] | None = None) -> int:
                 from depthclip.study.compare import main as compare
 
                 return compare(given[1:])
+            if given[0] == "score" and {"-h", "--help"} & {*given}:
+                from depthclip.score import parse
+
+                parse(given[1:])
             return run_reporting(given)
         except Ended as ended:
             if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -72,9 +78,11 @@ def run_reporting(given: list[str]) -> int:
     from depthclip.cli import run
     from depthclip.learn import learn
     from depthclip.messages import is_users, sentence
+    from depthclip.score import score
 
+    alone = {"learn": learn, "score": score}
     try:
-        learn(given[1:]) if given[0] == "learn" else run(given)
+        alone[given[0]](given[1:]) if given[0] in alone else run(given)
         sys.stdout.flush()
     except Exception as error:  # the user's errors are printed as one sentence, and bugs are raised again
         if os.environ.get("DEPTHCLIP_TRACEBACK") or not is_users(error):

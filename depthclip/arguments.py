@@ -23,6 +23,7 @@ SUBCOMMANDS = {
 TOP_LEVEL = (
     "name",
     "output",
+    "formats",
     "seed_everything",
     "model",
     "data",

@@ -7,7 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import yaml
@@ -16,7 +16,8 @@ from pytorch_lightning import Callback, Trainer
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 import depthclip.data  # registers the data modules, as for `--data NYU`
-import depthclip.head  # noqa: F401  # registers the classes of heads
+import depthclip.head  # registers the classes of heads
+import depthclip.predictions  # noqa: F401  # registers Predicted
 from depthclip.arguments import SUBCOMMANDS, check_name, option_names, prepare, with_recipe_of_checkpoint
 from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint
 from depthclip.checks import check_count
@@ -54,9 +55,11 @@ class DepthCLI(LightningCLI):
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options --name and --output."""
+        """Add the options --name, --output and --formats."""
         parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
         parser.add_argument("--output", type=str, help="predict: folder of the depth maps; existing maps are kept")
+        text = "predict: formats of the depth maps: png, 16-bit with a stated scale, and npy, float32 metres"
+        parser.add_argument("--formats", type=list[Literal["png", "npy"]], default=["png"], help=text)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line and check the options that need no model.
@@ -94,6 +97,8 @@ class DepthCLI(LightningCLI):
             config.return_predictions = False  # depth maps are written one by one; all of them may not fit into memory
         if config.output is not None and self.subcommand != "predict":
             raise InputError(f"output {config.output} is for predict; remove it, and use --name for another folder")
+        if config.formats != ["png"] and self.subcommand != "predict":
+            raise InputError(f"formats {config.formats} is for predict; remove it")
         if "weights_only" in config:
             config.weights_only = True  # untrusted checkpoints must not run code
 
@@ -157,7 +162,7 @@ class DepthCLI(LightningCLI):
             raise InputError(
                 f"the Trainer refuses its arguments: {sentence(error)}; check trainer: {shorten(changed, 200)}"
             ) from error
-        trainer.callbacks.append(Report(recipe, recipe["output"]))  # type: ignore[attr-defined]  # a public list that Trainer does not type
+        trainer.callbacks.append(Report(recipe, recipe["output"], recipe["formats"]))  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
         self.model.data_settings = recipe["data"]
         return trainer
@@ -228,14 +233,18 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
         return yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))[given[0]]
 
 
-def depth_cli(args: list[str]) -> DepthCLI:
-    """Run the command line and return its interface."""
-    # advertisements of Lightning, and warnings about its use of torch
+def quiet_libraries() -> None:
+    """Hide advertisements of Lightning, and its warnings about its use of torch."""
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=".*LeafSpec.*")
     warnings.filterwarnings("ignore", message="LightningCLI.s args parameter.*")
     warnings.filterwarnings("ignore", message=".*in eval mode at the start.*")
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+
+
+def depth_cli(args: list[str]) -> DepthCLI:
+    """Run the command line and return its interface."""
+    quiet_libraries()
     quiet = {"exit_on_error": False, "parser_mode": MODE, "allow_abbrev": False}
     return DepthCLI(
         DepthCLIP,

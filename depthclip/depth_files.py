@@ -1,4 +1,4 @@
-"""Write depth maps as 16-bit PNG files to a folder that a later run can complete."""
+"""Write depth maps as 16-bit PNG or .npy files to a folder that a later run can complete."""
 
 import hashlib
 import json
@@ -14,11 +14,13 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from depthclip.atomic import open_atomic
+from depthclip.checks import check_choice
 from depthclip.errors import InputError
 from depthclip.pictures import colour_depth, depth_range
 
 SCALES = (1000, 500, 256, 100, 50, 20, 10, 5, 2, 1)  # values per metre
 LARGEST = 65535
+FORMATS = ("png", "npy")
 INDEX = "index.json"
 COLOUR = ".colour"
 LONGEST = 180  # bytes; a file name may have 255, and suffixes are added to it
@@ -83,21 +85,39 @@ def _claims(name: str) -> tuple[str, str]:
 
 
 class DepthFolder:
-    """A folder with a 16-bit PNG and a picture of the depth of each sample, and an index.
+    """A folder with the depth map and a picture of the depth of each sample, and an index.
 
     Args:
         folder: folder of the files.
         names: names of all samples.
         settings: settings that the depths depend on; `open` refuses a folder with other settings.
+        formats: formats of the depth maps: `png`, 16-bit PNG that states its values per metre, and `npy`, float32
+            metres.
+
+    Raises:
+        InputError: if there is no format, or a format is unknown.
     """
 
-    def __init__(self, folder: Path, names: Sequence[str], settings: dict[str, Any]) -> None:
+    def __init__(
+        self, folder: Path, names: Sequence[str], settings: dict[str, Any], formats: Sequence[str] = ("png",)
+    ) -> None:
+        if not formats:
+            raise InputError("formats [] writes no depth map; use png, npy, or both")
+        for each in formats:
+            check_choice("formats", each, FORMATS)
         self.folder = folder
-        self.names = [_printable(name) for name in names]
+        self.names = [printable(name) for name in names]
         self.files = file_names(names)
         self.settings = json.loads(json.dumps(settings, default=str))
+        self.formats = tuple(formats)
         self.chosen = list(range(len(names)))
         self.scales: dict[str, float] = {}  # values per metre of the depth maps in the folder, by file
+
+    @property
+    def complete(self) -> int:
+        """The number of samples whose depth map is in the folder in all formats."""
+        stems = {file.rpartition(".")[0] for file in self.scales}
+        return sum(all(f"{stem}.{each}" in self.scales for each in self.formats) for stem in stems)
 
     def open(self) -> list[int]:
         """Create the folder and return the indices of the samples without a depth map in it.
@@ -143,16 +163,20 @@ class DepthFolder:
         values, scale = to_png_values(depth)
         picture = colour_depth(depth, *depth_range(torch.from_numpy(depth)))
         text = PngInfo()
-        text.add_text("image", _printable(name))
+        text.add_text("image", printable(name))
         text.add_text("depth_scale", f"{scale:.17g}")
         try:
-            # the depth map is written last: if it exists, the sample is complete
-            for path, pixels in ((f"{file}{COLOUR}.png", picture), (f"{file}.png", values)):
-                with open_atomic(self.folder / path) as opened:
-                    Image.fromarray(pixels).save(opened, "PNG", pnginfo=text)
+            # the picture is written first: if there is a depth map, its sample can be identified
+            self._write_png(f"{file}{COLOUR}.png", picture, text)
+            if "npy" in self.formats:
+                with open_atomic(self.folder / f"{file}.npy") as opened:
+                    np.save(opened, depth.astype(np.float32, copy=False))
+                self.scales[f"{file}.npy"] = 1.0
+            if "png" in self.formats:
+                self._write_png(f"{file}.png", values, text)
+                self.scales[f"{file}.png"] = scale
         except OSError as error:
-            raise _unwritable(self.folder / f"{file}.png", error) from error
-        self.scales[f"{file}.png"] = scale
+            raise _unwritable(self.folder / f"{file}.{self.formats[-1]}", error) from error
 
     def write_index(self) -> None:
         """Write the index: the scale and the image of each depth map in the folder.
@@ -160,7 +184,7 @@ class DepthFolder:
         Raises:
             InputError: if the file cannot be written.
         """
-        images = {f"{file}.png": name for file, name in zip(self.files, self.names, strict=True)}
+        images = {f"{file}.{each}": n for file, n in zip(self.files, self.names, strict=True) for each in FORMATS}
         maps = {
             file: {"image": images.get(file, ""), "depth_scale": scale} for file, scale in sorted(self.scales.items())
         }
@@ -177,14 +201,13 @@ class DepthFolder:
             before: number of depth maps that existed before the run.
             skipped: number of images that could not be read.
         """
-        counts = Counter(self.scales.values())
+        counts = Counter(scale for file, scale in self.scales.items() if file.endswith(".png"))
         scales = ", ".join(
             f"{scale:g}" if len(counts) == 1 else f"{scale:g} in {count}" for scale, count in sorted(counts.items())
         )
-        parts = [
-            f"{len(self.scales)} depth maps with pictures are in {self.folder}: 16-bit PNG, values per metre: "
-            f"{scales or 'none'} (also in {INDEX} and as depth_scale in each file)"
-        ]
+        png = f"16-bit PNG, values per metre: {scales or 'none'} (also in {INDEX} and as depth_scale in each file)"
+        described = " and ".join({"png": png, "npy": ".npy, float32 metres"}[each] for each in self.formats)
+        parts = [f"{self.complete} depth maps with pictures are in {self.folder}: {described}"]
         if before:
             parts.append(f"{before} were there already")
         if skipped:
@@ -207,11 +230,19 @@ class DepthFolder:
             )
 
     def _is_there(self, index: int) -> bool:
-        picture, depth = (_texts(self.folder / f"{self.files[index]}{suffix}.png") for suffix in (COLOUR, ""))
-        if not picture.get("image") == depth.get("image") == self.names[index]:
+        file, name = self.files[index], self.names[index]
+        picture, depth = (_texts(self.folder / f"{file}{suffix}.png") for suffix in (COLOUR, ""))
+        scales = {"png": float(depth["depth_scale"])} if depth.get("image") == name else {}
+        if "npy" in self.formats and _is_array(self.folder / f"{file}.npy", bool(picture)):
+            scales["npy"] = 1.0
+        if picture.get("image") != name or not scales.keys() >= set(self.formats):
             return False
-        self.scales[f"{self.files[index]}.png"] = float(depth["depth_scale"])
+        self.scales.update({f"{file}.{each}": scale for each, scale in scales.items()})
         return True
+
+    def _write_png(self, file: str, pixels: np.ndarray, text: PngInfo) -> None:
+        with open_atomic(self.folder / file) as opened:
+            Image.fromarray(pixels).save(opened, "PNG", pnginfo=text)
 
 
 def _texts(path: Path) -> dict[str, str]:
@@ -230,10 +261,32 @@ def _texts(path: Path) -> dict[str, str]:
             return texts
     except (OSError, SyntaxError, ValueError, KeyError):
         pass
-    raise InputError(f"{path} is there already and is no depth map of depthclip; choose another folder with --output")
+    raise _foreign(path)
 
 
-def _printable(name: str) -> str:
+def _is_array(path: Path, pictured: bool) -> bool:
+    """Return whether there is an .npy file that this module wrote, which has a picture beside it.
+
+    Raises:
+        InputError: if the path leads to anything else.
+    """
+    if not path.exists():
+        return False
+    try:
+        if pictured and path.is_file():
+            values = np.load(path, mmap_mode="r", allow_pickle=False)
+            if isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype == np.float32:
+                return True
+    except (OSError, ValueError, EOFError):
+        pass
+    raise _foreign(path)
+
+
+def _foreign(path: Path) -> InputError:
+    return InputError(f"{path} is there already and is no depth map of depthclip; choose another folder with --output")
+
+
+def printable(name: str) -> str:
     """Return a file name with characters escaped that UTF-8 cannot encode."""
     return name.encode("utf-8", "backslashreplace").decode()
 

@@ -10,13 +10,13 @@ from torch import Tensor
 from depthclip.cache import FeatureCache
 from depthclip.checks import check_count, check_number
 from depthclip.data.batches import Batch, Item
-from depthclip.data.module import DepthDataModule
 from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError
+from depthclip.evaluated import EvaluatedModule, evenly_spread
 from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines
-from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
+from depthclip.evaluation.evaluation import Evaluation
 from depthclip.evaluation.measures import Measure, check_measures
 from depthclip.evaluation.metrics import ERRORS
 from depthclip.fit_heads import calibrate_heads, depths_for_heads
@@ -28,12 +28,12 @@ from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
 from depthclip.protocol import Alignment, Scoring, View, check_alignments, scoring_of
 from depthclip.rows import HEAD, check_published
-from depthclip.shown import Prediction, Shown, shown_image
+from depthclip.shown import Prediction, shown_image
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
 
 
-class DepthCLIP(DepthEstimator):
+class DepthCLIP(DepthEstimator, EvaluatedModule):
     """Estimate depth by comparing image patches with sentences (arXiv 2207.01077).
 
     `test` and `validate` score the head and its variants; each image is encoded once for all of them. A head with fixed
@@ -114,7 +114,7 @@ class DepthCLIP(DepthEstimator):
         self.training_baselines = training_baselines
         self.published = published or {}
         self.panels = panels
-        self.shown: list[Shown] = []
+        self.shown = []
         self.shown_indices: set[int] = set()
         self.features = FeatureCache(cache) if cache else None
 
@@ -142,13 +142,16 @@ class DepthCLIP(DepthEstimator):
         if data is not None and self.training_baselines:
             fitted = fit_baselines(self.training_depths())  # which fits the heads too
         self.fit_heads()
+        if data is not None:
+            for baseline in self.baselines:
+                baseline.prepare(data)
         rivals = [baseline.name for baseline in self.baselines]
         self.evaluation = Evaluation(
             self.names, fitted, self.device, measures=self.errors, rivals=rivals, alignments=self.alignments
         )
         self.shown = []
         images = len(data.sets["test"]) if data is not None else self.panels
-        self.shown_indices = {images * k // self.panels for k in range(self.panels)}
+        self.shown_indices = evenly_spread(images, self.panels)
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the head, its variants and the baselines on each image of a batch."""
@@ -186,23 +189,6 @@ class DepthCLIP(DepthEstimator):
         figures = self.gather_outcome().result.figures()[HEAD]
         self.log_figures("val", figures)
         self.log("abs_rel", figures["abs_rel"], prog_bar=True, logger=False, sync_dist=True, reduce_fx="max")
-
-    def gather_outcome(self) -> Outcome:
-        """Return the errors of all devices; every device must call it.
-
-        Raises:
-            InputError: if no pixel counts, a depth is not finite, or another process has ended.
-        """
-        outcome = self.evaluation.outcome()
-        check_outcome(outcome, None if self.datamodule is None else self.datamodule.scoring)
-        self.outcome = outcome
-        return outcome
-
-    def log_figures(self, prefix: str, figures: dict[str, float]) -> None:
-        """Log figures that are the same on all devices."""
-        # the mean over devices, Lightning's default, would round; the largest of equal values is exact
-        named = {f"{prefix}/{error}": value for error, value in figures.items()}
-        self.log_dict(named, sync_dist=True, reduce_fx="max")
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Return the head's depth of the part of each image that the model saw, at its size in the image."""
@@ -305,12 +291,6 @@ class DepthCLIP(DepthEstimator):
             return self.encode(images, view, self.head.needs)
 
         return encode(rgb) if self.features is None else self.features.get([item.index for item in items], rgb, encode)
-
-    @property
-    def datamodule(self) -> DepthDataModule | None:
-        """The trainer's data module, where there is one."""
-        data = getattr(self.trainer, "datamodule", None)
-        return data if isinstance(data, DepthDataModule) else None
 
 
 def nan_unless_finite(depth: Tensor) -> Tensor:

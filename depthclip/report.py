@@ -4,6 +4,7 @@ import importlib.metadata
 import json
 import math
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from depthclip.caveats import warn_of_caveats
 from depthclip.data.samples import Subset
 from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
+from depthclip.evaluated import EvaluatedModule
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.gather import gather
@@ -39,13 +41,20 @@ class Report(Callback):
         recipe: recipe of the run, written into metrics.json.
         output: folder for the depth maps of `predict`; those that are there already are kept and not computed again.
             None puts them into `depth` in the folder of the run.
+        formats: formats of the depth maps of `predict`: `png`, `npy`, or both.
     """
 
-    def __init__(self, recipe: dict[str, Any] | None = None, output: str | Path | None = None) -> None:
+    def __init__(
+        self,
+        recipe: dict[str, Any] | None = None,
+        output: str | Path | None = None,
+        formats: Sequence[str] = ("png",),
+    ) -> None:
         self.recipe = recipe or {}
         self.output = output
         self.folder = Path()
-        self.depths = DepthFolder(self.folder, [], {})
+        self.formats = formats
+        self.depths = DepthFolder(self.folder, [], {}, formats)
         self.missing = 0  # depth maps, before predict starts
         self.skipped = 0  # images that this process could not read
         self.limit: int | float | None = None  # of the trainer, while it is set to 0
@@ -76,15 +85,15 @@ class Report(Callback):
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Print the table and write metrics.json, errors.npz and the pictures."""
-        if trainer.is_global_zero and isinstance(pl_module, DepthCLIP):
+        if trainer.is_global_zero and isinstance(pl_module, EvaluatedModule):
             self.report(trainer, pl_module)
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Report after `validate` as after `test`; validation within `fit` logs curves instead."""
-        if trainer.is_global_zero and isinstance(pl_module, DepthCLIP) and trainer.state.fn == "validate":
+        if trainer.is_global_zero and isinstance(pl_module, EvaluatedModule) and trainer.state.fn == "validate":
             self.report(trainer, pl_module)
 
-    def report(self, trainer: Trainer, pl_module: DepthCLIP) -> None:
+    def report(self, trainer: Trainer, pl_module: EvaluatedModule) -> None:
         """Print the figures of a run, then write them.
 
         Raises:
@@ -111,9 +120,10 @@ class Report(Callback):
         print_text(f"{metrics['images']} images scored, {metrics['skipped']} skipped; written:")
         for path in written:
             print_text(f"  {path}")
-        warn_of_caveats(pl_module, data.scoring if data is not None else None)
+        if isinstance(pl_module, DepthCLIP):
+            warn_of_caveats(pl_module, data.scoring if data is not None else None)
 
-    def write(self, model: DepthCLIP, metrics: dict[str, Any]) -> list[Path]:
+    def write(self, model: EvaluatedModule, metrics: dict[str, Any]) -> list[Path]:
         """Write metrics.json, errors.npz and the pictures, and return their paths.
 
         Raises:
@@ -125,7 +135,7 @@ class Report(Callback):
             write_errors(written[1], model.outcome)
             if model.shown:
                 written.append(self.folder / "panel.png")
-                panel(model.shown, model.head.labels, written[-1])
+                panel(model.shown, model.head.labels if isinstance(model, DepthCLIP) else (), written[-1])
                 if len(model.names) > 1:
                     written.append(self.folder / "variants.png")
                     draw_variants(model, self.folder)
@@ -143,7 +153,8 @@ class Report(Callback):
         names = [] if samples is None else [samples.name(k) for k in range(len(samples))]
         settings = {key: self.recipe.get(key) for key in ("model", "ckpt_path")}
         view = None if data is None else repr((data.view, data.scoring))
-        self.depths = DepthFolder(Path(self.output or self.folder / "depth"), names, {**settings, "view": view})
+        folder = Path(self.output or self.folder / "depth")
+        self.depths = DepthFolder(folder, names, {**settings, "view": view}, self.formats)
         missing = trainer.strategy.broadcast(self.depths.open())
         self.missing, self.skipped = len(missing), 0
         if trainer.is_global_zero:
@@ -170,7 +181,7 @@ class Report(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Write each depth map as 16-bit PNG and as a picture."""
+        """Write each depth map and a picture of it."""
         for prediction in outputs:
             self.depths.write(prediction.index, prediction.name, prediction.depth.numpy())
         self.skipped += len(batch.unreadable)
@@ -192,7 +203,7 @@ class Report(Callback):
         print_text(self.depths.closing(before, skipped))
         if not self.depths.scales:
             raise InputError(f"none of the {skipped} images could be read; check the files that the warnings name")
-        lost = len(self.depths.files) - len(self.depths.scales) - skipped
+        lost = len(self.depths.files) - self.depths.complete - skipped
         if lost > 0 and trainer.limit_predict_batches == 1.0:
             raise InputError(
                 f"{lost} of {len(self.depths.files)} images have no depth map in {self.depths.folder}; give the "
@@ -226,7 +237,7 @@ def write_errors(path: Path, outcome: Outcome) -> None:
         )
 
 
-def draw_variants(model: DepthCLIP, folder: Path) -> None:
+def draw_variants(model: EvaluatedModule, folder: Path) -> None:
     """Draw the depths of all heads into variants.png, and each below image and target into the folder `variants`."""
     rows = strips(model.shown)
     compare_heads(rows, model.names, folder / "variants.png")

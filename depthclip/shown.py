@@ -49,15 +49,15 @@ class Prediction:
     depth: Tensor
 
 
-def shown_image(item: Item, aligned: Aligned, coarse: Sequence[Coarse]) -> Shown:
+def shown_image(item: Item, aligned: Aligned, coarse: Sequence[Coarse] = ()) -> Shown:
     """Return a test image for the pictures, on the CPU.
 
     Args:
         item: the image.
         aligned: depth of the head and its variants beside the ground truth.
-        coarse: their coarse outputs for this image.
+        coarse: their coarse outputs for this image; () for depth maps from files.
     """
-    weights = coarse[0].weights
+    weights = coarse[0].weights if coarse else None
     return Shown(
         item.index,
         item.name,

@@ -46,6 +46,7 @@ class Item:
         name: name of the sample.
         scene: scene of the sample.
         focal: focal length in pixels of `rgb`; None if the data set does not state it.
+        size: (height, width) of the image before the view; None for an augmented image.
     """
 
     index: int
@@ -55,6 +56,7 @@ class Item:
     name: str
     scene: str
     focal: float | None = None
+    size: tuple[int, int] | None = None
 
     @property
     def target(self) -> Tensor:
@@ -165,7 +167,8 @@ class Viewed(Dataset[Item | Unreadable]):
             rgb, across = self.view.see(image), box.size[1]
         # the view may crop an image, which keeps the focal length, and resize it, which scales the focal length
         focal = None if sample.focal is None else sample.focal * rgb.shape[-1] / across
-        return Item(index, rgb.float() / 255, depth, seen, sample.name, sample.scene, focal)
+        whole = size if self.augment is None else None
+        return Item(index, rgb.float() / 255, depth, seen, sample.name, sample.scene, focal, whole)
 
 
 class BatchLoader(DataLoader[Item | Unreadable]):

@@ -15,6 +15,7 @@ from depthclip.protocol import median
 
 if TYPE_CHECKING:
     from depthclip.data.batches import Item
+    from depthclip.data.module import DepthDataModule
 
 BUILT_IN = ("random", "training constant", "training median map", "best constant (oracle)")
 
@@ -23,6 +24,13 @@ class Baseline:
     """The base class of further baselines; a subclass defines `name`, the name of its table row, and `predict`."""
 
     name: str
+
+    def prepare(self, data: "DepthDataModule") -> None:
+        """Prepare for the test images of a data module; `test` calls this before the first image.
+
+        Args:
+            data: the data module, whose `sets["test"]` holds the images in the order of `Item.index`.
+        """
 
     def predict(self, item: "Item") -> Tensor:
         """Return the depth of the view of an image, (h, w) in metres, at any resolution.

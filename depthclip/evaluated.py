@@ -1,0 +1,53 @@
+"""The part of `test` that does not depend on how depth is estimated."""
+
+from pytorch_lightning import LightningModule
+
+from depthclip.data.module import DepthDataModule
+from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
+from depthclip.shown import Shown
+
+
+class EvaluatedModule(LightningModule):
+    """Base class of the modules whose depth is scored; the report reads its attributes.
+
+    Args:
+        names: names of the rows that are scored beside the baselines.
+        published: published figures by row and error.
+        evaluation: errors of the images that this device has scored.
+        outcome: errors of all images, once `gather_outcome` has returned.
+        shown: images for the pictures.
+    """
+
+    names: tuple[str, ...]
+    published: dict[str, dict[str, float]]
+    evaluation: Evaluation
+    outcome: Outcome
+    shown: list[Shown]
+
+    def gather_outcome(self) -> Outcome:
+        """Return the errors of all devices; every device must call it.
+
+        Raises:
+            InputError: if no pixel counts, a depth is not finite, or another process has ended.
+        """
+        outcome = self.evaluation.outcome()
+        check_outcome(outcome, None if self.datamodule is None else self.datamodule.scoring)
+        self.outcome = outcome
+        return outcome
+
+    def log_figures(self, prefix: str, figures: dict[str, float]) -> None:
+        """Log figures that are the same on all devices."""
+        # the mean over devices, Lightning's default, would round; the largest of equal values is exact
+        named = {f"{prefix}/{error}": value for error, value in figures.items()}
+        self.log_dict(named, sync_dist=True, reduce_fx="max")
+
+    @property
+    def datamodule(self) -> DepthDataModule | None:
+        """The trainer's data module, where there is one."""
+        data = getattr(self.trainer, "datamodule", None)
+        return data if isinstance(data, DepthDataModule) else None
+
+
+def evenly_spread(images: int, count: int) -> set[int]:
+    """Return the indices of `count` images for the pictures, evenly spread over the images of a data set."""
+    return {images * k // count for k in range(count)}
