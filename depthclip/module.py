@@ -16,6 +16,7 @@ from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError
 from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines
+from depthclip.evaluation.conformal import Conformal
 from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
 from depthclip.evaluation.measures import Measure, check_measures
 from depthclip.evaluation.metrics import ERRORS
@@ -24,11 +25,13 @@ from depthclip.gather import gather
 from depthclip.head.depth_head import DepthHead
 from depthclip.head.interfaces import Coarse, Head
 from depthclip.inference import DepthEstimator, stitch
+from depthclip.intervals import add_image, calibrate, check_intervals, quality_of, restart
 from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
 from depthclip.protocol import Scoring, View, scoring_of
 from depthclip.rows import HEAD, check_published
-from depthclip.shown import Prediction, Shown, shown_image
+from depthclip.shown import Prediction, Shown, nan_unless_finite, shown_image
+from depthclip.uncertainty import spread_maps
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
 
@@ -60,6 +63,8 @@ class DepthCLIP(DepthEstimator):
         panels: number of test images in the pictures.
         errors: figures that `test` and `validate` compute in addition to the nine errors.
         baselines: baselines that `test` scores in addition to those of the package.
+        intervals: intervals around the depth of `head`, calibrated on the validation images by `validate` and `fit`,
+            and by `test` before it starts unless a checkpoint holds them; null for none.
 
     Raises:
         InputError: if a number is out of its range, `cache` is empty, or two measures or rows have the same name.
@@ -84,6 +89,7 @@ class DepthCLIP(DepthEstimator):
         optimization: Optimization | None = None,
         errors: list[Measure] | None = None,
         baselines: list[Baseline] | None = None,
+        intervals: Conformal | None = None,
     ) -> None:
         check_published(published or {})
         check_count("panels", panels, at_least=0, at_most=MOST_PANELS, unit="images", hint="use 0 for no pictures")
@@ -92,9 +98,9 @@ class DepthCLIP(DepthEstimator):
         check_count("training_images", training_images, unit="images")
         if cache is not None and not cache.strip():
             raise InputError(f"cache {cache!r} is empty; use memory, the path of a folder, or null")
-        check_measures(errors or [], ERRORS)
+        check_measures([*(errors or []), *quality_of(intervals)], ERRORS)
         check_baselines(baselines or [], (HEAD, *(variants or {})))
-        super().__init__(encoder, head, variants, mirror, max_side)
+        super().__init__(encoder, head, variants, mirror, max_side, intervals)
         self.loss = loss or SILog()
         self.training_scoring = None if training_scoring is None else scoring_of(training_scoring)
         self.learning_rate = learning_rate
@@ -111,6 +117,10 @@ class DepthCLIP(DepthEstimator):
         self.shown: list[Shown] = []
         self.shown_indices: set[int] = set()
         self.features = FeatureCache(cache) if cache else None
+
+    def setup(self, stage: str) -> None:
+        """Check before the work starts that the data can calibrate the intervals."""
+        check_intervals(self.intervals, self.datamodule, stage)
 
     # ---- training depths and images, to which heads and baselines are fitted
 
@@ -136,8 +146,9 @@ class DepthCLIP(DepthEstimator):
         if data is not None and self.training_baselines:
             fitted = fit_baselines(self.training_depths())  # which fits the heads too
         self.fit_heads()
-        rivals = [baseline.name for baseline in self.baselines]
-        self.evaluation = Evaluation(self.names, fitted, self.device, measures=self.errors, rivals=rivals)
+        calibrate(self.intervals, data, self.device, self.estimates)
+        rivals, measures = [baseline.name for baseline in self.baselines], [*self.errors, *quality_of(self.intervals)]
+        self.evaluation = Evaluation(self.names, fitted, self.device, measures=measures, rivals=rivals)
         self.shown = []
         images = len(data.sets["test"]) if data is not None else self.panels
         self.shown_indices = {images * k // self.panels for k in range(self.panels)}
@@ -146,10 +157,10 @@ class DepthCLIP(DepthEstimator):
         """Score the head, its variants and the baselines on each image of a batch."""
         for item, depth, coarse in self.estimates(batch):
             rivals = [baseline.predict(item)[None] for baseline in self.baselines]
-            self.evaluation.add(item, depth, batch.scoring, rivals)
+            spread = spread_maps(coarse, batch.view, depth) if self.evaluation.needs_spread else None
+            self.evaluation.add(item, depth, batch.scoring, rivals, spread)
             if item.index in self.shown_indices:
-                aligned = batch.scoring.align(depth, item.target, item.seen)
-                self.shown.append(shown_image(item, aligned, coarse))
+                self.shown.append(shown_image(item, depth, coarse, batch))
         self.evaluation.skip(batch.unreadable)
 
     def on_test_epoch_end(self) -> None:
@@ -164,18 +175,23 @@ class DepthCLIP(DepthEstimator):
         """Reset the errors."""
         self.shown = []
         self.evaluation = Evaluation(self.names, None, self.device, baselines=False, measures=self.errors)
+        restart(self.intervals)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the head and its variants on each image of a batch."""
-        for item, depth, _ in self.estimates(batch):
-            self.evaluation.add(item, depth, batch.scoring)
+        for item, depth, coarse in self.estimates(batch):
+            spread = spread_maps(coarse, batch.view, depth) if self.evaluation.needs_spread else None
+            self.evaluation.add(item, depth, batch.scoring, spread=spread)
+            add_image(self.intervals, item, depth, coarse, batch)
         self.evaluation.skip(batch.unreadable)
 
     def on_validation_epoch_end(self) -> None:
-        """Gather the errors of all devices and log the figures of the head."""
+        """Gather the errors of all devices, log the figures of the head, and compute its intervals."""
         if self.trainer.sanity_checking:
             return  # a few images, of which none needs to have a valid depth
         figures = self.gather_outcome().result.figures()[HEAD]
+        if self.intervals is not None:
+            self.intervals.compute()
         self.log_figures("val", figures)
         self.log("abs_rel", figures["abs_rel"], prog_bar=True, logger=False, sync_dist=True, reduce_fx="max")
 
@@ -303,8 +319,3 @@ class DepthCLIP(DepthEstimator):
         """The trainer's data module, where there is one."""
         data = getattr(self.trainer, "datamodule", None)
         return data if isinstance(data, DepthDataModule) else None
-
-
-def nan_unless_finite(depth: Tensor) -> Tensor:
-    """Return a depth map, filled with NaN if any of its values is not finite."""
-    return depth.masked_fill(~depth.isfinite().all(), torch.nan)
