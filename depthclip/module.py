@@ -106,8 +106,7 @@ class DepthCLIP(DepthEstimator):
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.optimization = optimization or Optimization()
-        self.errors = errors or []
-        self.baselines = baselines or []
+        self.errors, self.baselines = errors or [], baselines or []
         self.has_depths = False  # whether an epoch of training has met a valid depth
         self.cache = cache
         self.training_images = training_images

@@ -62,7 +62,7 @@ class Sparsification(SpreadMeasure):
     """
 
     def __init__(self, errors: Sequence[Literal["abs_rel", "rmse"]] = ("abs_rel", "rmse"), steps: int = 20) -> None:
-        if isinstance(errors, str) or not errors or len({*errors}) < len(errors):
+        if not isinstance(errors, list | tuple) or not errors or len({*errors}) < len(errors):
             raise InputError(f"errors {brief(errors)} of Sparsification must be a list of abs_rel, rmse or both")
         for error in errors:
             check_choice("errors of Sparsification:", error, SPARSIFIED)
@@ -108,7 +108,7 @@ class Coverage(SpreadMeasure):
     """
 
     def __init__(self, levels: Sequence[float] = (0.5, 0.9)) -> None:
-        if isinstance(levels, str) or not levels or len({*levels}) < len(levels):
+        if not isinstance(levels, list | tuple) or not levels or len({*levels}) < len(levels):
             raise InputError(f"levels {brief(levels)} must be a list of different shares; use [0.5, 0.9]")
         for level in levels:
             check_number("levels: the level", level, above=0, at_most=0.9999, hint="use a share such as 0.9")
