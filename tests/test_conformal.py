@@ -14,6 +14,7 @@ from depthclip.errors import InputError
 from depthclip.evaluation.conformal import Conformal
 from depthclip.fitting import checkpoint_callbacks
 from depthclip.head import LearnedBins, LearnedWords
+from experiments import intervals as experiment
 from tests.test_uncertainty import Silent, photo
 
 QUIET = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
@@ -202,3 +203,16 @@ def test_what_intervals_exclude(clip, tmp_path):
     data.scoring = type(data.scoring)(median_scaling=True)
     with pytest.raises(InputError, match=r"median_scaling True.*intervals to null"):
         evaluate(model(clip, Conformal(0.5)), data, tmp_path, accelerator="cpu")
+
+
+@pytest.mark.slow
+def test_the_experiment_shows_where_intervals_hold_and_fail(tmp_path, capsys):
+    experiment.main(["--rooms", "30", "--out", str(tmp_path)])
+    table = (tmp_path / "table.md").read_text()
+    assert table.strip() in capsys.readouterr().out
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines() if "±" in line]
+    coverage = {(name, score): float(shares.split()[0]) for name, score, shares, *_ in cells}
+    assert len(coverage) == 15
+    assert coverage["small rooms", "absolute"] > 0.82
+    assert coverage["small rooms to corridors", "absolute"] < 0.8
+    assert coverage["corridors to small rooms", "absolute"] > 0.97
