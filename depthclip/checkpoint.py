@@ -43,6 +43,17 @@ def without_variants(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value for key, value in state.items() if not key.startswith("variants.")}
 
 
+def without_intervals(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return a state dict without the state of the intervals."""
+    return {key: value for key, value in state.items() if not key.startswith("intervals.")}
+
+
+def same_intervals(one: Mapping[str, Tensor], other: Mapping[str, Tensor]) -> bool:
+    """Return whether two state dicts hold intervals of the same settings; a quantile holds for no other settings."""
+    settings = [state.get("intervals.settings") for state in (one, other)]
+    return settings[0] is not None and settings[1] is not None and settings[0].tolist() == settings[1].tolist()
+
+
 def variants_of(settings: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Return the variants of a model's settings in their order, which the keys of their state follow."""
     variants = settings.get("variants")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar, overload
 
 import numpy as np
 import torch
@@ -21,18 +21,22 @@ from depthclip.checkpoint import (
     learned_state,
     read_checkpoint,
     recipe,
+    same_intervals,
     variants_of,
+    without_intervals,
     without_variants,
 )
 from depthclip.checks import check_count
 from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.errors import InputError
+from depthclip.evaluation.conformal import Conformal
 from depthclip.from_file import build
 from depthclip.head.interfaces import Coarse, Head, prepare_once
 from depthclip.photograph import Photograph, rgb_of
 from depthclip.protocol import View, Windows
 from depthclip.rows import HEAD, check_variants
+from depthclip.uncertainty import Estimate, estimate
 
 Model = TypeVar("Model", bound="DepthEstimator")
 
@@ -46,6 +50,7 @@ class DepthEstimator(LightningModule):
         variants: further heads by name, which read the same features.
         mirror: whether the mirrored photograph is encoded too, and the depths averaged.
         max_side: number of pixels to which the longer side of a photograph is reduced before CLIP sees it.
+        intervals: intervals around the depth of the head; None for none.
 
     Raises:
         InputError: if max_side is not a positive number of pixels, two rows have one name, or the encoder does not
@@ -53,7 +58,13 @@ class DepthEstimator(LightningModule):
     """
 
     def __init__(
-        self, encoder: Encoder, head: Head, variants: Mapping[str, Head] | None, mirror: bool, max_side: int
+        self,
+        encoder: Encoder,
+        head: Head,
+        variants: Mapping[str, Head] | None,
+        mirror: bool,
+        max_side: int,
+        intervals: Conformal | None = None,
     ) -> None:
         super().__init__()
         check_variants(variants or {})
@@ -64,6 +75,7 @@ class DepthEstimator(LightningModule):
         self.names = (HEAD, *(variants or {}))
         self.mirror = mirror
         self.max_side = max_side
+        self.intervals = intervals
         self.settings: dict[str, Any] = {}  # the arguments as YAML has them, for checkpoints; the command line sets it
         self.data_settings: dict[str, Any] = {}  # and those of the data module
         encoder.check(self.needs)
@@ -126,6 +138,30 @@ class DepthEstimator(LightningModule):
         depth = self.coarse(rgb, View(mirror=self.mirror))[0].depth
         return View().upsample(depth, (rgb.shape[-2], rgb.shape[-1]))
 
+    @overload
+    def infer(
+        self,
+        image: Photograph,
+        max_side: int | None = None,
+        mirror: bool | None = None,
+        window: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+        *,
+        uncertainty: Literal[False] = False,
+    ) -> np.ndarray: ...
+
+    @overload
+    def infer(
+        self,
+        image: Photograph,
+        max_side: int | None = None,
+        mirror: bool | None = None,
+        window: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+        *,
+        uncertainty: Literal[True],
+    ) -> Estimate: ...
+
     @torch.no_grad()
     def infer(
         self,
@@ -134,7 +170,9 @@ class DepthEstimator(LightningModule):
         mirror: bool | None = None,
         window: tuple[int, int] | None = None,
         stride: tuple[int, int] | None = None,
-    ) -> np.ndarray:
+        *,
+        uncertainty: bool = False,
+    ) -> np.ndarray | Estimate:
         """Return the depth of a photograph, (H, W) float32 metres at its own size.
 
         Args:
@@ -144,6 +182,8 @@ class DepthEstimator(LightningModule):
             window: (height, width) in pixels of the windows into which the reduced photograph is cut, see `View`; None
                 for the whole photograph at once. Set max_side too for a photograph larger than `max_side` of the model.
             stride: (down, across) in pixels between neighbouring windows; None for half the window.
+            uncertainty: whether to return an `Estimate`: the depth, its standard deviation, the entropy of the weights
+                of the words, the disagreement of both views, and the interval if `intervals` is calibrated.
 
         Raises:
             InputError: if the image is none of these or cannot be read, max_side, window or stride is out of range, or
@@ -153,9 +193,9 @@ class DepthEstimator(LightningModule):
             check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")
         pixels, mirrored = rgb_of(image), self.mirror if mirror is None else mirror
         view = View(max_side=max_side or self.max_side, mirror=mirrored, window=window, stride=stride)
-        depth = self.coarse(self.seen(pixels, view), view)[0].depth
-        full = view.upsample(depth, (pixels.shape[-2], pixels.shape[-1]))
-        return full[0, 0].float().cpu().numpy()
+        output = self.coarse(self.seen(pixels, view), view)[0]
+        found = estimate(output, view, (pixels.shape[-2], pixels.shape[-1]), self.intervals if uncertainty else None)
+        return found if uncertainty else found.depth
 
     @torch.no_grad()
     def responses(
@@ -203,6 +243,7 @@ class DepthEstimator(LightningModule):
         """Raise unless the checkpoint was learned with this CLIP and fits the head.
 
         The state of variants is left out unless they are those of the training; they are only scored beside the head.
+        So is that of intervals unless their settings are those of the training; they can be calibrated again.
 
         Raises:
             InputError: naming what differs.
@@ -215,6 +256,8 @@ class DepthEstimator(LightningModule):
         if variants_of(checkpoint[RECIPE]["settings"]) != variants_of(self.settings):
             expected, state = without_variants(expected), without_variants(state)
         check_bins(checkpoint[RECIPE]["bins"], mine["bins"], state, expected)
+        if not same_intervals(state, expected):
+            expected, state = without_intervals(expected), without_intervals(state)
         check_state(state, expected)
         checkpoint["state_dict"] = state
 
@@ -257,23 +300,20 @@ class DepthEstimator(LightningModule):
 
 def stitch(output: Coarse, windows: Windows) -> Coarse:
     """Return the output of B images from that of their B * N windows; bins of the windows of an image are averaged."""
-    logits, bins = output.logits, output.bins
+    logits, bins, deviation = output.logits, output.bins, output.deviation
     return Coarse(
         windows.stitch(output.depth),
         None if logits is None else windows.stitch(logits),
         bins if bins is None or bins.ndim == 1 else windows.mean(bins),
+        None if deviation is None else windows.stitch(deviation),
     )
 
 
 def mean_of_mirrored(output: Coarse) -> Coarse:
     """Return the output of B images from that of B images and their B mirrored copies.
 
-    The depth is the mean of both, the mirrored one mirrored back; logits and bins are those of the images as they are.
+    The depth is the mean of both, the mirrored one mirrored back; all other fields are those of the images as they are.
     """
-    straight, mirrored = output.depth.chunk(2)
-    logits, bins = output.logits, output.bins
-    return Coarse(
-        (straight + mirrored.flip(-1)) / 2,
-        None if logits is None else logits.chunk(2)[0],
-        bins if bins is None or bins.ndim == 1 else bins.chunk(2)[0],
-    )
+    count = len(output.depth) // 2
+    straight, mirrored = output.images(slice(count)), output.images(slice(count, None)).flipped()
+    return straight._replace(depth=(straight.depth + mirrored.depth) / 2, mirrored=mirrored)

@@ -16,6 +16,7 @@ from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError
 from depthclip.evaluated import EvaluatedModule, evenly_spread
 from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines
+from depthclip.evaluation.conformal import Conformal
 from depthclip.evaluation.evaluation import Evaluation
 from depthclip.evaluation.measures import Measure, check_measures
 from depthclip.evaluation.metrics import ERRORS
@@ -24,11 +25,13 @@ from depthclip.gather import gather
 from depthclip.head.depth_head import DepthHead
 from depthclip.head.interfaces import Coarse, Head
 from depthclip.inference import DepthEstimator, stitch
+from depthclip.intervals import add_image, calibrate, check_intervals, quality_of, restart
 from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
 from depthclip.protocol import Alignment, Scoring, View, check_alignments, scoring_of
 from depthclip.rows import HEAD, check_published
-from depthclip.shown import Prediction, shown_image
+from depthclip.shown import Prediction, nan_unless_finite, shown_image
+from depthclip.uncertainty import spread_maps
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
 
@@ -62,6 +65,8 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         baselines: baselines that `test` scores in addition to those of the package.
         alignments: alignments in which `test` computes the nine errors of every row, in addition to
             `scoring.alignment`: `none`, `median`, `scale`, `affine`, `log_affine`, `disparity_affine`.
+        intervals: intervals around the depth of `head`, calibrated on the validation images by `validate` and `fit`,
+            and by `test` before it starts unless a checkpoint holds them; null for none.
 
     Raises:
         InputError: if a number is out of its range, `cache` is empty, an alignment is unknown, or two alignments,
@@ -88,6 +93,7 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         errors: list[Measure] | None = None,
         baselines: list[Baseline] | None = None,
         alignments: list[Alignment] | None = None,
+        intervals: Conformal | None = None,
     ) -> None:
         check_published(published or {})
         check_count("panels", panels, at_least=0, at_most=MOST_PANELS, unit="images", hint="use 0 for no pictures")
@@ -96,18 +102,16 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         check_count("training_images", training_images, unit="images")
         if cache is not None and not cache.strip():
             raise InputError(f"cache {cache!r} is empty; use memory, the path of a folder, or null")
-        check_measures(errors or [], ERRORS)
+        check_measures([*(errors or []), *quality_of(intervals)], ERRORS)
         check_alignments(alignments or [])
         check_baselines(baselines or [], (HEAD, *(variants or {})))
-        super().__init__(encoder, head, variants, mirror, max_side)
+        super().__init__(encoder, head, variants, mirror, max_side, intervals)
         self.loss = loss or SILog()
         self.training_scoring = None if training_scoring is None else scoring_of(training_scoring)
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
         self.optimization = optimization or Optimization()
-        self.errors = errors or []
-        self.baselines = baselines or []
-        self.alignments = alignments or []
+        self.errors, self.baselines, self.alignments = errors or [], baselines or [], alignments or []
         self.has_depths = False  # whether an epoch of training has met a valid depth
         self.cache = cache
         self.training_images = training_images
@@ -117,6 +121,10 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         self.shown = []
         self.shown_indices: set[int] = set()
         self.features = FeatureCache(cache) if cache else None
+
+    def setup(self, stage: str) -> None:
+        """Check before the work starts that the data can calibrate the intervals."""
+        check_intervals(self.intervals, self.datamodule, stage)
 
     # ---- training depths and images, to which heads and baselines are fitted
 
@@ -145,9 +153,10 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         if data is not None:
             for baseline in self.baselines:
                 baseline.prepare(data)
-        rivals = [baseline.name for baseline in self.baselines]
+        calibrate(self.intervals, data, self.device, self.estimates)
+        rivals, measures = [baseline.name for baseline in self.baselines], [*self.errors, *quality_of(self.intervals)]
         self.evaluation = Evaluation(
-            self.names, fitted, self.device, measures=self.errors, rivals=rivals, alignments=self.alignments
+            self.names, fitted, self.device, measures=measures, rivals=rivals, alignments=self.alignments
         )
         self.shown = []
         images = len(data.sets["test"]) if data is not None else self.panels
@@ -157,10 +166,10 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         """Score the head, its variants and the baselines on each image of a batch."""
         for item, depth, coarse in self.estimates(batch):
             rivals = [baseline.predict(item)[None] for baseline in self.baselines]
-            self.evaluation.add(item, depth, batch.scoring, rivals)
+            spread = spread_maps(coarse, batch.view, depth) if self.evaluation.needs_spread else None
+            self.evaluation.add(item, depth, batch.scoring, rivals, spread)
             if item.index in self.shown_indices:
-                aligned = batch.scoring.align(depth, item.target, item.seen)
-                self.shown.append(shown_image(item, aligned, coarse))
+                self.shown.append(shown_image(item, depth, batch, coarse))
         self.evaluation.skip(batch.unreadable)
 
     def on_test_epoch_end(self) -> None:
@@ -175,18 +184,23 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         """Reset the errors."""
         self.shown = []
         self.evaluation = Evaluation(self.names, None, self.device, baselines=False, measures=self.errors)
+        restart(self.intervals)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the head and its variants on each image of a batch."""
-        for item, depth, _ in self.estimates(batch):
-            self.evaluation.add(item, depth, batch.scoring)
+        for item, depth, coarse in self.estimates(batch):
+            spread = spread_maps(coarse, batch.view, depth) if self.evaluation.needs_spread else None
+            self.evaluation.add(item, depth, batch.scoring, spread=spread)
+            add_image(self.intervals, item, depth, coarse, batch)
         self.evaluation.skip(batch.unreadable)
 
     def on_validation_epoch_end(self) -> None:
-        """Gather the errors of all devices and log the figures of the head."""
+        """Gather the errors of all devices, log the figures of the head, and compute its intervals."""
         if self.trainer.sanity_checking:
             return  # a few images, of which none needs to have a valid depth
         figures = self.gather_outcome().result.figures()[HEAD]
+        if self.intervals is not None:
+            self.intervals.compute()
         self.log_figures("val", figures)
         self.log("abs_rel", figures["abs_rel"], prog_bar=True, logger=False, sync_dist=True, reduce_fx="max")
 
@@ -291,8 +305,3 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
             return self.encode(images, view, self.head.needs)
 
         return encode(rgb) if self.features is None else self.features.get([item.index for item in items], rgb, encode)
-
-
-def nan_unless_finite(depth: Tensor) -> Tensor:
-    """Return a depth map, filled with NaN if any of its values is not finite."""
-    return depth.masked_fill(~depth.isfinite().all(), torch.nan)

@@ -15,6 +15,7 @@ from depthclip.shown import Shown
 
 DEPTH_MAP = "magma_r"  # near is bright
 ERROR_MAP = "RdBu_r"
+SPREAD_MAP = "cividis"
 MOST_WORDS = 8
 NO_MATH = {"parse_math": False}  # names are not TeX: a dollar or a backslash stands for itself
 
@@ -45,7 +46,9 @@ def short(text: str, length: int = 40) -> str:
 
 
 def panel(samples: Sequence[Shown], words: Sequence[str], path: Path) -> None:
-    """Draw a row for each sample: image, truth, depth, relative error, and the weight of each word.
+    """Draw a row for each sample: image, truth, depth, relative error, spread, and the weight of each word.
+
+    The spread, the standard deviation of the depth, has a column if the head has a spread.
 
     Args:
         samples: test images, of whose depth maps the first is drawn.
@@ -53,7 +56,9 @@ def panel(samples: Sequence[Shown], words: Sequence[str], path: Path) -> None:
         path: PNG to write.
     """
     few = [round(k) for k in np.linspace(0, len(words) - 1, min(len(words), MOST_WORDS))]
-    columns = 4 + len(few)
+    titles = ["image", "truth", "depth", "depth / truth - 1"]
+    titles += ["spread"] if any(one.spread is not None for one in samples) else []
+    columns = len(titles) + len(few)
     height = 2.1 * max(one.rgb.shape[1] / one.rgb.shape[2] for one in samples) + 0.25
     figure = Figure(figsize=(2.3 * columns, height * len(samples) + 0.5), layout="constrained")
     grid = figure.subplots(len(samples), columns, squeeze=False)
@@ -67,16 +72,17 @@ def panel(samples: Sequence[Shown], words: Sequence[str], path: Path) -> None:
         _bar(figure, row[2].imshow(depth.numpy(), **shown), "m")
         error = np.ma.masked_where(truth.numpy() <= 0, (depth / truth.clamp_min(1e-6) - 1).numpy())
         _bar(figure, row[3].imshow(error, vmin=-1, vmax=1, cmap=ERROR_MAP), "relative")
-        for axis, k in zip(row[4:], few, strict=True):
+        if one.spread is not None:
+            widest = float(np.percentile(one.spread.numpy(), 99))
+            _bar(figure, row[4].imshow(one.spread.numpy(), vmin=0, vmax=widest or None, cmap=SPREAD_MAP), "m")
+        for axis, k in zip(row[len(titles) :], few, strict=True):
             if weights is not None:
                 axis.imshow(weights[k].numpy(), vmin=0, vmax=1, cmap="viridis")
         for axis in row:
             axis.set_xticks([])
             axis.set_yticks([])
             axis.set_facecolor("0.85")
-    for axis, title in zip(
-        grid[0], ("image", "truth", "depth", "depth / truth - 1", *(words[k] for k in few)), strict=True
-    ):
+    for axis, title in zip(grid[0], (*titles, *(words[k] for k in few)), strict=True):
         axis.set_title(short(title), fontsize=9, **NO_MATH)
     with open_atomic(path) as file:
         figure.savefig(file, format="png", dpi=90)

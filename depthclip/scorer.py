@@ -105,7 +105,7 @@ class PredictionScorer(EvaluatedModule):
             depth = torch.cat([each.to(item.target) for each in maps])
             self.evaluation.add(item, depth, batch.scoring, [each.predict(item)[None] for each in self.baselines])
             if item.index in self.shown_indices:
-                self.shown.append(shown_image(item, batch.scoring.align(depth, item.target, item.seen)))
+                self.shown.append(shown_image(item, depth, batch))
         self.evaluation.skip(batch.unreadable)
 
     def on_test_epoch_end(self) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from depthclip.data.batches import Item
+from depthclip.data.batches import Batch, Item
 from depthclip.head.interfaces import Coarse
-from depthclip.protocol import Aligned
+from depthclip.uncertainty import spread_maps
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Shown:
         depth: (V, h', w') metres, of the head and each variant.
         weights: (K, h'', w'') in [0, 1], the weight of each word of the head in each patch; None without words.
         farthest: (V,) metres, the largest bin of the head and each variant, 0 without bins.
+        spread: (h', w') metres, the standard deviation of the depth of the head; None if it has none.
     """
 
     index: int
@@ -32,6 +33,7 @@ class Shown:
     depth: Tensor
     weights: Tensor | None
     farthest: Tensor
+    spread: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,20 @@ class Prediction:
     depth: Tensor
 
 
-def shown_image(item: Item, aligned: Aligned, coarse: Sequence[Coarse] = ()) -> Shown:
+def shown_image(item: Item, depth: Tensor, batch: Batch, coarse: Sequence[Coarse] = ()) -> Shown:
     """Return a test image for the pictures, on the CPU.
 
     Args:
         item: the image.
-        aligned: depth of the head and its variants beside the ground truth.
-        coarse: their coarse outputs for this image; () for depth maps from files.
+        depth: (V, h, w) metres, of the head and its variants, at the size the model saw.
+        batch: the batch of the image, for its view and scoring.
+        coarse: outputs of the heads for this image; () for depth maps from files.
     """
-    weights = coarse[0].weights if coarse else None
+    aligned = batch.scoring.align(depth, item.target, item.seen)
+    weights, spread = coarse[0].weights if coarse else None, None
+    if coarse and coarse[0].spread is not None:
+        maps = spread_maps(coarse[:1], batch.view, depth[:1])
+        spread = batch.scoring.resampled(maps, item.seen)[0].cpu()
     return Shown(
         item.index,
         item.name,
@@ -66,4 +73,10 @@ def shown_image(item: Item, aligned: Aligned, coarse: Sequence[Coarse] = ()) -> 
         aligned.prediction.cpu(),
         None if weights is None else weights[0].cpu(),
         torch.tensor([0.0 if one.bins is None else float(one.bins.max()) for one in coarse]),
+        spread,
     )
+
+
+def nan_unless_finite(depth: Tensor) -> Tensor:
+    """Return a depth map, filled with NaN if any of its values is not finite."""
+    return depth.masked_fill(~depth.isfinite().all(), torch.nan)

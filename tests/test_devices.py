@@ -86,6 +86,19 @@ def test_two_processes_calibrate_a_head_as_one_does(tmp_path):
     assert written(tmp_path / "plain")[0]["figures"] != written(tmp_path / "one")[0]["figures"]
 
 
+def test_two_processes_calibrate_intervals_as_one_does(tmp_path):
+    """Each process scores a part of the validation images, and the quantile is that of all of them."""
+    changes = {"model": {"intervals": {"level": 0.8, "score": "spread"}}, "data": {"init_args": {"val_size": 7}}}
+    (tmp_path / "intervals.yaml").write_text(yaml.safe_dump(changes))
+    intervals = ["-c", str(tmp_path / "intervals.yaml")]
+    _python, _m, _depthclip, *given = command(tmp_path / "one", 5, *intervals)
+    assert main(given) == 0
+    two = command(tmp_path / "two", 5, *intervals, "--trainer.devices", "2")
+    subprocess.run(two, check=True, capture_output=True, cwd=ROOT)
+    same(tmp_path / "one", tmp_path / "two", 5)
+    assert written(tmp_path / "two")[0]["figures"]["head"]["width"] > 0
+
+
 def photographs(folder, *, count, broken):
     """A run of predict in two processes on photographs of which one is truncated."""
     (folder / "in").mkdir()

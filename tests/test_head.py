@@ -84,7 +84,7 @@ def test_a_head_without_words_and_bins_needs_only_forward():
     coarse = head(ImageFeatures(torch.zeros(5, 2, 7, 7)), Text({}))
     assert coarse.weights is None
     assert coarse.image(3).depth.tolist() == [[[[4.0] * 3] * 2]]
-    assert coarse.image(3)[1:] == (None, None)
+    assert coarse.image(3)[1:] == (None,) * 4
     with pytest.raises(NotImplementedError, match="Head must implement forward"):
         Head()(ImageFeatures(torch.zeros(1, 2, 3, 3)), Text({}))
 

@@ -14,7 +14,6 @@ from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.data import Loading, Photos, Rooms
 from depthclip.depth_files import DepthFolder, file_names, to_png_values
 from depthclip.errors import InputError
-from depthclip.head import Coarse
 from depthclip.pictures import colour_depth
 from depthclip.protocol import Scoring
 from depthclip.report import Report
@@ -45,10 +44,10 @@ class Broken(DepthHead):
     value = float("inf")
 
     def forward(self, features, text):
-        depth, logits, bins = super().forward(features, text)
-        depth = depth.clone()
+        coarse = super().forward(features, text)
+        depth = coarse.depth.clone()
         depth[..., 0, 0] = self.value
-        return Coarse(depth, logits, bins)
+        return coarse._replace(depth=depth)
 
 
 # ---- test and validate

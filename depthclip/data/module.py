@@ -158,6 +158,15 @@ class DepthDataModule(LightningDataModule):
         chosen = Subset(samples, spread(len(samples), count))
         return self._loader(Viewed(chosen, self.view, on_error=self.loading.on_error))
 
+    def validation_samples(self) -> DepthDataset:
+        """Return the validation images with ground truth."""
+        return with_truth(self.samples("val"), "val")
+
+    def validation_batches(self) -> Iterable[Batch]:
+        """Return batches of the validation images of this device, for stages other than `fit` and `validate`."""
+        self.sets["val"] = self.validation_samples()
+        return self._exact_loader("val")
+
     def setup(self, stage: str) -> None:
         """Build the data sets of a stage, and check that there is an image for each device.
 

@@ -8,6 +8,7 @@ the class_path: `prompts: {words: five}` and `bins: {values: [1, 2, 4]}`.
 from collections.abc import Iterable
 from typing import NamedTuple, Protocol
 
+import torch
 from torch import Tensor, nn
 
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder
@@ -20,24 +21,80 @@ class Coarse(NamedTuple):
         depth: (B, 1, h, w) in metres.
         logits: (B, K, h, w), the response of each word; None for a head without words.
         bins: (K,) or (B, K) in metres; None for a head without bins.
+        deviation: (B, 1, h, w) in metres, the standard deviation of the depth, for a head that estimates it; None to
+            compute it from logits and bins.
+        mirrored: outputs for the mirrored images, mirrored back. If it is set, `depth` is the mean of both depths, and
+            all other fields are those of the images as they are.
     """
 
     depth: Tensor
     logits: Tensor | None = None
     bins: Tensor | None = None
+    deviation: Tensor | None = None
+    mirrored: "Coarse | None" = None
 
     @property
     def weights(self) -> Tensor | None:
         """The softmax of the logits over the words, (B, K, h, w); None for a head without words."""
         return None if self.logits is None else self.logits.softmax(1)
 
+    @property
+    def spread(self) -> Tensor | None:
+        """The standard deviation of the depth in metres, (B, 1, h, w); None without deviation, and words and bins.
+
+        Without `deviation` it is that of the bins b_k under the softmax w_k: sqrt(sum_k w_k (b_k - sum_j w_j b_j)^2).
+        With `mirrored` it is that of the mixture of both views in equal parts, whose mean is the depth:
+        sqrt((s^2 + s_mirrored^2) / 2 + disagreement^2).
+        """
+        if self.mirrored is not None and self.disagreement is not None:
+            both = self._replace(mirrored=None).spread, self.mirrored.spread
+            if both[0] is None or both[1] is None:
+                return None
+            return ((both[0].square() + both[1].square()) / 2 + self.disagreement.square()).sqrt()
+        if self.deviation is not None or self.logits is None or self.bins is None:
+            return self.deviation
+        weights, bins = self.logits.float().softmax(1), self.bins.float()[..., None, None]
+        mean = (weights * bins).sum(1, keepdim=True)
+        return (weights * (bins - mean).square()).sum(1, keepdim=True).sqrt()
+
+    @property
+    def entropy(self) -> Tensor | None:
+        """The entropy of the weights of the words in nats, (B, 1, h, w), from 0 to ln K; None for a head without words.
+
+        With `mirrored` it is the entropy of the mean of the weights of both views.
+        """
+        weights = self.weights
+        if weights is not None and self.mirrored is not None and self.mirrored.weights is not None:
+            weights = (weights + self.mirrored.weights) / 2
+        return None if weights is None else torch.special.entr(weights.float()).sum(1, keepdim=True)
+
+    @property
+    def disagreement(self) -> Tensor | None:
+        """Half the absolute difference of the depths of both views in metres, (B, 1, h, w); None without `mirrored`."""
+        return None if self.mirrored is None else (self.depth - self.mirrored.depth).abs()
+
     def image(self, k: int) -> "Coarse":
         """Return the outputs for image k as a batch of size 1; bins (K,) that all images share stay (K,)."""
-        only = slice(k, k + 1)
+        return self.images(slice(k, k + 1))
+
+    def images(self, which: slice) -> "Coarse":
+        """Return the outputs for some of the images; bins (K,) that all images share stay (K,)."""
         return Coarse(
-            self.depth[only],
-            None if self.logits is None else self.logits[only],
-            self.bins if self.bins is None or self.bins.ndim == 1 else self.bins[only],
+            self.depth[which],
+            None if self.logits is None else self.logits[which],
+            self.bins if self.bins is None or self.bins.ndim == 1 else self.bins[which],
+            None if self.deviation is None else self.deviation[which],
+            None if self.mirrored is None else self.mirrored.images(which),
+        )
+
+    def flipped(self) -> "Coarse":
+        """Return the outputs with all maps mirrored."""
+        return Coarse(
+            self.depth.flip(-1),
+            None if self.logits is None else self.logits.flip(-1),
+            self.bins,
+            None if self.deviation is None else self.deviation.flip(-1),
+            None if self.mirrored is None else self.mirrored.flipped(),
         )
 
 

@@ -8,6 +8,8 @@ from PIL import Image
 
 from depthclip import DepthCLIP, FrozenCLIP
 from depthclip.encoder import Crops, ImageFeatures
+from depthclip.evaluation.conformal import Conformal
+from depthclip.evaluation.uncertainty import Coverage, NegativeLogLikelihood, Sparsification
 from depthclip.head import (
     Adapter,
     Bins,
@@ -95,6 +97,14 @@ def with_nan(part):
     return made(ImageFeatures(features), model.encoder.text)
 
 
+class Named(Coverage):
+    """A measure with the name of the coverage of conformal intervals."""
+
+    def __init__(self):
+        super().__init__([0.9])
+        self.names = ("coverage",)
+
+
 def two(**arguments):
     return SceneBins({"a": Bins(), "b": Bins()}, **arguments)
 
@@ -133,6 +143,26 @@ CASES = [
         lambda: SceneBins({"bath_room": Bins(), "bath room": Bins()}).prepare(tiny().encoder.text),
         "scenes",
         "bath room",
+    ),
+    *numbers("Conformal", "level", lambda x: Conformal(x), (NAN, INF, -1.0, 0.0, 1.0, 90, "0.9", None)),
+    *numbers("Conformal", "floor", lambda x: Conformal(floor=x), (NAN, INF, -1.0, 0.0, 100.0, "1")),
+    refuse("Conformal", "unit", lambda: Conformal(unit="pixel"), "unit", "pixel"),
+    refuse("Conformal", "score", lambda: Conformal(score="gaussian"), "score", "gaussian"),
+    *numbers("NegativeLogLikelihood", "floor", lambda x: NegativeLogLikelihood(x), (NAN, INF, -1.0, 0.0, 1e3, "1")),
+    *numbers("Sparsification", "steps", lambda x: Sparsification(steps=x), COUNTS),
+    refuse("Sparsification", "an unknown error", lambda: Sparsification(["delta1"]), "errors", "delta1"),
+    refuse("Sparsification", "no error", lambda: Sparsification([]), "errors", "[]"),
+    refuse("Sparsification", "text", lambda: Sparsification("rmse"), "errors", "rmse"),
+    *(
+        refuse("Coverage", f"levels {levels}", lambda levels=levels: Coverage(levels), "levels", shown)
+        for levels, shown in (([], "[]"), ([90], "90"), ([NAN], "nan"), ([0.5, 0.5], "0.5"), ("0.9", "0.9"))
+    ),
+    refuse("Coverage", "a number", lambda: Coverage(0.9), "levels", "0.9"),
+    refuse(
+        "measures",
+        "a measure named as that of intervals",
+        lambda: DepthCLIP(tiny().encoder, head(), errors=[Named()], intervals=Conformal()),
+        "coverage",
     ),
     refuse("Bins", "values hold text", lambda: Bins(["near", "far"]), "bins", "near"),
     refuse("Bins", "values hold None", lambda: Bins([1, None]), "bins", "None"),
