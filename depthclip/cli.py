@@ -228,6 +228,26 @@ def resolve(arguments: Sequence[str]) -> dict[str, Any]:
         return yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))[given[0]]
 
 
+def instantiate(recipe: dict[str, Any]) -> tuple[DepthCLIP, DepthDataModule]:
+    """Return the model and the data module of a recipe, without a trainer.
+
+    Args:
+        recipe: a complete recipe, as `resolve` returns it.
+
+    Raises:
+        InputError: if a file of the data is missing or a constructor refuses a value.
+    """
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(DepthCLIP, "model")
+    parser.add_subclass_arguments(DepthDataModule, "data")
+    try:
+        built = parser.instantiate(parser.parse_object({key: recipe[key] for key in ("model", "data")}))
+    except (ValueError, ArgumentError) as error:  # raised by a constructor, whose arguments are the user's
+        raise InputError(sentence(error)) from error
+    built.data.setup("test")
+    return built.model, built.data
+
+
 def depth_cli(args: list[str]) -> DepthCLI:
     """Run the command line and return its interface."""
     # advertisements of Lightning, and warnings about its use of torch
