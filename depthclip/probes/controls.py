@@ -81,7 +81,9 @@ def with_prompts(head: DepthHead, prompts: Prompts, text: TextEncoder) -> DepthH
         InputError: if the number of words differs, or the sentences do not suit the text tower.
     """
     if len(prompts.labels) != len(head.labels):
-        raise InputError(f"prompts has {len(prompts.labels)} words; use {len(head.labels)}, one for each bin of the head")
+        raise InputError(
+            f"prompts has {len(prompts.labels)} words; use {len(head.labels)}, one for each bin of the head"
+        )
     result = copy.deepcopy(head)
     result.prompts, result.labels = prompts, prompts.labels
     result.needs = Needs(pooled=prompts.needs_pooled or head.bins.needs_pooled)
@@ -94,8 +96,8 @@ def with_prompts(head: DepthHead, prompts: Prompts, text: TextEncoder) -> DepthH
 class MeanFeature(Head):
     """A head that reads the same feature in every patch of every image: the mean over training images.
 
-    The mean of unit vectors is shorter than they are; it is scaled to their mean length, so that the softmax is as sharp
-    as for real patches.
+    The mean of unit vectors is shorter than they are. It is scaled to their mean length, so that the softmax is as
+    sharp as for real patches.
 
     Args:
         head: head that turns the feature into depth.

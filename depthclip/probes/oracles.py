@@ -99,8 +99,8 @@ class PatchTruth(Baseline):
 class BinnedTruth(PatchTruth):
     """The ground truth per patch as the best convex combination of the bins.
 
-    The combinations of bins are all depths from the first bin to the last. Depth in this range is exact, with weights on
-    its two neighbouring bins, and depth beyond it becomes the bin at its end.
+    The combinations of bins are all depths from the first bin to the last. Depth in this range is exact, with weights
+    on its two neighbouring bins, and depth beyond it becomes the bin at its end.
 
     Args:
         grid: number of patches of an image.
@@ -112,9 +112,7 @@ class BinnedTruth(PatchTruth):
         InputError: if the bins are missing, or differ between images.
     """
 
-    def __init__(
-        self, grid: Grid, scoring: Scoring, bins: Tensor | None, name: str = "truth within the bins"
-    ) -> None:
+    def __init__(self, grid: Grid, scoring: Scoring, bins: Tensor | None, name: str = "truth within the bins") -> None:
         super().__init__(grid, scoring, name)
         if bins is None or bins.ndim != 1:
             head = type(grid.model.head).__name__

@@ -67,14 +67,14 @@ def encode_training(model: DepthEstimator, data: DepthDataModule, needs: Needs, 
             batches.append(TrainingBatch(kept, target, rgb.mean((0, 2, 3)), names, size_of(items[0])))
     if not any(batch.target.isfinite().any() for batch in batches):
         raise InputError(
-            f"{type(data).__name__} has no training image with a valid depth, but probes are fitted to training images; "
+            f"{type(data).__name__} has no training image with a valid depth, but probes are fitted to them; "
             "check the training split, data.scoring and the scale of the depth files"
         )
     return batches
 
 
 def counted_depth(item: Item, view: View, scoring: Scoring) -> Tensor:
-    """Return the depth of the pixels that count, (N, 1, H, W) metres with 0 elsewhere, for the N windows of an image."""
+    """Return the depth of the pixels that count, 0 elsewhere, of the N windows of an image, (N, 1, H, W) metres."""
     size = size_of(item)
     if item.depth is None:
         depth = torch.zeros(1, 1, *size, device=item.rgb.device)
