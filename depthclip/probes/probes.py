@@ -92,13 +92,13 @@ class RidgeProbe(Probe):
         layers: blocks of the tower whose maps are read beside the dense map, as in `Needs`.
     """
 
-    weight: Tensor | None  # (C,)
-    bias: Tensor | None  # ()
+    weight: Tensor  # (C,)
+    bias: Tensor  # ()
 
     def __init__(self, layers: Sequence[int] = ()) -> None:
         super().__init__(layers)
-        self.register_buffer("weight", None)
-        self.register_buffer("bias", None)
+        self.register_buffer("weight", torch.empty(0))
+        self.register_buffer("bias", torch.empty(0))
 
     def fit_patches(self, batches: Sequence[TrainingBatch], computed: Needs) -> None:
         """Fit the regression to at most 20,000 training patches, evenly spread.
@@ -140,16 +140,17 @@ class NetworkProbe(Probe):
         InputError: if hidden is out of its range.
     """
 
-    mean: Tensor | None  # (C,)
-    std: Tensor | None
+    mean: Tensor  # (C,)
+    std: Tensor  # (C,)
 
     def __init__(self, layers: Sequence[int] = (), hidden: int = 128, dropout: float = 0.3) -> None:
         super().__init__(layers)
         check_count("hidden", hidden, at_most=65_536)
         self.hidden = hidden
-        self.net = nn.Sequential(nn.LazyLinear(hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, 1))
-        self.register_buffer("mean", None)
-        self.register_buffer("std", None)
+        self.last = nn.Linear(hidden, 1)
+        self.net = nn.Sequential(nn.LazyLinear(hidden), nn.GELU(), nn.Dropout(dropout), self.last)
+        self.register_buffer("mean", torch.empty(0))
+        self.register_buffer("std", torch.empty(0))
 
     def fit_patches(self, batches: Sequence[TrainingBatch], computed: Needs) -> None:
         """Create the network and standardize its inputs; `learn` trains it.
@@ -162,7 +163,7 @@ class NetworkProbe(Probe):
         self.mean, self.std = inputs.mean(0), inputs.std(0).clamp_min(1e-6)
         with torch.no_grad():
             self.to(inputs.device).net(inputs[:1])  # gives the lazy layer its shape
-        nn.init.constant_(self.net[-1].bias, float(log_depth.median()))
+        nn.init.constant_(self.last.bias, float(log_depth.median()))
 
     def log_depth(self, inputs: Tensor) -> Tensor:
         """Return the logarithm of the depth in metres, (B, h, w), for inputs (B, C, h, w)."""

@@ -11,7 +11,7 @@ from depthclip.probes.ladder import CONTROLS, STEPS, WORDS, Rung
 from depthclip.study import HEADLINE, Results, Row, header, make_row, save_figure, spans
 
 BLIND = ("training constant", "training median map")  # fitted baselines that ignore the image
-TITLES = {"abs_rel": "abs_rel (share of the depth)", "delta1": "delta1 (share of the pixels)"}
+UNITS = {"abs_rel": ", share of the depth", "delta1": ", share of the pixels"}
 COLOURS = {
     "resolution": "0.55",
     "bins": "tab:olive",
@@ -117,41 +117,27 @@ def draw_error(axis: Axes, results: Results, error: str) -> None:
     words = results.find(WORDS)
     limit = 1.0 if share else BEYOND * max(best, words.figures[error].value if words else 0)
     before = 1.0 if share else 0.0
-    for k, (rung, _) in enumerate(steps):
-        end = min(values[k], limit)
-        axis.barh(heights[k], end - before, left=before, height=0.62, color=COLOURS[rung.cause], alpha=0.85)
-        if k + 1 < len(steps):
-            axis.plot([end, end], [heights[k], heights[k + 1]], color="0.3", lw=0.8, zorder=0)
-        label = f"{values[k]:.3f}   {rung.cause} {values[k] - before:+.3f}"
-        write(axis, max(end + above[k], before), heights[k], label, limit)
-        before = values[k]
-    for k in range(len(steps), len(rows)):
+    for k, row in enumerate(rows):
+        end, added = min(values[k], limit), ""
+        if k < len(steps):
+            cause = steps[k][0].cause
+            axis.barh(heights[k], end - before, left=before, height=0.62, color=COLOURS[cause], alpha=0.85)
+            axis.plot([end, end], [heights[k], heights[k] + (k + 1 < len(steps))], color="0.3", lw=0.8, zorder=0)
+            added = f"   {cause} {values[k] - before:+.3f}"
         if values[k] <= limit:
-            axis.plot(values[k], heights[k], "o", ms=4.5, color="0.25")
-        write(axis, min(values[k] + above[k], limit), heights[k], f"{values[k]:.3f}", limit)
-    for value, height, low, high in zip(values, heights, below, above, strict=True):
-        if value <= limit:
-            axis.errorbar(value, height, xerr=[[low], [high]], color="0.15", capsize=2, lw=1)
+            reach = [[below[k]], [min(above[k], limit - values[k])]]
+            axis.errorbar(values[k], heights[k], xerr=reach, fmt="o", ms=3.5, color="0.15", capsize=2, lw=1)
+        right = min(max(values[k] + above[k], before if k < len(steps) else 0), limit)
+        text = f"{'' if values[k] <= limit else '→ '}{row.figures[error].value:.3f}{added}"
+        box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
+        axis.annotate(
+            text, (right, heights[k]), (6, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=box
+        )
+        before = values[k]
     axis.axvline(best, color="0.3", ls="--", lw=1, zorder=0, label="best fitted prediction without the image")
     axis.axhline((heights[len(steps) - 1] + heights[len(steps)]) / 2, color="0.8", lw=0.8)
-    axis.set_xlim(0, limit * (1.0 if not share else 1.35))
-    axis.set_xlabel(
-        f"{header(error)}, {TITLES.get(error, error).partition('(')[2].rstrip(')')}" if error in TITLES else error
-    )
+    axis.set_xlim(0, 1.45 * limit)
+    axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick <= limit * 1.001])
+    axis.set_xlabel(f"{header(error)}{UNITS.get(error, '')}")
     axis.grid(axis="x", alpha=0.3)
-    axis.legend(loc="lower right", fontsize=7)
-
-
-def write(axis: Axes, x: float, y: float, text: str, limit: float) -> None:
-    """Write a text to the right of a mark, or to its left if it would reach beyond the axis."""
-    right = x < 0.6 * limit
-    shift = 6 if right else -6
-    axis.annotate(
-        text,
-        (min(x, limit), y),
-        (shift, 0),
-        textcoords="offset points",
-        va="center",
-        ha="left" if right else "right",
-        fontsize=7.5,
-    )
+    axis.legend(loc="upper right" if not share else "lower right", fontsize=7)
