@@ -23,6 +23,7 @@ from depthclip.evaluated import EvaluatedModule
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.gather import gather
+from depthclip.inference import DepthEstimator
 from depthclip.module import DepthCLIP
 from depthclip.pictures import compare_heads, panel, save_picture, strips
 from depthclip.runs import remove_without_results, run_folder
@@ -102,7 +103,7 @@ class Report(Callback):
         outcome, data = pl_module.outcome, pl_module.datamodule
         metrics = {
             **summary(outcome, pl_module.published),
-            "monotonicity": monotonicity_of_rows(pl_module),
+            "monotonicity": monotonicity_of_rows(pl_module) if isinstance(pl_module, DepthEstimator) else {},
             "unreadable": outcome.unreadable,
             "data": data.metadata() if data is not None else {},
             "recipe": self.recipe,

@@ -17,13 +17,13 @@ from depthclip.encoder.vocabulary import encode_words, vocabulary_of
 from depthclip.errors import InputError
 from depthclip.head import DepthHead
 from depthclip.head.prompts import WORDS
+from depthclip.instantiate import instantiate
 from depthclip.signals import exit_code
 from depthclip.study import Options, Study, Variant, arguments_of
 from depthclip.study.command import make_console, parse, run_study
 from depthclip.study.files import save_text
 from depthclip.study.plan import resolve_recipe
 from depthclip.vocabulary import (
-    build_recipe,
     candidates_of,
     choose_words,
     collect_patches,
@@ -57,7 +57,7 @@ def run(options: Options, own: argparse.Namespace, console: Console) -> int:
     check_count("--best", own.best, at_least=2, at_most=1000, unit="words")
     check_count("--sample", own.sample, at_least=2, unit="images")
     recipe = resolve_recipe(arguments_of(STUDY, options, Variant("")), learn=False)
-    model, data = build_recipe(recipe)
+    model, data = instantiate(recipe)
     if not isinstance(model.head, DepthHead):
         raise InputError(f"model.head {type(model.head).__name__} has no words; use depthclip.DepthHead")
     prompts, text = model.head.prompts, model.encoder.text

@@ -1,6 +1,5 @@
 """Score how well the similarity of words with patches tells depth, and make recipes of the best words."""
 
-from depthclip.vocabulary.build import build_recipe
 from depthclip.vocabulary.choice import Choice, candidates_of, choose_words, recipe_of
 from depthclip.vocabulary.lists import read_words, with_words
 from depthclip.vocabulary.patches import Patches, collect_patches, patch_batches
@@ -12,7 +11,6 @@ __all__ = [
     "Choice",
     "Patches",
     "Scores",
-    "build_recipe",
     "candidates_of",
     "choose_words",
     "collect_patches",

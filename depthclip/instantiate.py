@@ -11,11 +11,11 @@ from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
 
 
-def build_recipe(recipe: Mapping[str, Any]) -> tuple[DepthCLIP, DepthDataModule]:
-    """Return the model and the data module of a resolved recipe.
+def instantiate(recipe: Mapping[str, Any]) -> tuple[DepthCLIP, DepthDataModule]:
+    """Return the model and the data module of a recipe; the test images are set up.
 
     Args:
-        recipe: the recipe, as `depthclip.cli.resolve` returns it; variants of the head are left out.
+        recipe: a complete recipe, as `depthclip.cli.resolve` returns it; variants of the head are left out.
 
     Raises:
         InputError: if a constructor refuses an argument, or a file is missing.
@@ -28,4 +28,5 @@ def build_recipe(recipe: Mapping[str, Any]) -> tuple[DepthCLIP, DepthDataModule]
         built = parser.instantiate(parser.parse_object({"model": model, "data": recipe["data"]}))
     except (ValueError, ArgumentError) as error:  # raised by a constructor, whose arguments are the user's
         raise InputError(sentence(error)) from error
+    built.data.setup("test")
     return built.model, built.data
