@@ -240,6 +240,20 @@ def test_options_of_several_passes_are_refused(option, tmp_path, capsys):
     assert "leave out --resume, --devices and --wandb" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        ["--quick", "--data", "configs/data/seven_scenes.yaml", "--set", "data.root=data/seven_scenes"],
+        ["--data", "configs/data/kitti.yaml", "--model", "configs/model/kitti_log.yaml"],
+    ],
+)
+def test_the_commands_of_the_page_are_accepted(given, monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    assert " ".join(given) in (ROOT / "docs" / "budget.md").read_text()
+    assert budget.main([*given, "--dry-run"]) == 0
+    assert f"{PATCHES}: {STEPS[0].isolates}" in capsys.readouterr().out
+
+
 @pytest.mark.skipif(not SAMPLES.is_dir(), reason="needs the sample of 7-Scenes")
 @pytest.mark.slow
 def test_photographs_with_invalid_depth(tmp_path, monkeypatch):

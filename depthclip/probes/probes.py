@@ -10,7 +10,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import Tensor, nn
 
-from depthclip.checks import check_count
+from depthclip.checks import check_count, check_number
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder
 from depthclip.errors import InputError
 from depthclip.head.interfaces import Coarse, Head
@@ -134,10 +134,10 @@ class NetworkProbe(Probe):
     Args:
         layers: blocks of the tower whose maps are read beside the dense map, as in `Needs`.
         hidden: number of hidden units, from 1 to 65,536.
-        dropout: share of the hidden units that are dropped in training.
+        dropout: share of the hidden units that are dropped in training, from 0 to 0.99.
 
     Raises:
-        InputError: if hidden is out of its range.
+        InputError: if hidden or dropout is out of its range.
     """
 
     mean: Tensor  # (C,)
@@ -146,6 +146,7 @@ class NetworkProbe(Probe):
     def __init__(self, layers: Sequence[int] = (), hidden: int = 128, dropout: float = 0.3) -> None:
         super().__init__(layers)
         check_count("hidden", hidden, at_most=65_536)
+        check_number("dropout", dropout, at_least=0, at_most=0.99, hint="use 0 for none")
         self.hidden = hidden
         self.last = nn.Linear(hidden, 1)
         self.net = nn.Sequential(nn.LazyLinear(hidden), nn.GELU(), nn.Dropout(dropout), self.last)
