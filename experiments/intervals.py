@@ -4,31 +4,25 @@
 """
 
 import argparse
+import json
 import warnings
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
-from typing import Literal
 
-from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts, evaluate
-from depthclip.data import Loading, Rooms
-from depthclip.evaluation.conformal import Conformal
-from depthclip.evaluation.measures import Measure
-from depthclip.evaluation.uncertainty import Coverage, NegativeLogLikelihood, Sparsification
+from depthclip import evaluate
+from depthclip.cli import resolve
+from depthclip.instantiate import instantiate
 
-# the words and bins of configs/rooms.yaml
-NEAR = {"giant": 0.85, "extremely close": 1.05, "very close": 1.25, "close": 1.55, "a little close": 1.9}
-MIDDLE = {"not in distance": 2.2, "medium": 2.5, "a little remote": 3.0, "a little far": 3.5, "far": 4.5}
-WORDS = {**NEAR, **MIDDLE, "quite far": 5.4, "very far": 6.5, "unseen": 8.0}
 LEVEL = 0.9
-SCORES: tuple[Literal["relative", "absolute", "spread"], ...] = ("relative", "absolute", "spread")
-# types of room of the validation and of the test images
-EXCHANGEABLE: dict[str, tuple[list[str] | None, list[str] | None]] = {
+SCORES = ("relative", "absolute", "spread")
+Types = tuple[list[str] | None, list[str] | None]  # of the validation and of the test rooms, None for all
+EXCHANGEABLE: dict[str, Types] = {
     "all types": (None, None),
     "small rooms": (["small room"], ["small room"]),
 }
-SHIFTED: dict[str, tuple[list[str] | None, list[str] | None]] = {
+SHIFTED: dict[str, Types] = {
     "small rooms to halls": (["small room"], ["hall"]),
     "small rooms to corridors": (["small room"], ["corridor"]),
     "corridors to small rooms": (["corridor"], ["small room"]),
@@ -36,11 +30,23 @@ SHIFTED: dict[str, tuple[list[str] | None, list[str] | None]] = {
 COLUMNS = ("coverage_0.5", "coverage_0.9", "ause_abs_rel", "nll", "abs_rel")
 
 
-def row(encoder: FrozenCLIP, data: Rooms, score: Literal["relative", "absolute", "spread"], folder: Path) -> list[str]:
+def row(types: Types, score: str, size: int, folder: Path) -> list[str]:
     """Return coverage with its 95 % interval over test images, width, and the further figures of one setting."""
-    head = DepthHead(Prompts(list(WORDS)), Bins(list(WORDS.values())), temperature=0.35)
-    measures: list[Measure] = [Coverage(), Sparsification(), NegativeLogLikelihood()]
-    model = DepthCLIP(encoder, head, panels=0, errors=measures, intervals=Conformal(LEVEL, score=score))
+    validation, test = types
+    settings = {
+        "data.train_size": 1,
+        "data.val_size": size,
+        "data.test_size": size,
+        "data.train_types": validation,
+        "data.test_types": test,
+        "model.training_baselines": False,
+        "model.errors": ["Coverage", "Sparsification", "NegativeLogLikelihood"],
+        "model.intervals": {"level": LEVEL, "score": score},
+        "model.panels": 0,
+    }
+    model, data = instantiate(
+        resolve(["test", "-c", "rooms", *(f"--{k}={json.dumps(v)}" for k, v in settings.items())])
+    )
     with redirect_stdout(StringIO()):  # the tables of all runs
         figures = evaluate(model, data, folder)["head"]
     result = model.outcome.result
@@ -59,21 +65,11 @@ def main(args: Sequence[str] | None = None) -> None:
     given = parser.parse_args(args)
     warnings.filterwarnings("ignore", message=".*does not have many workers.*")
     size = given.rooms or (60 if given.quick else 400)
-    encoder = FrozenCLIP("tiny-rooms", "bundled", "attention_pool")
     titles = ["calibrated on, tested on", "score", "coverage", "width (m)", *COLUMNS]
     lines = [f"| {' | '.join(titles)} |", "| --- | --- |" + " ---: |" * (len(titles) - 2)]
-    for name, (validation, test) in (EXCHANGEABLE | SHIFTED).items():
-        data = Rooms(
-            train_size=1,
-            val_size=size,
-            test_size=size,
-            train_types=validation,
-            test_types=test,
-            view="whole",
-            loading=Loading(batch_size=20),
-        )
+    for name, types in (EXCHANGEABLE | SHIFTED).items():
         for score in SCORES:
-            cells = row(encoder, data, score, given.out / name.replace(" ", "_") / score)
+            cells = row(types, score, size, given.out / name.replace(" ", "_") / score)
             lines.append(f"| {name} | {score} | {' | '.join(cells)} |")
     table = "\n".join([f"Nominal level {LEVEL:g}; {size} validation and {size} test images.", "", *lines, ""])
     given.out.mkdir(parents=True, exist_ok=True)
