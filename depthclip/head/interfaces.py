@@ -40,6 +40,11 @@ class Coarse(NamedTuple):
             self.bins if self.bins is None or self.bins.ndim == 1 else self.bins[only],
         )
 
+    def scaled(self, factors: Tensor) -> "Coarse":
+        """Return the outputs with all metres multiplied by a factor for each image, (B,); bins become (B, K)."""
+        bins = None if self.bins is None else self.bins * factors[:, None]
+        return self._replace(depth=self.depth * factors[:, None, None, None], bins=bins)
+
 
 class Head(nn.Module):
     """Base class of modules that turn image features into depth in metres.
@@ -51,10 +56,13 @@ class Head(nn.Module):
     Attributes:
         needs: features that `forward` reads beside the dense map; a class attribute, or set in the constructor.
         labels: a short name for each of the K words, for tables and pictures; empty for a head without words.
+        camera: the focal length, in pixels of the image that the model sees, at which the metres of `forward` hold.
+            DepthCLIP multiplies depth and bins of an image by focal / camera. None for metres as they stand.
     """
 
     needs: Needs = Needs()
     labels: tuple[str, ...] = ()
+    camera: float | None = None
     prepared = False  # set by `prepare_once`
 
     @property
