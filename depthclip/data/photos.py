@@ -2,18 +2,42 @@
 
 import glob
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
+
+from depthclip.camera import check_fov, exif_focal, focal_length
 from depthclip.data.files import Entry, FileSamples
 from depthclip.data.images import SKIP
 from depthclip.data.module import DepthDataModule, Loading, Split
 from depthclip.data.paths import argument_path, fault, quoted, regular_file
-from depthclip.data.samples import DataError, DepthDataset
+from depthclip.data.samples import DataError, DepthDataset, Sample
 from depthclip.errors import InputError
 from depthclip.protocol import VIEWS, View
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+
+
+class PhotoSamples(FileSamples):
+    """Photographs with their focal length, where it is known.
+
+    Args:
+        entries: image files.
+        fov: field of view across the width of all photographs, in degrees; None for their EXIF data.
+    """
+
+    def __init__(self, entries: Sequence[Entry], fov: float | None = None) -> None:
+        super().__init__(entries)
+        self.fov = fov
+
+    def __getitem__(self, index: int) -> Sample:
+        sample = super().__getitem__(index)
+        if self.fov is not None:
+            return sample._replace(focal=focal_length(sample.image.shape[-1], self.fov))
+        with Image.open(self.entries[index].image) as image:
+            return sample._replace(focal=exif_focal(image))
 
 
 class Photos(DepthDataModule):
@@ -26,6 +50,8 @@ class Photos(DepthDataModule):
         images: paths of images or folders, or globs such as `holiday/*.jpg`.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         loading: batch size, worker processes, and unreadable files.
+        fov: field of view across the width of the upright photographs, in degrees, for a head with a `camera`; null
+            for the 35 mm equivalent in the EXIF data of each photograph.
 
     Raises:
         InputError: if images is empty, or an argument is out of range.
@@ -37,13 +63,17 @@ class Photos(DepthDataModule):
         images: list[str],
         view: View | str = VIEWS["whole"],
         loading: Loading = Loading(batch_size=1),
+        fov: float | None = None,
     ) -> None:
         super().__init__(view, "whole", loading)
+        if fov is not None:
+            check_fov("fov", fov, hint="use null for the EXIF data of each photograph")
         if isinstance(images, str) or not images:
             raise InputError(f"images {images!r} must be a list of files, folders or globs, such as [holiday.jpg]")
         for image in images:
             argument_path("images", image)
         self.images = list(images)
+        self.fov = fov
 
     def setup(self, stage: str) -> None:
         """Find the photographs.
@@ -75,7 +105,7 @@ class Photos(DepthDataModule):
         if self.loading.on_error == "raise":
             for path in paths:
                 regular_file(path, "images", f"check the path, or {SKIP}")
-        return FileSamples([Entry(path, None, str(path)) for path in paths])
+        return PhotoSamples([Entry(path, None, str(path)) for path in paths], self.fov)
 
     def metadata(self) -> dict[str, Any]:
         """Return `images` and the number of photographs."""

@@ -41,7 +41,7 @@ def room(split: Split, index: int, seed: int = 0, fov: float | tuple[float, floa
     return draw_room(rng, fov=across)
 
 
-def check_fov(fov: float | tuple[float, float]) -> tuple[float, float] | float:
+def fov_of(fov: float | tuple[float, float]) -> tuple[float, float] | float:
     """Return a field of view, or its two bounds, as float.
 
     Raises:
@@ -95,7 +95,7 @@ class RoomsDataset(DepthDataset):
         check_count("rooms_seed", seed, at_least=0, at_most=LARGEST_ROOMS_SEED)
         if types is not None and (isinstance(types, str) or not types or set(types) - SCENES.keys()):
             raise InputError(f"{split}_types {types!r} must be a list of {', '.join(SCENES)}, or null for all")
-        self.split, self.size, self.seed, self.fov = split, size, seed, check_fov(fov)
+        self.split, self.size, self.seed, self.fov = split, size, seed, fov_of(fov)
         of_types = (k for k in count() if types is not None and random_type(generator(split, k, seed)) in types)
         self.rooms: Sequence[int] = range(size) if types is None else list(islice(of_types, size))
         self.drawn: dict[int, Sample] = {}
@@ -134,7 +134,7 @@ class Rooms(DepthDataModule):
     Dataset Format: 120 x 160 RGB images and float32 planar depth (0.5-10 m) without invalid pixels, drawn from a seed.
 
     Dataset Features: four types of room (small room, room, hall, corridor), textures of fixed metric size, a camera
-    1.5 m above the floor with a field of view of 70 degrees or as `fov` states, lamps whose light decreases with distance, haze and noise.
+    1.5 m above the floor with a field of view of 70 degrees, lamps whose light decreases with distance, haze and noise.
 
     Args:
         train_size: number of training rooms.

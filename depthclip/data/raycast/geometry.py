@@ -11,6 +11,7 @@ from depthclip.data.raycast.scenes import Camera, Scene, Solid
 
 Array = NDArray[np.floating[Any]]
 
+
 def camera_rays(camera: Camera, height: int, width: int) -> Array:
     """Return a ray for every pixel, (3, height * width), one metre long along the optical axis."""
     focal = focal_length(width, camera.fov)

@@ -58,6 +58,7 @@ def shade(
 ) -> Array:
     """Return the linear colour of every pixel, (3, N), from paint, texture, two lamps, dark corners, and haze."""
     camera, size = column(scene.camera.position), column(scene.size)
+    focal = focal_length(width, scene.camera.fov)
     points = camera + rays * depth
     distance = _length(rays) * depth
     paint, normals = np.empty_like(points), np.empty_like(points)
@@ -71,7 +72,7 @@ def shade(
             continue
         u, v, facing = _unwrap(scene, number, points[:, here])
         cosine = np.abs((facing * rays[:, here]).sum(0)) * depth[here] / distance[here]
-        blur = depth[here] / focal_length(width, scene.camera.fov) / np.maximum(cosine, 0.15)  # metres that one pixel covers
+        blur = depth[here] / focal / np.maximum(cosine, 0.15)  # metres that one pixel covers
         paint[:, here] = tint * TEXTURES[surface.texture](u + shift[0], v + shift[1], blur, grain)
         normals[:, here] = facing
 
