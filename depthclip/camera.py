@@ -2,13 +2,10 @@
 
 import math
 
-from PIL import ExifTags, Image
-
 from depthclip.checks import check_number
 
 NARROWEST, WIDEST = 1.0, 179.0  # degrees
 SHORTEST, LONGEST = 1.0, 1e6  # pixels
-FILM_DIAGONAL = math.hypot(36, 24)  # millimetres
 
 
 def focal_length(width: float, fov: float) -> float:
@@ -23,21 +20,6 @@ def focal_length(width: float, fov: float) -> float:
     """
     check_fov("fov", fov)
     return width / 2 / math.tan(math.radians(fov / 2))
-
-
-def exif_focal(image: Image.Image) -> float | None:
-    """Return the focal length in pixels that the EXIF data of a photograph state; None if they state none.
-
-    The tag FocalLengthIn35mmFilm is the focal length F at which 36 x 24 mm film has the same diagonal field of view
-    (CIPA DCG-001), so that the focal length is F * diagonal / 43.3 mm, with the diagonal in pixels. It does not hold
-    for a photograph that was cropped later.
-    """
-    try:
-        film = float(image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm, 0))
-    except (SyntaxError, ValueError, TypeError, KeyError, OverflowError, ZeroDivisionError):
-        return None  # viewers ignore a damaged EXIF block
-    focal = film * math.hypot(*image.size) / FILM_DIAGONAL
-    return focal if SHORTEST <= focal <= LONGEST else None
 
 
 def check_fov(name: str, fov: float, hint: str = "") -> None:

@@ -185,7 +185,7 @@ class DepthEstimator(LightningModule):
             check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")
         pixels, mirrored = rgb_of(image), self.mirror if mirror is None else mirror
         view = View(max_side=max_side or self.max_side, mirror=mirrored, window=window, stride=stride)
-        known = focal_of(image, pixels.shape[-1], fov, focal)
+        known = focal_of(image, (pixels.shape[-2], pixels.shape[-1]), fov, focal)
         rgb = self.seen(pixels, view)
         resized = None if known is None else known * rgb.shape[-1] / pixels.shape[-1]
         depth = self.coarse(rgb, view, [resized])[0].depth

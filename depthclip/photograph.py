@@ -7,9 +7,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from depthclip.camera import check_focal, exif_focal, focal_length
+from depthclip.camera import check_focal, focal_length
 from depthclip.checks import brief
 from depthclip.data.files import read_rgb
+from depthclip.data.focal import exif_focal, film_focal
 from depthclip.errors import InputError
 
 MOST_PIXELS = 500_000_000  # of an array; a larger one would take more memory than most machines have
@@ -41,12 +42,14 @@ def rgb_of(image: Photograph) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
 
 
-def focal_of(image: Photograph, width: int, fov: float | None = None, focal: float | None = None) -> float | None:
+def focal_of(
+    image: Photograph, size: tuple[int, int], fov: float | None = None, focal: float | None = None
+) -> float | None:
     """Return the focal length of a photograph in pixels; None if it is not known.
 
     Args:
         image: a photograph that `rgb_of` accepts.
-        width: width of the upright photograph in pixels.
+        size: (height, width) of the upright photograph in pixels.
         fov: field of view across the width in degrees; None if it is not given.
         focal: focal length in pixels; None if it is not given. Without both, EXIF data of a file or PIL image are read.
 
@@ -59,13 +62,10 @@ def focal_of(image: Photograph, width: int, fov: float | None = None, focal: flo
         check_focal("focal", focal, hint="use None if it is not known")
         return float(focal)
     if fov is not None:
-        return focal_length(width, fov)
+        return focal_length(size[1], fov)
     if isinstance(image, Image.Image):
-        return exif_focal(image)
-    if isinstance(image, str | Path):
-        with Image.open(image) as opened:
-            return exif_focal(opened)
-    return None
+        return film_focal(image, size)
+    return exif_focal(Path(image), size) if isinstance(image, str | Path) else None
 
 
 def decode(image: Image.Image) -> np.ndarray:

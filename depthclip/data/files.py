@@ -14,6 +14,7 @@ from depthclip.data.images import AGAIN, SKIP, read_colours, read_values
 from depthclip.data.paths import regular_file
 from depthclip.data.samples import DataError, DepthDataset, Sample
 
+FocalOf = Callable[[Path, tuple[int, int]], float | None]
 SCALES = (1e-6, 1e9)  # depth in megametres and in nanometres
 
 
@@ -26,6 +27,7 @@ class Entry(NamedTuple):
         name: path of the image within the data set.
         scene: type of scene, or recording.
         origin: list and line that name the files, for messages; "" without a list.
+        focal: focal length in pixels of the image; None if it is unknown.
     """
 
     image: Path
@@ -33,6 +35,7 @@ class Entry(NamedTuple):
     name: str
     scene: str = ""
     origin: str = ""
+    focal: float | None = None
 
 
 class FileSamples(DepthDataset):
@@ -40,12 +43,15 @@ class FileSamples(DepthDataset):
 
     Args:
         entries: image and depth files.
+        focal_of: function that returns the focal length in pixels of an image file, whose (height, width) is its second
+            argument, or None; None for the focal lengths of the entries.
     """
 
     grid = False  # the depth may differ from the image in size
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry], focal_of: FocalOf | None = None) -> None:
         self.entries = list(entries)
+        self.focal_of = focal_of
 
     def __len__(self) -> int:
         return len(self.entries)
@@ -71,6 +77,11 @@ class FileSamples(DepthDataset):
         """Return the depth of image `index`, whose (height, width) is `size`, as (H, W) float32 metres, or None."""
         return None
 
+    def focal(self, index: int, size: tuple[int, int]) -> float | None:
+        """Return the focal length in pixels of image `index`, whose (height, width) is `size`, or None."""
+        entry = self.entries[index]
+        return entry.focal if self.focal_of is None else self.focal_of(entry.image, size)
+
     def truth(self, index: int) -> tuple[Tensor | None, tuple[int, int]]:
         """Return the depth of image `index` and the image's (height, width), without decoding the image."""
         size = header_size(self.entries[index].image)
@@ -93,10 +104,11 @@ class FileSamples(DepthDataset):
     def _read(self, index: int) -> Sample:
         entry = self.entries[index]
         image = read_rgb(entry.image)
-        depth = self.depth(index, (image.shape[-2], image.shape[-1]))
+        size = (image.shape[-2], image.shape[-1])
+        depth = self.depth(index, size)
         if depth is not None and entry.depth is not None and not self.grid:
             same_size(image, depth, entry.image, entry.depth)
-        return Sample(image, depth, entry.name, entry.scene)
+        return Sample(image, depth, entry.name, entry.scene, self.focal(index, size))
 
 
 class PairSamples(FileSamples):
@@ -106,10 +118,17 @@ class PairSamples(FileSamples):
         entries: image and depth files.
         read: function that reads a depth file as (H, W) float32 metres, 0 = invalid.
         grid: the depth may differ from the image in size.
+        focal_of: see `FileSamples`.
     """
 
-    def __init__(self, entries: Sequence[Entry], read: Callable[[Path], Tensor], grid: bool = False) -> None:
-        super().__init__(entries)
+    def __init__(
+        self,
+        entries: Sequence[Entry],
+        read: Callable[[Path], Tensor],
+        grid: bool = False,
+        focal_of: FocalOf | None = None,
+    ) -> None:
+        super().__init__(entries, focal_of)
         self.read = read
         self.grid = grid
 

@@ -2,56 +2,35 @@
 
 import glob
 import os
-from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
-from depthclip.camera import check_fov, exif_focal, focal_length
+from depthclip.camera import check_fov, focal_length
 from depthclip.data.files import Entry, FileSamples
+from depthclip.data.focal import exif_focal
 from depthclip.data.images import SKIP
 from depthclip.data.module import DepthDataModule, Loading, Split
 from depthclip.data.paths import argument_path, fault, quoted, regular_file
-from depthclip.data.samples import DataError, DepthDataset, Sample
+from depthclip.data.samples import DataError, DepthDataset
 from depthclip.errors import InputError
 from depthclip.protocol import VIEWS, View
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 
 
-class PhotoSamples(FileSamples):
-    """Photographs with their focal length, where it is known.
-
-    Args:
-        entries: image files.
-        fov: field of view across the width of all photographs, in degrees; None for their EXIF data.
-    """
-
-    def __init__(self, entries: Sequence[Entry], fov: float | None = None) -> None:
-        super().__init__(entries)
-        self.fov = fov
-
-    def __getitem__(self, index: int) -> Sample:
-        sample = super().__getitem__(index)
-        if self.fov is not None:
-            return sample._replace(focal=focal_length(sample.image.shape[-1], self.fov))
-        with Image.open(self.entries[index].image) as image:
-            return sample._replace(focal=exif_focal(image))
-
-
 class Photos(DepthDataModule):
     """Photographs without ground truth, for `predict`, given as files, folders or globs.
 
-    Dataset Format: images of any size that PIL reads; their EXIF orientation is applied. Subfolders of a folder are
-    ignored.
+    Dataset Format: images of any size that PIL reads; their EXIF orientation is applied, and the focal length is
+    that of their EXIF block (FocalLengthIn35mmFilm). Subfolders of a folder are ignored.
 
     Args:
         images: paths of images or folders, or globs such as `holiday/*.jpg`.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         loading: batch size, worker processes, and unreadable files.
         fov: field of view across the width of the upright photographs, in degrees, for a head with a `camera`; null
-            for the 35 mm equivalent in the EXIF data of each photograph.
+            for the EXIF block of each photograph.
 
     Raises:
         InputError: if images is empty, or an argument is out of range.
@@ -67,7 +46,7 @@ class Photos(DepthDataModule):
     ) -> None:
         super().__init__(view, "whole", loading)
         if fov is not None:
-            check_fov("fov", fov, hint="use null for the EXIF data of each photograph")
+            check_fov("fov", fov, hint="use null for the EXIF block of each photograph")
         if isinstance(images, str) or not images:
             raise InputError(f"images {images!r} must be a list of files, folders or globs, such as [holiday.jpg]")
         for image in images:
@@ -105,11 +84,17 @@ class Photos(DepthDataModule):
         if self.loading.on_error == "raise":
             for path in paths:
                 regular_file(path, "images", f"check the path, or {SKIP}")
-        return PhotoSamples([Entry(path, None, str(path)) for path in paths], self.fov)
+        focal_of = exif_focal if self.fov is None else partial(focal_of_fov, self.fov)
+        return FileSamples([Entry(path, None, str(path)) for path in paths], focal_of)
 
     def metadata(self) -> dict[str, Any]:
         """Return `images` and the number of photographs."""
         return {**super().metadata(), "paths": self.images}
+
+
+def focal_of_fov(fov: float, path: Path, size: tuple[int, int]) -> float:
+    """Return the focal length in pixels of a photograph of a (height, width), from its field of view in degrees."""
+    return focal_length(size[1], fov)
 
 
 def photographs(named: str) -> list[Path]:

@@ -47,7 +47,7 @@ def fov_of(fov: float | tuple[float, float]) -> tuple[float, float] | float:
     Raises:
         InputError: if a number is out of its range, or the bounds do not ascend.
     """
-    if isinstance(fov, int | float | str):
+    if not isinstance(fov, tuple | list):
         check_number("fov", fov, at_least=FOVS[0], at_most=FOVS[1], unit="degrees")
         return float(fov)
     check_pair("fov", fov, "a number of degrees or [least, largest]")
