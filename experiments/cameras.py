@@ -1,10 +1,14 @@
 """Do metres hold through another lens? Score rooms at three fields of view with bins that were chosen at 70 degrees."""
 
 import sys
+from pathlib import Path
+
+from matplotlib.figure import Figure
 
 from depthclip.camera import focal_length
 from depthclip.data.rooms import HEIGHT, WIDTH
 from depthclip.study import HeadSettings, Options, Results, Study, Variant, main
+from depthclip.study.pictures import save_figure, spans
 
 CHOSEN_AT, OTHERS = 70, (50, 90)  # degrees across the width
 CAMERA = focal_length(WIDTH, CHOSEN_AT)
@@ -55,6 +59,28 @@ def against_training(results: Results) -> str:
     return "\n".join(lines)
 
 
+def draw(results: Results, path: Path) -> None:
+    """Draw abs_rel over the field of view with intervals, and the band within 15 % of that at 70 degrees."""
+    rows = {row.name: row for row in results.rows}
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axis = figure.subplots()
+    if base := rows.get(name_of(CHOSEN_AT, STAND)):
+        value = base.figures["abs_rel"].value
+        label = f"within {ALLOWED:.0%} of {CHOSEN_AT} degrees"
+        axis.axhspan(value * (1 - ALLOWED), value * (1 + ALLOWED), color="0.9", label=label)
+    for shift, how in enumerate((STAND, SCALED, RESIZED), start=-1):
+        found = {fov: rows.get(name_of(fov, how)) for fov in sorted((CHOSEN_AT, *OTHERS))}
+        if how == RESIZED:
+            found[CHOSEN_AT] = rows.get(name_of(CHOSEN_AT, STAND))  # which has the focal length already
+        lenses = [fov + 0.4 * shift for fov, row in found.items() if row]
+        values, reaches = spans([row for row in found.values() if row], "abs_rel")
+        axis.errorbar(lenses, values, yerr=reaches, fmt="o-", capsize=3, label=how)
+    axis.set(xlabel="field of view in degrees", ylabel="abs_rel (95 % intervals)", title=results.question)
+    axis.set_xticks(sorted((CHOSEN_AT, *OTHERS)))
+    axis.legend()
+    save_figure(figure, path)
+
+
 STUDY = Study(
     name="cameras",
     question="Do metres hold through another lens?",
@@ -63,6 +89,7 @@ STUDY = Study(
     settings={"model.published": None, "model.training_baselines": False},
     quick_settings={"data.test_size": 100},
     notes=against_training,
+    draw=draw,
 )
 
 if __name__ == "__main__":

@@ -134,7 +134,10 @@ def test_test_validate_and_predict_scale(clip, tmp_path):
         (tested,) = runs.test(model, data, verbose=False)
         shown = torch.stack([each.farthest for each in model.shown])
         (validated,) = runs.validate(model, data, verbose=False)
-        predicted = [each.depth for batch in runs.predict(model, data) for each in batch]
+        data.setup("predict")
+        with torch.no_grad():
+            steps = [model.predict_step(batch, 0) for batch in data.predict_dataloader()]
+        predicted = [each.depth for step in steps for each in step]
         results[name] = (tested, validated, shown, torch.stack(predicted))
     for one, other in zip(*results.values(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
