@@ -25,9 +25,15 @@ def depths_for_heads(heads: Sequence[Head], data: DepthDataModule | None, count:
         count: largest number of training images.
 
     Raises:
-        InputError: if there is no data module.
+        InputError: if there is no data module, or a head that needs depths has a camera.
     """
     needing = [head for head in heads if head.needs_depths]
+    for head in needing:
+        if head.camera is not None:
+            raise InputError(
+                f"camera {head.camera:g} is set, but the bins are fitted to depths as they are, whatever the camera; "
+                "fit them with camera: null, and set camera to the focal length of the training images in later runs"
+            )
     if data is None:
         raise InputError(
             f"{'the head' if needing else 'a baseline'} is fitted to training depths, but there is no data module; "

@@ -1,5 +1,6 @@
 """DepthEstimator: everything of the model that works without a Trainer."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
@@ -33,12 +34,16 @@ from depthclip.errors import InputError
 from depthclip.evaluation.conformal import Conformal
 from depthclip.from_file import build
 from depthclip.head.interfaces import Coarse, Head, prepare_once
-from depthclip.photograph import Photograph, rgb_of
+from depthclip.photograph import Photograph, focal_of, rgb_of
 from depthclip.protocol import View, Windows
 from depthclip.rows import HEAD, check_variants
 from depthclip.uncertainty import Estimate, estimate
 
 Model = TypeVar("Model", bound="DepthEstimator")
+UNKNOWN_FOCAL = (
+    "the focal length of an image is not known, so that its depth is not multiplied by focal / camera; pass fov or "
+    "focal to infer, set data.fov of Photos, or set camera of the head to null"
+)
 
 
 class DepthEstimator(LightningModule):
@@ -76,6 +81,7 @@ class DepthEstimator(LightningModule):
         self.mirror = mirror
         self.max_side = max_side
         self.intervals = intervals
+        self.warned_of_focal = False  # whether an image without a focal length has met a head with a camera
         self.settings: dict[str, Any] = {}  # the arguments as YAML has them, for checkpoints; the command line sets it
         self.data_settings: dict[str, Any] = {}  # and those of the data module
         encoder.check(self.needs)
@@ -99,7 +105,7 @@ class DepthEstimator(LightningModule):
     def initialize_lazy_parameters(self) -> None:
         """Run heads with lazy modules, such as `nn.LazyConv2d`, on a blank image, which gives them their shapes."""
         if any(isinstance(each, UninitializedParameter) for head in self.heads for each in head.parameters()):
-            self.coarse(torch.zeros(1, 3, 224, 224, device=self.device), View())
+            self.coarse(torch.zeros(1, 3, 224, 224, device=self.device), View(), [1.0])
 
     def encode(self, rgb: Tensor, view: View, needs: Needs) -> ImageFeatures:
         """Return the features of all windows of images, encoded as one batch.
@@ -112,13 +118,14 @@ class DepthEstimator(LightningModule):
         images = torch.cat([rgb, rgb.flip(-1)]) if view.mirror else rgb
         return self.encoder.encode_image(view.windows(rgb.shape[-2], rgb.shape[-1]).cut(images), needs)
 
-    def coarse(self, rgb: Tensor, view: View) -> list[Coarse]:
+    def coarse(self, rgb: Tensor, view: View, focal: Sequence[float | None] | None = None) -> list[Coarse]:
         """Return the coarse output of each head; the images are encoded once.
 
         Args:
             rgb: (B, 3, H, W) in [0, 1].
             view: its `mirror` averages in the depth of the mirrored images; its `window` cuts the images, and averages
                 the maps of the windows.
+            focal: focal length of each of the B images, in pixels of `rgb`, None where it is not known; None for all.
 
         Returns:
             V outputs of B images. With `mirror`, logits and bins are those of the images as they are.
@@ -127,15 +134,36 @@ class DepthEstimator(LightningModule):
         features = self.encode(rgb, view, needs)
         outputs = [head(features.select(needs, head.needs), self.encoder.text) for head in self.heads]
         stitched = [stitch(output, windows) for output in outputs]
-        return [mean_of_mirrored(output) for output in stitched] if view.mirror else stitched
+        whole = [mean_of_mirrored(output) for output in stitched] if view.mirror else stitched
+        focal = [None] * len(rgb) if focal is None else focal
+        return [self.at_focal(output, head, focal) for output, head in zip(whole, self.heads, strict=True)]
 
-    def forward(self, rgb: Tensor) -> Tensor:
+    def at_focal(self, output: Coarse, head: Head, focal: Sequence[float | None]) -> Coarse:
+        """Return the output of a head for B images with its metres multiplied by focal / `head.camera`.
+
+        Without a camera of the head, or where the focal length is not known, metres stay as they are.
+
+        Args:
+            output: output for whole images, not for their windows or mirrored copies.
+            head: the head.
+            focal: focal length of each image in pixels of the image that the model sees; None where it is not known.
+        """
+        if head.camera is None:
+            return output
+        if None in focal and not self.warned_of_focal:
+            self.warned_of_focal = True
+            warnings.warn(UNKNOWN_FOCAL, stacklevel=2)
+        factors = [1.0 if each is None else each / head.camera for each in focal]
+        return output.scaled(torch.tensor(factors, device=output.depth.device))
+
+    def forward(self, rgb: Tensor, focal: Sequence[float | None] | None = None) -> Tensor:
         """Return the head's depth of images, (B, 1, H, W) metres.
 
         Args:
             rgb: (B, 3, H, W) in [0, 1].
+            focal: focal length of each image in pixels; None where it is not known, or for all.
         """
-        depth = self.coarse(rgb, View(mirror=self.mirror))[0].depth
+        depth = self.coarse(rgb, View(mirror=self.mirror), focal)[0].depth
         return View().upsample(depth, (rgb.shape[-2], rgb.shape[-1]))
 
     @overload
@@ -146,6 +174,8 @@ class DepthEstimator(LightningModule):
         mirror: bool | None = None,
         window: tuple[int, int] | None = None,
         stride: tuple[int, int] | None = None,
+        fov: float | None = None,
+        focal: float | None = None,
         *,
         uncertainty: Literal[False] = False,
     ) -> np.ndarray: ...
@@ -158,6 +188,8 @@ class DepthEstimator(LightningModule):
         mirror: bool | None = None,
         window: tuple[int, int] | None = None,
         stride: tuple[int, int] | None = None,
+        fov: float | None = None,
+        focal: float | None = None,
         *,
         uncertainty: Literal[True],
     ) -> Estimate: ...
@@ -170,6 +202,8 @@ class DepthEstimator(LightningModule):
         mirror: bool | None = None,
         window: tuple[int, int] | None = None,
         stride: tuple[int, int] | None = None,
+        fov: float | None = None,
+        focal: float | None = None,
         *,
         uncertainty: bool = False,
     ) -> np.ndarray | Estimate:
@@ -182,18 +216,24 @@ class DepthEstimator(LightningModule):
             window: (height, width) in pixels of the windows into which the reduced photograph is cut, see `View`; None
                 for the whole photograph at once. Set max_side too for a photograph larger than `max_side` of the model.
             stride: (down, across) in pixels between neighbouring windows; None for half the window.
+            fov: field of view across the width of the upright photograph, in degrees, for a head with a `camera`. If
+                neither `fov` nor `focal` is given, a file's or PIL image's EXIF 35 mm equivalent is used.
+            focal: focal length in pixels of the photograph, instead of `fov`.
             uncertainty: whether to return an `Estimate`: the depth, its standard deviation, the entropy of the weights
                 of the words, the disagreement of both views, and the interval if `intervals` is calibrated.
 
         Raises:
-            InputError: if the image is none of these or cannot be read, max_side, window or stride is out of range, or
-                the depth is not finite.
+            InputError: if the image is none of these or cannot be read, a number is out of range, both `fov` and
+                `focal` are given, or the depth is not finite.
         """
         if max_side is not None:
             check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")
         pixels, mirrored = rgb_of(image), self.mirror if mirror is None else mirror
         view = View(max_side=max_side or self.max_side, mirror=mirrored, window=window, stride=stride)
-        output = self.coarse(self.seen(pixels, view), view)[0]
+        known = focal_of(image, (pixels.shape[-2], pixels.shape[-1]), fov, focal)
+        rgb = self.seen(pixels, view)
+        resized = None if known is None else known * rgb.shape[-1] / pixels.shape[-1]
+        output = self.coarse(rgb, view, [resized])[0]
         found = estimate(output, view, (pixels.shape[-2], pixels.shape[-1]), self.intervals if uncertainty else None)
         return found if uncertainty else found.depth
 

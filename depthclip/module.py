@@ -217,7 +217,7 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         The depth of a head that is not finite in all patches becomes NaN as a whole, so that its errors show it.
         """
         for items, rgb in batch.by_size():
-            outputs = self.coarse(rgb, batch.view)
+            outputs = self.coarse(rgb, batch.view, [item.focal for item in items])
             size = (rgb.shape[-2], rgb.shape[-1])
             for k, item in enumerate(items):
                 coarse = [output.image(k) for output in outputs]
@@ -271,6 +271,7 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
             size = (rgb.shape[-2], rgb.shape[-1])
             features = self.training_features(items, rgb, batch.view)
             output = stitch(self.head(features, self.encoder.text), batch.view.windows(*size))
+            output = self.at_focal(output, self.head, [item.focal for item in items])
             depth = batch.view.upsample(output.depth, size)
             for k, item in enumerate(items):
                 aligned = scoring.align(depth[k], item.target, item.seen)

@@ -7,8 +7,10 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
+from depthclip.camera import check_focal, focal_length
 from depthclip.checks import brief
 from depthclip.data.files import read_rgb
+from depthclip.data.focal import exif_focal, film_focal
 from depthclip.errors import InputError
 
 MOST_PIXELS = 500_000_000  # of an array; a larger one would take more memory than most machines have
@@ -38,6 +40,32 @@ def rgb_of(image: Photograph) -> Tensor:
     if image.size > 3 * MOST_PIXELS:
         raise InputError(f"image has the shape {image.shape}, but must have at most {MOST_PIXELS} pixels; reduce it")
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def focal_of(
+    image: Photograph, size: tuple[int, int], fov: float | None = None, focal: float | None = None
+) -> float | None:
+    """Return the focal length of a photograph in pixels; None if it is not known.
+
+    Args:
+        image: a photograph that `rgb_of` accepts.
+        size: (height, width) of the upright photograph in pixels.
+        fov: field of view across the width in degrees; None if it is not given.
+        focal: focal length in pixels; None if it is not given. Without both, EXIF data of a file or PIL image are read.
+
+    Raises:
+        InputError: if both are given, or one is out of its range.
+    """
+    if fov is not None and focal is not None:
+        raise InputError(f"fov {brief(fov)} and focal {brief(focal)} both set the focal length; pass one of them")
+    if focal is not None:
+        check_focal("focal", focal, hint="use None if it is not known")
+        return float(focal)
+    if fov is not None:
+        return focal_length(size[1], fov)
+    if isinstance(image, Image.Image):
+        return film_focal(image, size)
+    return exif_focal(Path(image), size) if isinstance(image, str | Path) else None
 
 
 def decode(image: Image.Image) -> np.ndarray:

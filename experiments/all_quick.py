@@ -7,6 +7,7 @@ from pathlib import Path
 
 from depthclip.study import main as run_study
 from experiments import (
+    cameras,
     few_shot,
     fit_bins,
     prompt_learning,
@@ -29,6 +30,7 @@ STUDIES = (
     temperature,
     prompt_learning,
     few_shot,
+    cameras,
     reproduce,
 )
 PAGE, PICTURES = Path("docs/studies.md"), Path("docs/studies")

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from depthclip.camera import focal_length
 from depthclip.data.module import Loading
 from depthclip.data.raycast import (
     COLOURS,
-    FIELD_OF_VIEW,
     SCENES,
     TEXTURES,
     Camera,
@@ -19,7 +19,6 @@ from depthclip.data.raycast import (
     camera_rays,
     cast,
     draw_room,
-    focal_length,
 )
 from depthclip.data.rooms import SPLITS, Rooms, RoomsDataset, generator, room
 
@@ -48,7 +47,7 @@ def test_wall_ahead_has_one_planar_depth() -> None:
 
 def test_floor_follows_the_pinhole_equation() -> None:
     depth, index = look(empty_room())
-    focal = (WIDTH / 2) / math.tan(math.radians(FIELD_OF_VIEW) / 2)
+    focal = (WIDTH / 2) / math.tan(math.radians(70) / 2)
     rows, columns = np.nonzero(index == FLOOR)
     assert len(rows)
     np.testing.assert_allclose(depth[rows, columns], 1.5 * focal / (rows + 0.5 - HEIGHT / 2), rtol=1e-4)
@@ -71,7 +70,7 @@ def test_solid_ahead_is_met_at_its_front(kind: str) -> None:
     # 3 m away, one metre is this many pixels wide; the front of the box is nearer and looks larger
     across = int((index[HEIGHT // 2] == 6).sum())
     silhouette = {"box": 1 / 2.5, "cylinder": 1 / math.sqrt(9 - 0.25), "sphere": 1 / math.sqrt(9 - 0.25)}[kind]
-    assert across == pytest.approx(focal_length(WIDTH) * silhouette, abs=1.5)
+    assert across == pytest.approx(focal_length(WIDTH, 70) * silhouette, abs=1.5)
 
 
 def test_turned_box_shows_its_edge() -> None:

@@ -60,16 +60,29 @@ def matrix_focal(path: Path) -> float:
 def exif_focal(path: Path, size: tuple[int, int]) -> float | None:
     """Return the focal length of a photograph in pixels, from its header; None if the header does not state it.
 
-    The 35-mm equivalent f of EXIF, FocalLengthIn35mmFilm, has the same field of view along the diagonal on film of
-    36 x 24 mm: f / 43.27 mm times the diagonal in pixels. It does not hold for photographs that were cropped later.
-
     Args:
         path: image file.
         size: (height, width) of the image in pixels.
     """
     try:
         with Image.open(path) as image:
-            equivalent = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm)
+            return film_focal(image, size)
+    except Exception:  # the image itself may be damaged, which is reported where it is decoded
+        return None
+
+
+def film_focal(image: Image.Image, size: tuple[int, int]) -> float | None:
+    """Return the focal length of a photograph in pixels, from its EXIF block; None if the block does not state it.
+
+    The 35-mm equivalent f of EXIF, FocalLengthIn35mmFilm, has the same field of view along the diagonal on film of
+    36 x 24 mm: f / 43.27 mm times the diagonal in pixels. It does not hold for photographs that were cropped later.
+
+    Args:
+        image: photograph.
+        size: (height, width) of the image in pixels.
+    """
+    try:
+        equivalent = image.getexif().get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.FocalLengthIn35mmFilm)
         focal = float(equivalent or 0) / FILM * math.hypot(*size)
     except Exception:  # a damaged EXIF block may raise any exception, and hides no other part of the image
         return None

@@ -2,9 +2,11 @@
 
 import glob
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from depthclip.camera import check_fov, focal_length
 from depthclip.data.files import Entry, FileSamples
 from depthclip.data.focal import exif_focal
 from depthclip.data.images import SKIP
@@ -27,6 +29,8 @@ class Photos(DepthDataModule):
         images: paths of images or folders, or globs such as `holiday/*.jpg`.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         loading: batch size, worker processes, and unreadable files.
+        fov: field of view across the width of the upright photographs, in degrees, for a head with a `camera`; null
+            for the EXIF block of each photograph.
 
     Raises:
         InputError: if images is empty, or an argument is out of range.
@@ -38,13 +42,17 @@ class Photos(DepthDataModule):
         images: list[str],
         view: View | str = VIEWS["whole"],
         loading: Loading = Loading(batch_size=1),
+        fov: float | None = None,
     ) -> None:
         super().__init__(view, "whole", loading)
+        if fov is not None:
+            check_fov("fov", fov, hint="use null for the EXIF block of each photograph")
         if isinstance(images, str) or not images:
             raise InputError(f"images {images!r} must be a list of files, folders or globs, such as [holiday.jpg]")
         for image in images:
             argument_path("images", image)
         self.images = list(images)
+        self.fov = fov
 
     def setup(self, stage: str) -> None:
         """Find the photographs.
@@ -76,11 +84,17 @@ class Photos(DepthDataModule):
         if self.loading.on_error == "raise":
             for path in paths:
                 regular_file(path, "images", f"check the path, or {SKIP}")
-        return FileSamples([Entry(path, None, str(path)) for path in paths], exif_focal)
+        focal_of = exif_focal if self.fov is None else partial(focal_of_fov, self.fov)
+        return FileSamples([Entry(path, None, str(path)) for path in paths], focal_of)
 
     def metadata(self) -> dict[str, Any]:
         """Return `images` and the number of photographs."""
         return {**super().metadata(), "paths": self.images}
+
+
+def focal_of_fov(fov: float, path: Path, size: tuple[int, int]) -> float:
+    """Return the focal length in pixels of a photograph of a (height, width), from its field of view in degrees."""
+    return focal_length(size[1], fov)
 
 
 def photographs(named: str) -> list[Path]:

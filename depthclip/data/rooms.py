@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from depthclip.checks import check_choice, check_count
+from depthclip.camera import focal_length
+from depthclip.checks import check_choice, check_count, check_number, check_pair
 from depthclip.data.augment import Augment
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.raycast import SCENES, Picture, draw_room, focal_length, random_type
+from depthclip.data.raycast import SCENES, Picture, draw_room, random_type
 from depthclip.data.samples import DepthDataset, Sample
 from depthclip.errors import InputError
 from depthclip.protocol import SCORINGS, Scoring, View
@@ -21,12 +22,40 @@ HEIGHT, WIDTH = 256, 320
 VIEW = View(size=(HEIGHT, WIDTH))
 MOST_ROOMS = 1_000_000
 LARGEST_ROOMS_SEED = 2**63 - 1
+FOVS = (20.0, 120.0)  # degrees; through a wider lens, few rooms have a depth of 0.5 to 10 m at every pixel
 KEPT = 500  # drawn rooms of a split that are kept in memory, 68 MB
 
 
-def room(split: Split, index: int, seed: int = 0) -> Picture:
-    """Draw room `index` of a split, 120 x 160 pixels."""
-    return draw_room(generator(split, index, seed))
+def room(split: Split, index: int, seed: int = 0, fov: float | tuple[float, float] = 70.0) -> Picture:
+    """Draw room `index` of a split, 120 x 160 pixels.
+
+    Args:
+        split: `train`, `val` or `test`.
+        index: number of the room.
+        seed: seed of all rooms.
+        fov: field of view across the width in degrees, or the bounds between which it is drawn for each room.
+    """
+    rng = generator(split, index, seed)
+    # from a child of the generator, so that the field of view takes no draw from the room
+    across = rng.spawn(1)[0].uniform(*fov) if isinstance(fov, tuple) else fov
+    return draw_room(rng, fov=across)
+
+
+def fov_of(fov: float | tuple[float, float]) -> tuple[float, float] | float:
+    """Return a field of view, or its two bounds, as float.
+
+    Raises:
+        InputError: if a number is out of its range, or the bounds do not ascend.
+    """
+    if not isinstance(fov, tuple | list):
+        check_number("fov", fov, at_least=FOVS[0], at_most=FOVS[1], unit="degrees")
+        return float(fov)
+    check_pair("fov", fov, "a number of degrees or [least, largest]")
+    for bound in fov:
+        check_number(f"fov {fov!r}: bound", bound, at_least=FOVS[0], at_most=FOVS[1], unit="degrees")
+    if fov[0] > fov[1]:
+        raise InputError(f"fov {fov!r} must be a number of degrees or [least, largest]; swap the bounds")
+    return float(fov[0]), float(fov[1])
 
 
 def generator(split: Split, index: int, seed: int) -> np.random.Generator:
@@ -47,17 +76,26 @@ class RoomsDataset(DepthDataset):
         size: number of rooms.
         seed: seed of all rooms; another seed leads to other rooms in every split.
         types: types of rooms, of which the first `size` are taken; None for all.
+        fov: field of view across the width, from 20 to 120 degrees; or two bounds between which it is drawn for each
+            room.
 
     Raises:
-        InputError: if the size or seed is out of range, or a type is unknown.
+        InputError: if the size, seed or field of view is out of range, or a type is unknown.
     """
 
-    def __init__(self, split: Split, size: int, seed: int = 0, types: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        split: Split,
+        size: int,
+        seed: int = 0,
+        types: Sequence[str] | None = None,
+        fov: float | tuple[float, float] = 70.0,
+    ) -> None:
         check_count(f"{split}_size", size, at_most=MOST_ROOMS, unit="rooms")
         check_count("rooms_seed", seed, at_least=0, at_most=LARGEST_ROOMS_SEED)
         if types is not None and (isinstance(types, str) or not types or set(types) - SCENES.keys()):
             raise InputError(f"{split}_types {types!r} must be a list of {', '.join(SCENES)}, or null for all")
-        self.split, self.size, self.seed = split, size, seed
+        self.split, self.size, self.seed, self.fov = split, size, seed, fov_of(fov)
         of_types = (k for k in count() if types is not None and random_type(generator(split, k, seed)) in types)
         self.rooms: Sequence[int] = range(size) if types is None else list(islice(of_types, size))
         self.drawn: dict[int, Sample] = {}
@@ -67,12 +105,11 @@ class RoomsDataset(DepthDataset):
 
     def name(self, index: int) -> str:
         """Return the name of room `index`."""
-        # cached features are stored by name, so that the names of rooms of different seeds must differ
-        return (
-            f"{self.split}/{self.rooms[index]:05d}"
-            if self.seed == 0
-            else f"{self.split}-{self.seed}/{self.rooms[index]:05d}"
-        )
+        # cached features are stored by name, so that the names of rooms of different seeds or cameras must differ
+        seed = f"-{self.seed}" if self.seed else ""
+        bounds = self.fov if isinstance(self.fov, tuple) else (self.fov,)
+        fov = f"-fov{'-'.join(map(str, bounds))}" if self.fov != 70.0 else ""
+        return f"{self.split}{seed}{fov}/{self.rooms[index]:05d}"
 
     def scene(self, index: int) -> str:
         """Return the type of room `index`."""
@@ -82,9 +119,9 @@ class RoomsDataset(DepthDataset):
         """Return a room as (3, 120, 160) uint8, with exact planar depth of 0.5 to 10 metres and its type as scene."""
         if index in self.drawn:
             return self.drawn[index]
-        drawn = room(self.split, self.rooms[index], self.seed)
+        drawn = room(self.split, self.rooms[index], self.seed, self.fov)
         image = torch.from_numpy(drawn.rgb).permute(2, 0, 1).contiguous()
-        focal = focal_length(image.shape[-1])
+        focal = focal_length(image.shape[-1], drawn.scene.camera.fov)
         sample = Sample(image, torch.from_numpy(drawn.depth), self.name(index), drawn.scene.name, focal)
         if len(self.drawn) < KEPT:
             self.drawn[index] = sample
@@ -106,6 +143,8 @@ class Rooms(DepthDataModule):
         rooms_seed: seed of all rooms; no room is in two splits.
         train_types: types of training and validation rooms; null for all.
         test_types: types of test rooms; null for all.
+        fov: field of view across the width of the images, from 20 to 120 degrees; or [least, largest], between which
+            it is drawn for each room.
         view: part of an image that the model sees: a `View`, or the name of a preset.
         scoring: pixels that count: a `Scoring`, or the name of a preset.
         loading: batch size, worker processes, unreadable files, and the order of training images.
@@ -113,7 +152,7 @@ class Rooms(DepthDataModule):
         augment: augmentation of training images and their depth; null for none.
 
     Raises:
-        InputError: if a size or seed is out of range, or a type is unknown.
+        InputError: if a size, the seed or the field of view is out of range, or a type is unknown.
     """
 
     def __init__(
@@ -129,13 +168,14 @@ class Rooms(DepthDataModule):
         loading: Loading = Loading(),
         shots: Shots | int | None = None,
         augment: Augment | None = None,
+        fov: float | tuple[float, float] = 70.0,
     ) -> None:
         super().__init__(view, scoring, loading, shots, augment)
         self.rooms_seed = rooms_seed
         self.rooms = {
-            "train": RoomsDataset("train", train_size, rooms_seed, train_types),
-            "val": RoomsDataset("val", val_size, rooms_seed, train_types),
-            "test": RoomsDataset("test", test_size, rooms_seed, test_types),
+            "train": RoomsDataset("train", train_size, rooms_seed, train_types, fov),
+            "val": RoomsDataset("val", val_size, rooms_seed, train_types, fov),
+            "test": RoomsDataset("test", test_size, rooms_seed, test_types, fov),
         }
 
     def samples(self, split: Split) -> DepthDataset:
@@ -143,5 +183,5 @@ class Rooms(DepthDataModule):
         return self.rooms[split]
 
     def metadata(self) -> dict[str, Any]:
-        """Return the seed and the number of rooms."""
-        return super().metadata() | {"seed": self.rooms_seed}
+        """Return the seed, the field of view and the number of rooms."""
+        return super().metadata() | {"seed": self.rooms_seed, "fov": self.rooms["test"].fov}

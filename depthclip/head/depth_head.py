@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
+from depthclip.camera import check_focal
 from depthclip.checks import brief, check_choice, check_number
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder
 from depthclip.errors import InputError
@@ -41,6 +42,8 @@ class DepthHead(Head):
         calibrated: whether to subtract each word's mean logit over training images, whose depth is not used. The means
             are computed before a run from `training_images` images of the data module, and checkpoints contain them.
             While words are learned, their means stay those from before the training.
+        camera: focal length, in pixels of the image that the model sees, for which the bins hold: depth and bins are
+            multiplied by focal / camera where the focal length of the image is known. null for metres as they stand.
 
     Raises:
         InputError: if the numbers of words and bins differ, a number is out of its range, or (from `forward`) the depth
@@ -58,6 +61,7 @@ class DepthHead(Head):
         learn_temperature: bool = False,
         adapter: Adapter | None = None,
         calibrated: bool = False,
+        camera: float | None = None,
     ) -> None:
         super().__init__()
         if len(prompts.labels) != bins.count:
@@ -74,8 +78,11 @@ class DepthHead(Head):
         check_choice("assignment", assignment, ("soft", "hard"))
         if smoothing != 0:
             check_number("smoothing", smoothing, at_least=0.01, at_most=1e3, unit="patches", hint="use 0 for none")
+        if camera is not None:
+            check_focal("camera", camera, hint="use null for metres as they stand")
         self.needs = Needs(pooled=prompts.needs_pooled or bins.needs_pooled)
         self.labels = prompts.labels
+        self.camera = camera
         self.prompts = prompts
         self.bins = bins
         self.temperature = temperature

@@ -97,6 +97,17 @@ class Coarse(NamedTuple):
             None if self.mirrored is None else self.mirrored.flipped(),
         )
 
+    def scaled(self, factors: Tensor) -> "Coarse":
+        """Return the outputs with all metres multiplied by a factor for each image, (B,); bins become (B, K)."""
+        maps = factors[:, None, None, None]
+        return Coarse(
+            self.depth * maps,
+            self.logits,
+            None if self.bins is None else self.bins * factors[:, None],
+            None if self.deviation is None else self.deviation * maps,
+            None if self.mirrored is None else self.mirrored.scaled(factors),
+        )
+
 
 class Head(nn.Module):
     """Base class of modules that turn image features into depth in metres.
@@ -108,10 +119,13 @@ class Head(nn.Module):
     Attributes:
         needs: features that `forward` reads beside the dense map; a class attribute, or set in the constructor.
         labels: a short name for each of the K words, for tables and pictures; empty for a head without words.
+        camera: the focal length, in pixels of the image that the model sees, at which the metres of `forward` hold.
+            DepthCLIP multiplies depth and bins of an image by focal / camera. None for metres as they stand.
     """
 
     needs: Needs = Needs()
     labels: tuple[str, ...] = ()
+    camera: float | None = None
     prepared = False  # set by `prepare_once`
 
     @property

@@ -144,6 +144,11 @@ CASES = [
         for p in ("", "a.png", "../*.png", "/x/*.png", "*/*.png")
     ),
     *(refuse("Rooms", Rooms, f"{s}_size", v) for s in ("train", "val", "test") for v in (0, -1, 10**12, NAN)),
+    *(
+        refuse("Rooms", Rooms, "fov", value)
+        for value in (NAN, INF, -70.0, 0, 19.0, 121.0, "wide", (90, 50), (50,), (50, 180), (50, NAN), ("a", "b"), ())
+    ),
+    *(refuse("Photos", Photos, "fov", value, {"images": ["a.jpg"]}) for value in (NAN, INF, -70.0, 0.0, 180.0)),
     *(refuse("Rooms", Rooms, "rooms_seed", value) for value in (-1, 2**70)),
     *(refuse("Rooms", Rooms, f"{s}_types", v) for s in ("train", "test") for v in ([], ["cellar"], "room")),
     *(refuse("KITTI", KITTI, "truth", value) for value in ("", "lidar", "x.npy")),

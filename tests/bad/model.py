@@ -53,6 +53,7 @@ def tiny():
     return DepthCLIP(encoder, head(), max_side=64)
 
 
+PHOTO = np.zeros((8, 8, 3), np.uint8)
 IMAGES = {
     "float": np.zeros((8, 8, 3)),
     "NaN": np.full((8, 8, 3), NAN, np.float32),
@@ -114,6 +115,7 @@ CASES = [
     *numbers("model", "logit_scale", lambda x: head(logit_scale=x), SCALES),
     *numbers("model", "smoothing", lambda x: head(smoothing=x), (NAN, INF, -INF, -1.0, 1e-40, 1e9, "1", None)),
     *numbers("model", "max_side", lambda x: DepthCLIP(tiny().encoder, head(), max_side=x), COUNTS),
+    *numbers("model", "camera", lambda x: head(camera=x), SCALES),
     refuse("model", "assignment", lambda: head(assignment="harder"), "assignment", "harder"),
     *numbers("LinearBins", "count", lambda x: LinearBins(x), COUNTS),
     *numbers("LogBins", "count", lambda x: LogBins(x), COUNTS),
@@ -177,6 +179,9 @@ CASES = [
         refuse("responses", name, lambda name=name: tiny().responses(IMAGES[name]), "image")
         for name in ("NaN", "empty", "PIL of 16 bits", "None")
     ),
+    *numbers("infer", "fov", lambda x: tiny().infer(PHOTO, fov=x), (NAN, INF, -70.0, 0.0, 180.0, True, "70")),
+    *numbers("infer", "focal", lambda x: tiny().infer(PHOTO, focal=x), (NAN, INF, -70.0, 0.0, 1e9, True, "70")),
+    refuse("infer", "two focal lengths", lambda: tiny().infer(PHOTO, fov=70.0, focal=8.0), "fov 70.0", "focal 8.0"),
     *numbers("infer", "max_side", lambda x: tiny().infer(np.zeros((8, 8, 3), np.uint8), max_side=x), COUNTS),
     *(
         refuse("not finite", part, lambda part=part: with_nan(part), f"the {part}", "NaN")

@@ -5,7 +5,7 @@ is metric: textures have a fixed size, the camera stands at eye height, doors an
 tables, and the light of the lamp beside the camera decreases with distance.
 """
 
-from depthclip.data.raycast.geometry import FIELD_OF_VIEW, camera_rays, cast, focal_length
+from depthclip.data.raycast.geometry import camera_rays, cast
 from depthclip.data.raycast.render import Picture, draw_room
 from depthclip.data.raycast.rooms import SCENES, random_scene, random_type
 from depthclip.data.raycast.scenes import Camera, Scene, Solid, Surface
@@ -13,7 +13,6 @@ from depthclip.data.raycast.textures import COLOURS, TEXTURES
 
 __all__ = [
     "COLOURS",
-    "FIELD_OF_VIEW",
     "SCENES",
     "TEXTURES",
     "Camera",
@@ -24,7 +23,6 @@ __all__ = [
     "camera_rays",
     "cast",
     "draw_room",
-    "focal_length",
     "random_scene",
     "random_type",
 ]

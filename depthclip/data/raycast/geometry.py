@@ -6,21 +6,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from depthclip.camera import focal_length
 from depthclip.data.raycast.scenes import Camera, Scene, Solid
 
 Array = NDArray[np.floating[Any]]
 
-FIELD_OF_VIEW = 70.0  # degrees across the width of the picture
-
-
-def focal_length(width: int) -> float:
-    """Return the focal length in pixels of a picture `width` pixels wide."""
-    return width / 2 / math.tan(math.radians(FIELD_OF_VIEW / 2))
-
 
 def camera_rays(camera: Camera, height: int, width: int) -> Array:
     """Return a ray for every pixel, (3, height * width), one metre long along the optical axis."""
-    focal = focal_length(width)
+    focal = focal_length(width, camera.fov)
     x, y = np.meshgrid(
         (np.arange(width, dtype=np.float32) + 0.5 - width / 2) / focal,
         (height / 2 - np.arange(height, dtype=np.float32) - 0.5) / focal,

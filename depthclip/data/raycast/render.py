@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from depthclip.data.raycast.geometry import Array, camera_rays, cast, column, focal_length, to_local, turn
+from depthclip.camera import focal_length
+from depthclip.data.raycast.geometry import Array, camera_rays, cast, column, to_local, turn
 from depthclip.data.raycast.rooms import random_scene, random_type
 from depthclip.data.raycast.scenes import Scene
 from depthclip.data.raycast.textures import COLOURS, TEXTURES
@@ -29,11 +30,18 @@ class Picture(NamedTuple):
     scene: Scene
 
 
-def draw_room(rng: np.random.Generator, height: int = 120, width: int = 160) -> Picture:
-    """Draw a random room with a depth of 0.5 to 10 metres at every pixel."""
+def draw_room(rng: np.random.Generator, height: int = 120, width: int = 160, fov: float = 70.0) -> Picture:
+    """Draw a random room with a depth of 0.5 to 10 metres at every pixel.
+
+    Args:
+        rng: source of all draws.
+        height: height of the picture in pixels.
+        width: width of the picture in pixels.
+        fov: field of view across the width, in degrees.
+    """
     name = random_type(rng)
     while True:
-        scene = random_scene(rng, name)
+        scene = random_scene(rng, name, fov)
         rays = camera_rays(scene.camera, height, width)
         depth, index = cast(scene, rays)
         if depth.min() >= NEAREST and depth.max() <= FARTHEST:
@@ -50,6 +58,7 @@ def shade(
 ) -> Array:
     """Return the linear colour of every pixel, (3, N), from paint, texture, two lamps, dark corners, and haze."""
     camera, size = column(scene.camera.position), column(scene.size)
+    focal = focal_length(width, scene.camera.fov)
     points = camera + rays * depth
     distance = _length(rays) * depth
     paint, normals = np.empty_like(points), np.empty_like(points)
@@ -63,7 +72,7 @@ def shade(
             continue
         u, v, facing = _unwrap(scene, number, points[:, here])
         cosine = np.abs((facing * rays[:, here]).sum(0)) * depth[here] / distance[here]
-        blur = depth[here] / focal_length(width) / np.maximum(cosine, 0.15)  # metres that one pixel covers
+        blur = depth[here] / focal / np.maximum(cosine, 0.15)  # metres that one pixel covers
         paint[:, here] = tint * TEXTURES[surface.texture](u + shift[0], v + shift[1], blur, grain)
         normals[:, here] = facing
 

@@ -24,8 +24,11 @@ def random_type(rng: np.random.Generator) -> str:
     return str(rng.choice(list(SCENES)))
 
 
-def random_scene(rng: np.random.Generator, name: str) -> Scene:
-    """Draw the size of a room of some type, its furniture, and a camera 1.5 m above its floor."""
+def random_scene(rng: np.random.Generator, name: str, fov: float = 70.0) -> Scene:
+    """Draw the size of a room of some type, its furniture, and a camera 1.5 m above its floor.
+
+    The field of view `fov`, in degrees, changes none of the draws.
+    """
     widths, lengths, heights, pieces = SCENES[name]
     size = float(rng.uniform(*widths)), float(rng.uniform(*heights)), float(rng.uniform(*lengths))
     turn = 15 if name == "corridor" else 55
@@ -37,6 +40,7 @@ def random_scene(rng: np.random.Generator, name: str) -> Scene:
         ),
         yaw=math.radians(rng.uniform(-turn, turn)),
         pitch=math.radians(rng.uniform(-24, 6)),
+        fov=fov,
     )
     walls = Surface("wall", *_paint(rng, WALL_COLOURS, ("plain", "striped", "brick", "dotted", "tiled", "speckled")))
     shell = [

@@ -36,11 +36,13 @@ class Camera(NamedTuple):
         position: position in metres.
         yaw: rotation to the right in radians.
         pitch: rotation upwards in radians.
+        fov: field of view across the width of the picture, in degrees.
     """
 
     position: tuple[float, float, float]
     yaw: float
     pitch: float
+    fov: float = 70.0
 
 
 class Scene(NamedTuple):
