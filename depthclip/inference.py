@@ -257,7 +257,7 @@ class DepthEstimator(LightningModule):
             InputError: if an argument is none that `infer` takes.
         """
         view = View(max_side=self.max_side, window=window, stride=stride)
-        weights = self.coarse(self.seen(rgb_of(image), view), view)[0].weights
+        weights = self.coarse(self.seen(rgb_of(image), view), view, [1.0])[0].weights  # at any focal length
         return {} if weights is None else dict(zip(self.head.labels, weights[0].cpu().numpy(), strict=True))
 
     def seen(self, pixels: Tensor, view: View) -> Tensor:
