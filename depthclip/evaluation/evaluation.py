@@ -116,7 +116,10 @@ class Evaluation:
             deviations = torch.full_like(pixels, math.nan)
             deviations[: len(spread)] = scoring.resampled(spread, seen)[:, aligned.mask]
         scored = ScoredImage(scoring.limit(pixels, values), values, aligned.mask, focal, deviations, pixels)
-        further = (scoring.limit(pixels, values, alignment) for alignment in self.errors.alignments)
+        further = (
+            None if alignment == scoring.alignment else scoring.limit(pixels, values, alignment)
+            for alignment in self.errors.alignments
+        )
         self.errors.update(scored, item.index, further)
         self.alignment = scoring.alignment
         if self.baselines:
