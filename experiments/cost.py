@@ -1,8 +1,8 @@
 """How much time do many heads and cached features take? Measure ratios of times: `python -m experiments.cost`.
 
-The test with 50 heads in one image pass is compared with the test of a single head, and an epoch of learning seven
-words with cached features is compared with an epoch without. The encoder is RN50 with random weights on images of
-416 x 544 pixels. The times depend on the machine, the ratios hardly do.
+The test with 50 heads, and the test in all alignments with the rank correlation, are compared with the test of a single
+head; an epoch of learning seven words with cached features is compared with an epoch without. The encoder is RN50 with
+random weights on images of 416 x 544 pixels. The times depend on the machine, the ratios hardly do.
 """
 
 import argparse
@@ -18,13 +18,15 @@ from rich.table import Table
 
 from depthclip import Bins, DepthCLIP, DepthHead, FrozenCLIP, Prompts
 from depthclip.data import DepthDataModule, DepthDataset, Loading, Sample
+from depthclip.evaluation import Spearman
 from depthclip.head import LearnedWords
+from depthclip.protocol import ALIGNMENTS
 
 
 class Noise(DepthDataset):
     """Images of noise with random depth, kept in memory so that reading takes no time."""
 
-    def __init__(self, count: int, size: tuple[int, int]) -> None:
+    def __init__(self, count: int, size: Sequence[int]) -> None:
         generator = torch.Generator().manual_seed(0)
         self.images = torch.randint(0, 256, (count, 3, *size), generator=generator, dtype=torch.uint8)
         self.depths = torch.rand(count, *size, generator=generator) * 9 + 0.5
@@ -43,7 +45,7 @@ class Noise(DepthDataset):
 class NoiseModule(DepthDataModule):
     """A data module with the same images in every split."""
 
-    def __init__(self, count: int, size: tuple[int, int], batch_size: int) -> None:
+    def __init__(self, count: int, size: Sequence[int], batch_size: int) -> None:
         super().__init__("whole", "whole", Loading(batch_size))
         self.noise = Noise(count, size)
 
@@ -71,10 +73,11 @@ def trainer(watch: Stopwatch, epochs: int = 1) -> Trainer:
     return Trainer(max_epochs=epochs, limit_val_batches=0, callbacks=[watch], **off)
 
 
-def test_seconds(encoder: FrozenCLIP, data: DepthDataModule, variants: int) -> float:
+def test_seconds(encoder: FrozenCLIP, data: DepthDataModule, variants: int, aligned: bool) -> float:
     """Return the seconds that a test with a head and some variants takes, measured in the second of two runs."""
     heads = {f"temperature {k}": DepthHead(Prompts(), Bins(), k) for k in range(1, variants + 1)}
-    model, watch = DepthCLIP(encoder, DepthHead(Prompts(), Bins()), heads, panels=0), Stopwatch()
+    further: Any = {"alignments": list(ALIGNMENTS), "errors": [Spearman()]} if aligned else {}
+    model, watch = DepthCLIP(encoder, DepthHead(Prompts(), Bins()), heads, panels=0, **further), Stopwatch()
     for _ in range(2):
         trainer(watch).test(model, data, verbose=False)
     return watch.marks[-1] - watch.marks[-2]
@@ -93,23 +96,21 @@ def main(args: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="RN50", help="name of an open_clip model; its weights are random")
     parser.add_argument("--size", type=int, nargs=2, default=(416, 544), help="height and width of the images")
     parser.add_argument("--images", type=int, default=4, help="number of test images")
-    parser.add_argument("--variants", type=int, default=50, help="number of heads to compare with a single head")
+    parser.add_argument("--variants", type=int, default=50, help="number of heads")
     parser.add_argument("--batch_size", type=int, default=16, help="batch size of training; an epoch has two batches")
     given = parser.parse_args(args)
     warnings.filterwarnings("ignore", message="pretrained is null")
     torch.manual_seed(0)
     encoder = FrozenCLIP(given.model, None, "attention_pool")
-    size = (given.size[0], given.size[1])
-
-    table = Table(
-        "", "seconds", "ratio", title=f"{given.model}, {size[0]} x {size[1]}, {torch.get_num_threads()} threads"
-    )
-    test = NoiseModule(given.images, size, batch_size=2)
-    single, many = test_seconds(encoder, test, 0), test_seconds(encoder, test, given.variants - 1)
-    table.add_row(f"test of {given.images} images, 1 head", f"{single:.2f}", "1")
-    table.add_row(f"... {given.variants} heads", f"{many:.2f}", f"{many / single:.2f}")
-    fit = NoiseModule(2 * given.batch_size, size, given.batch_size)
-    plain, cached = epoch_seconds(encoder, fit, None), epoch_seconds(encoder, fit, "memory")
+    table = Table("", "seconds", "ratio", title=f"{given.model}, {given.size}, {torch.get_num_threads()} threads")
+    test = NoiseModule(given.images, given.size, batch_size=2)
+    single, aligned = (test_seconds(encoder, test, 0, aligned) for aligned in (False, True))
+    many = test_seconds(encoder, test, given.variants - 1, aligned=False)
+    rows = ((f"test of {given.images} images, 1 head", single), ("... all alignments, rank correlation", aligned))
+    for name, seconds in (*rows, (f"... {given.variants} heads", many)):
+        table.add_row(name, f"{seconds:.2f}", f"{seconds / single:.2f}")
+    fit = NoiseModule(2 * given.batch_size, given.size, given.batch_size)
+    plain, cached = (epoch_seconds(encoder, fit, cache) for cache in (None, "memory"))
     table.add_row(f"epoch of {2 * given.batch_size} images, 7 words", f"{plain:.2f}", "1")
     table.add_row("... with cached features", f"{cached:.2f}", f"{cached / plain:.3f}")
     Console().print(table)

@@ -119,7 +119,10 @@ class Evaluation:
         scored = ScoredImage(
             scoring.limit(pixels, values), values, aligned.mask, focal, deviations, center, unaligned=pixels
         )
-        further = (scoring.limit(pixels, values, alignment) for alignment in self.errors.alignments)
+        further = (
+            None if alignment == scoring.alignment else scoring.limit(pixels, values, alignment)
+            for alignment in self.errors.alignments
+        )
         self.errors.update(scored, item.index, further)
         self.alignment = scoring.alignment
         if self.baselines:

@@ -152,14 +152,15 @@ class DepthErrors(Metric):
         self.rows: list[Tensor]
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
-    def update(self, image: ScoredImage, index: int, aligned: Iterable[Tensor] = ()) -> None:
+    def update(self, image: ScoredImage, index: int, aligned: Iterable[Tensor | None] = ()) -> None:
         """Add one image.
 
         Args:
             image: V predictions and the ground truth, positive, at the N pixels that count; an image without any pixel
                 is skipped and counted.
             index: index of the image in the data set.
-            aligned: (V, N) metres for each further alignment, the predictions aligned and clamped.
+            aligned: (V, N) metres for each further alignment, the predictions aligned and clamped; None for the
+                alignment of the protocol.
         """
         if not len(image.target):
             self._add(index, 0, self._missing())
@@ -168,7 +169,8 @@ class DepthErrors(Metric):
         errors = [depth_errors(image.prediction, image.target, log_target)]
         if self.measures:
             errors.append(measured(self.measures, image))
-        errors += [depth_errors(prediction, image.target, log_target) for prediction in aligned]
+        for prediction in aligned:
+            errors.append(errors[0] if prediction is None else depth_errors(prediction, image.target, log_target))
         self._add(index, len(image.target), torch.cat(errors, 1))
 
     def skip(self, index: int) -> None:

@@ -114,6 +114,10 @@ CASES = [
         for x in ({}, 0.3, [0.3], None)
     ),
     *(
+        refuse("model", f"alignments {x!r}", lambda x=x: model(alignments=x), "alignments", x[-1])
+        for x in (["mean"], ["scale", "affine", "scale"])
+    ),
+    *(
         refuse("model", f"panels {x!r}", lambda x=x: model(panels=x), "panels", repr(x))
         for x in (-1, 101, 10**9, 10**30, 1.5, float("nan"), "4", True, None)
     ),
