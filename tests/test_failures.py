@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from depthclip.__main__ import main
+from depthclip.camera import focal_length
 from depthclip.data.batches import Item
-from depthclip.data.raycast import draw_room, focal_length
+from depthclip.data.raycast import draw_room
 from depthclip.data.rooms import generator
 from depthclip.evaluation import BoundaryF1, DepthRanges, NormalErrors
 from depthclip.evaluation.evaluation import Evaluation
@@ -174,7 +175,7 @@ def wall_errors(index):
     """Return the largest angle in degrees between normals from depth and those of the geometry, by wall of a room."""
     drawn = draw_room(generator("test", index, 0))
     height, width = drawn.depth.shape
-    normals = surface_normals(torch.from_numpy(drawn.depth), focal_length(width), (height / 2, width / 2)).numpy()
+    normals = surface_normals(torch.from_numpy(drawn.depth), focal_length(width, 70), (height / 2, width / 2)).numpy()
     camera, errors = drawn.scene.camera, {}
     cos, sin = math.cos(camera.pitch), math.sin(camera.pitch)
     tilt = np.array([[1, 0, 0], [0, cos, sin], [0, -sin, cos]])
