@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
+
 from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.errors import InputError
@@ -42,18 +44,24 @@ class EncodedPhoto:
             if value is not None:
                 raise InputError(f"{name} {value!r} is fixed when a photograph is encoded; pass it to encode_photo")
 
-    def check_readable(self, encoder: Encoder, needs: Needs) -> None:
+    def check_readable(self, encoder: Encoder, needs: Needs, device: torch.device) -> None:
         """Raise unless a model can read the features.
 
         Args:
             encoder: encoder of the model.
             needs: the features that its heads need.
+            device: device of the model.
 
         Raises:
-            InputError: if they are features of another encoder, or lack some that a head needs.
+            InputError: if they are features of another encoder or on another device, or lack some that a head needs.
         """
         if encoder is not self.encoder:
             raise InputError("the encoded photograph is of another encoder; use encode_photo of this model")
+        if self.features.dense.device.type != device.type:
+            raise InputError(
+                f"the encoded photograph is on the device {self.features.dense.device}, but the model on {device}; use "
+                "encode_photo again"
+            )
         if self.needs | needs != self.needs:
             raise InputError(
                 "the encoded photograph lacks features that the present head needs; use encode_photo again"

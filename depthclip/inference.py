@@ -238,7 +238,7 @@ class DepthEstimator(CheckpointedModule):
         """
         if isinstance(image, EncodedPhoto):
             image.check_arguments({"max_side": max_side, "mirror": mirror, "window": window, "stride": stride})
-            image.check_readable(self.encoder, self.needs)
+            image.check_readable(self.encoder, self.needs, self.device)
             return image
         if max_side is not None:
             check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")

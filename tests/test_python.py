@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from depthclip import Bins, DepthCLIP, DepthHead, Prompts, recipes
 from depthclip.cli import resolve
 from depthclip.data import Rooms
 from depthclip.data.rooms import room
+from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.errors import InputError
 from depthclip.evaluation.conformal import Conformal
 from depthclip.head import Head, LearnedWords, LogBins
@@ -264,6 +266,10 @@ class Wordless(Head):
         return Coarse(features.dense.mean(1, keepdim=True))
 
 
+class Pooling(Wordless):
+    needs = Needs(pooled=True)
+
+
 def test_only_fixed_words_are_replaced(clip):
     encoder = clip("small-vit", "tokens")
     learned = DepthHead(LearnedWords(3), Bins(BINS))
@@ -287,6 +293,10 @@ def test_an_encoded_photograph_belongs_to_its_encoder(clip):
     with pytest.raises(InputError, match="window"):
         model.responses(encoded, window=(64, 64))
     assert len(repr(encoded)) < 300
+    with pytest.raises(InputError, match="device meta"):
+        model.infer(replace(encoded, features=ImageFeatures(encoded.features.dense.to("meta"))))
+    with pytest.raises(InputError, match="lacks features"):
+        DepthCLIP(model.encoder, Pooling()).infer(encoded)
 
 
 # ---- notebooks
