@@ -4,49 +4,34 @@ import warnings
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from operator import or_
-from pathlib import Path
-from typing import Any, Literal, TypeVar, overload
+from typing import Any, Literal, overload
 
 import numpy as np
 import torch
-from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.nn import UninitializedParameter
 
-from depthclip.checkpoint import (
-    RECIPE,
-    check_bins,
-    check_recipe,
-    check_state,
-    fingerprint,
-    learned_state,
-    read_checkpoint,
-    recipe,
-    same_intervals,
-    variants_of,
-    without_intervals,
-    without_variants,
-)
+from depthclip.checkpointed import CheckpointedModule
 from depthclip.checks import check_count
+from depthclip.encoded import EncodedPhoto
 from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.interfaces import ImageFeatures, Needs
-from depthclip.errors import InputError
 from depthclip.evaluation.conformal import Conformal
-from depthclip.from_file import build
 from depthclip.head.interfaces import Coarse, Head, prepare_once
-from depthclip.photograph import Photograph, focal_of, rgb_of
-from depthclip.protocol import View, Windows
+from depthclip.head.words import replace_words, with_head_of
+from depthclip.photograph import Photograph, focal_of, rgb_of, stated_focal
+from depthclip.protocol import View
 from depthclip.rows import HEAD, check_variants
+from depthclip.stitching import mean_of_mirrored, stitch
 from depthclip.uncertainty import Estimate, estimate
 
-Model = TypeVar("Model", bound="DepthEstimator")
 UNKNOWN_FOCAL = (
     "the focal length of an image is not known, so that its depth is not multiplied by focal / camera; pass fov or "
     "focal to infer, set data.fov of Photos, or set camera of the head to null"
 )
 
 
-class DepthEstimator(LightningModule):
+class DepthEstimator(CheckpointedModule):
     """A frozen encoder and depth heads that read its features: depth of photographs, and checkpoints.
 
     Args:
@@ -130,12 +115,31 @@ class DepthEstimator(LightningModule):
         Returns:
             V outputs of B images. With `mirror`, logits and bins are those of the images as they are.
         """
-        needs, windows = self.needs, view.windows(rgb.shape[-2], rgb.shape[-1])
-        features = self.encode(rgb, view, needs)
+        needs = self.needs
+        return self.read(self.encode(rgb, view, needs), needs, view, (rgb.shape[-2], rgb.shape[-1]), focal)
+
+    def read(
+        self,
+        features: ImageFeatures,
+        needs: Needs,
+        view: View,
+        size: tuple[int, int],
+        focal: Sequence[float | None] | None = None,
+    ) -> list[Coarse]:
+        """Return the coarse output of each head for features that `encode` returned, see `coarse`.
+
+        Args:
+            features: features of the windows of B images, and of their mirrored copies with `mirror`.
+            needs: the features that they hold besides the dense ones.
+            view: the view with which they were encoded.
+            size: (H, W) of the images that were encoded, in pixels.
+            focal: focal length of each of the B images, see `coarse`.
+        """
+        windows = view.windows(*size)
         outputs = [head(features.select(needs, head.needs), self.encoder.text) for head in self.heads]
         stitched = [stitch(output, windows) for output in outputs]
         whole = [mean_of_mirrored(output) for output in stitched] if view.mirror else stitched
-        focal = [None] * len(rgb) if focal is None else focal
+        focal = [None] * len(whole[0].depth) if focal is None else focal
         return [self.at_focal(output, head, focal) for output, head in zip(whole, self.heads, strict=True)]
 
     def at_focal(self, output: Coarse, head: Head, focal: Sequence[float | None]) -> Coarse:
@@ -169,7 +173,7 @@ class DepthEstimator(LightningModule):
     @overload
     def infer(
         self,
-        image: Photograph,
+        image: Photograph | EncodedPhoto,
         max_side: int | None = None,
         mirror: bool | None = None,
         window: tuple[int, int] | None = None,
@@ -183,7 +187,7 @@ class DepthEstimator(LightningModule):
     @overload
     def infer(
         self,
-        image: Photograph,
+        image: Photograph | EncodedPhoto,
         max_side: int | None = None,
         mirror: bool | None = None,
         window: tuple[int, int] | None = None,
@@ -197,7 +201,7 @@ class DepthEstimator(LightningModule):
     @torch.no_grad()
     def infer(
         self,
-        image: Photograph,
+        image: Photograph | EncodedPhoto,
         max_side: int | None = None,
         mirror: bool | None = None,
         window: tuple[int, int] | None = None,
@@ -211,6 +215,7 @@ class DepthEstimator(LightningModule):
 
         Args:
             image: a path, a PIL image, or (H, W, 3) uint8 RGB. PIL images are turned as their EXIF orientation says.
+                Or what `encode_photo` returned, to which max_side, mirror, window and stride were passed.
             max_side: the longer side that CLIP sees, in pixels; `max_side` of the model if not given.
             mirror: whether the mirrored image is averaged in; `mirror` of the model if not given.
             window: (height, width) in pixels of the windows into which the reduced photograph is cut, see `View`; None
@@ -226,21 +231,17 @@ class DepthEstimator(LightningModule):
             InputError: if the image is none of these or cannot be read, a number is out of range, both `fov` and
                 `focal` are given, or the depth is not finite.
         """
-        if max_side is not None:
-            check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")
-        pixels, mirrored = rgb_of(image), self.mirror if mirror is None else mirror
-        view = View(max_side=max_side or self.max_side, mirror=mirrored, window=window, stride=stride)
-        known = focal_of(image, (pixels.shape[-2], pixels.shape[-1]), fov, focal)
-        rgb = self.seen(pixels, view)
-        resized = None if known is None else known * rgb.shape[-1] / pixels.shape[-1]
-        output = self.coarse(rgb, view, [resized])[0]
-        found = estimate(output, view, (pixels.shape[-2], pixels.shape[-1]), self.intervals if uncertainty else None)
+        photo = self.encode_photo(image, max_side, mirror, window, stride)
+        known = focal_of(photo.focal, photo.size, fov, focal)
+        resized = None if known is None else known * photo.seen[1] / photo.size[1]
+        output = self.read(photo.features, photo.needs, photo.view, photo.seen, [resized])[0]
+        found = estimate(output, photo.view, photo.size, self.intervals if uncertainty else None)
         return found if uncertainty else found.depth
 
     @torch.no_grad()
     def responses(
         self,
-        image: Photograph,
+        image: Photograph | EncodedPhoto,
         window: tuple[int, int] | None = None,
         stride: tuple[int, int] | None = None,
     ) -> dict[str, np.ndarray]:
@@ -249,111 +250,80 @@ class DepthEstimator(LightningModule):
         A head without words has none.
 
         Args:
-            image: a photograph, as `infer` takes it.
+            image: a photograph, or what `encode_photo` returned, as `infer` takes it.
             window: windows, as `infer` takes them; the logits are averaged where they overlap.
             stride: (down, across) in pixels between neighbouring windows; None for half the window.
 
         Raises:
             InputError: if an argument is none that `infer` takes.
         """
-        view = View(max_side=self.max_side, window=window, stride=stride)
-        weights = self.coarse(self.seen(rgb_of(image), view), view, [1.0])[0].weights  # at any focal length
+        # the weights are those of the image as it is, so that only a photograph that is encoded already is mirrored
+        photo = self.encode_photo(image, None, None if isinstance(image, EncodedPhoto) else False, window, stride)
+        # which do not depend on the focal length
+        weights = self.read(photo.features, photo.needs, photo.view, photo.seen, [1.0])[0].weights
         return {} if weights is None else dict(zip(self.head.labels, weights[0].cpu().numpy(), strict=True))
+
+    @torch.no_grad()
+    def encode_photo(
+        self,
+        image: Photograph | EncodedPhoto,
+        max_side: int | None = None,
+        mirror: bool | None = None,
+        window: tuple[int, int] | None = None,
+        stride: tuple[int, int] | None = None,
+    ) -> EncodedPhoto:
+        """Return the features of a photograph, from which `infer` and `responses` compute with the heads alone.
+
+        Args:
+            image: a photograph, as `infer` takes it; an encoded photograph is returned as it is.
+            max_side: the longer side that CLIP sees, in pixels; `max_side` of the model if not given.
+            mirror: whether the mirrored image is encoded too; `mirror` of the model if not given.
+            window: windows, as `infer` takes them.
+            stride: (down, across) in pixels between neighbouring windows; None for half the window.
+
+        Raises:
+            InputError: if an argument is none that `infer` takes, or a photograph that is encoded already is of another
+                encoder or is to be encoded in another way.
+        """
+        if isinstance(image, EncodedPhoto):
+            image.check_arguments({"max_side": max_side, "mirror": mirror, "window": window, "stride": stride})
+            image.check_readable(self.encoder, self.needs, self.device)
+            return image
+        if max_side is not None:
+            check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")
+        pixels, mirrored = rgb_of(image), self.mirror if mirror is None else mirror
+        view = View(max_side=max_side or self.max_side, mirror=mirrored, window=window, stride=stride)
+        rgb, needs = self.seen(pixels, view), self.needs
+        size, seen = (pixels.shape[-2], pixels.shape[-1]), (rgb.shape[-2], rgb.shape[-1])
+        features = self.encode(rgb, view, needs)
+        return EncodedPhoto(features, needs, view, size, seen, self.encoder, stated_focal(image, size))
+
+    def set_words(
+        self,
+        words: Sequence[str] | str,
+        bins: Sequence[float] | str,
+        templates: Sequence[str] | None = None,
+        temperature: float | None = None,
+    ) -> None:
+        """Replace the words and bins of the head; sentences that were encoded before are not encoded again.
+
+        Variants stay as they are. Calibrated intervals hold for the former words, so they are discarded. The settings
+        that checkpoints keep are changed too. If an argument is refused, the model stays as it is.
+
+        Args:
+            words: K distance words from near to far, or the name of a set, see `Prompts`.
+            bins: K depths in metres, positive and ascending, or the name of a set, see `Bins`.
+            templates: sentences with `{distance}`; None to keep those of the head.
+            temperature: divisor of the logits, from 1e-6 to 1e6; None to keep that of the head.
+
+        Raises:
+            InputError: if the head has no fixed prompts and bins, or `Prompts`, `Bins` or `DepthHead` refuses a value.
+        """
+        replace_words(self.head, self.encoder.text, words, bins, templates, temperature)
+        self.settings = with_head_of(self.settings, self.head)
+        if (old := self.intervals) is not None:
+            self.intervals = Conformal(old.level, old.unit, old.score, old.floor).to(self.device)
 
     def seen(self, pixels: Tensor, view: View) -> Tensor:
         """Return the part of a photograph (3, H, W) uint8 that the model sees, (1, 3, h, w) in [0, 1]."""
         return (view.see(pixels).float() / 255).to(self.device)[None]
-
-    # ---- checkpoints
-
-    def state_dict(self, *args: Any, **kwargs: Any) -> dict[str, Any]:  # type: ignore[override]  # nn.Module overloads it
-        """Return what was learned or fitted; never CLIP's weights."""
-        return learned_state(super().state_dict(*args, **kwargs))
-
-    def recipe(self) -> dict[str, Any]:
-        """Return the recipe that a checkpoint of this model keeps."""
-        weights = fingerprint(self.encoder.weights)
-        return recipe(self.settings, self.encoder.name, weights, len(self.head.labels), self.data_settings)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add the recipe."""
-        checkpoint[RECIPE] = self.recipe()
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Raise unless the checkpoint was learned with this CLIP and fits the head.
-
-        The state of variants is left out unless they are those of the training; they are only scored beside the head.
-        So is that of intervals unless their settings are those of the training; they can be calibrated again.
-
-        Raises:
-            InputError: naming what differs.
-        """
-        if RECIPE not in checkpoint:
-            raise InputError("the checkpoint has no recipe of depthclip's; pass one that depthclip fit wrote")
-        mine = self.recipe()
-        check_recipe(checkpoint[RECIPE], mine["clip"], mine["weights"])
-        expected, state = self.state_dict(), checkpoint["state_dict"]
-        if variants_of(checkpoint[RECIPE]["settings"]) != variants_of(self.settings):
-            expected, state = without_variants(expected), without_variants(state)
-        check_bins(checkpoint[RECIPE]["bins"], mine["bins"], state, expected)
-        if not same_intervals(state, expected):
-            expected, state = without_intervals(expected), without_intervals(state)
-        check_state(state, expected)
-        checkpoint["state_dict"] = state
-
-    def load_learned(self: Model, path: str | Path) -> Model:
-        """Load what was learned from a checkpoint into this model, which may have been built in Python.
-
-        Args:
-            path: a file that `fit` or `Trainer.save_checkpoint` wrote.
-
-        Returns:
-            The model itself.
-
-        Raises:
-            InputError: if the file is no checkpoint, or another CLIP or head was trained.
-        """
-        checkpoint = read_checkpoint(path)
-        self.on_load_checkpoint(checkpoint)
-        self.load_state_dict(checkpoint["state_dict"], strict=False)
-        return self
-
-    @classmethod
-    def load(cls: type[Model], path: str | Path, allow: Sequence[str] = ()) -> Model:
-        """Return the model that a checkpoint describes, with what was learned, in evaluation mode.
-
-        Args:
-            path: a file that `fit` wrote.
-            allow: modules, beside this package, whose classes the recipe in the file may name. To import a module is
-                to run its code.
-
-        Raises:
-            InputError: if the file is no such checkpoint, names other classes, or has settings that do not fit.
-        """
-        settings = {**read_checkpoint(path)[RECIPE]["settings"]}
-        if settings:
-            settings["cache"] = None  # a file must not decide where features are written
-        model: Model = build(cls, settings, path, allow)
-        model.settings = settings
-        return model.load_learned(path).eval()
-
-
-def stitch(output: Coarse, windows: Windows) -> Coarse:
-    """Return the output of B images from that of their B * N windows; bins of the windows of an image are averaged."""
-    logits, bins, deviation = output.logits, output.bins, output.deviation
-    return Coarse(
-        windows.stitch(output.depth),
-        None if logits is None else windows.stitch(logits),
-        bins if bins is None or bins.ndim == 1 else windows.mean(bins),
-        None if deviation is None else windows.stitch(deviation),
-    )
-
-
-def mean_of_mirrored(output: Coarse) -> Coarse:
-    """Return the output of B images from that of B images and their B mirrored copies.
-
-    The depth is the mean of both, the mirrored one mirrored back; all other fields are those of the images as they are.
-    """
-    count = len(output.depth) // 2
-    straight, mirrored = output.images(slice(count)), output.images(slice(count, None)).flipped()
-    return straight._replace(depth=(straight.depth + mirrored.depth) / 2, mirrored=mirrored)

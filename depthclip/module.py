@@ -24,13 +24,14 @@ from depthclip.fit_heads import calibrate_heads, depths_for_heads
 from depthclip.gather import gather
 from depthclip.head.depth_head import DepthHead
 from depthclip.head.interfaces import Coarse, Head
-from depthclip.inference import DepthEstimator, stitch
+from depthclip.inference import DepthEstimator
 from depthclip.intervals import add_image, calibrate, check_intervals, quality_of, restart
 from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
 from depthclip.protocol import Alignment, Scoring, View, check_alignments, scoring_of
 from depthclip.rows import HEAD, check_published
 from depthclip.shown import Prediction, nan_unless_finite, shown_image
+from depthclip.stitching import stitch
 from depthclip.uncertainty import spread_maps
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed

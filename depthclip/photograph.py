@@ -43,15 +43,16 @@ def rgb_of(image: Photograph) -> Tensor:
 
 
 def focal_of(
-    image: Photograph, size: tuple[int, int], fov: float | None = None, focal: float | None = None
+    stated: float | None, size: tuple[int, int], fov: float | None = None, focal: float | None = None
 ) -> float | None:
     """Return the focal length of a photograph in pixels; None if it is not known.
 
     Args:
-        image: a photograph that `rgb_of` accepts.
+        stated: focal length that the photograph states, see `stated_focal`; it is used if neither `fov` nor `focal` is
+            given.
         size: (height, width) of the upright photograph in pixels.
         fov: field of view across the width in degrees; None if it is not given.
-        focal: focal length in pixels; None if it is not given. Without both, EXIF data of a file or PIL image are read.
+        focal: focal length in pixels; None if it is not given.
 
     Raises:
         InputError: if both are given, or one is out of its range.
@@ -61,8 +62,16 @@ def focal_of(
     if focal is not None:
         check_focal("focal", focal, hint="use None if it is not known")
         return float(focal)
-    if fov is not None:
-        return focal_length(size[1], fov)
+    return stated if fov is None else focal_length(size[1], fov)
+
+
+def stated_focal(image: Photograph, size: tuple[int, int]) -> float | None:
+    """Return the focal length in pixels that the EXIF block of a file or PIL image states; None if it states none.
+
+    Args:
+        image: a photograph that `rgb_of` accepts.
+        size: (height, width) of the upright photograph in pixels.
+    """
     if isinstance(image, Image.Image):
         return film_focal(image, size)
     return exif_focal(Path(image), size) if isinstance(image, str | Path) else None

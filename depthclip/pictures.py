@@ -1,6 +1,7 @@
 """Pictures: colour maps of depth, and panels that show where an estimate comes from."""
 
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, from_numpy
 
 from depthclip.atomic import open_atomic
 from depthclip.shown import Shown
@@ -130,6 +131,31 @@ def compare_heads(rows: Sequence[np.ndarray], names: Sequence[str], path: Path) 
     axis.set_frame_on(False)
     with open_atomic(path) as file:
         figure.savefig(file, format="png", dpi=90, bbox_inches="tight")  # as wide as the names need
+
+
+def picture_of_depth(depth: np.ndarray, side: int = 480) -> bytes:
+    """Return a picture of a depth map with a scale bar in metres, as the content of a PNG file.
+
+    Args:
+        depth: (H, W) in metres; 0 or less and NaN are drawn in grey.
+        side: length of the longer side of the map in the picture, in pixels; the map is not enlarged.
+    """
+    height, width = depth.shape
+    share, dots = min(1.0, side / max(height, width)), 100
+    size = (max(1, round(width * share)), max(1, round(height * share)))
+    small = np.asarray(Image.fromarray(np.nan_to_num(depth, nan=0.0)).resize(size, Image.Resampling.NEAREST))
+    near, far = depth_range(from_numpy(small.copy()))
+    map_size = size[0] / dots, max(size[1], 120) / dots  # inches; a low map leaves room for the ticks of the bar
+    figure = Figure(figsize=map_size, dpi=dots)
+    axis, bar = figure.add_axes((0, 0, 1, 1)), figure.add_axes((1 + 0.1 / map_size[0], 0, 0.12 / map_size[0], 1))
+    shown = axis.imshow(np.ma.masked_less_equal(small, 0), vmin=near, vmax=far, cmap=DEPTH_MAP)
+    axis.set_facecolor("0.5")
+    axis.set_xticks([])
+    axis.set_yticks([])
+    figure.colorbar(shown, cax=bar).set_label("depth in metres")
+    content = BytesIO()
+    figure.savefig(content, format="png", bbox_inches="tight", pad_inches=0.05)
+    return content.getvalue()
 
 
 def save_picture(picture: np.ndarray, path: Path) -> None:

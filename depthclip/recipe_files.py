@@ -26,16 +26,7 @@ def read_recipe(path: str) -> dict[str, Any]:
     Raises:
         InputError: if the path is not a regular file, or the file is not UTF-8, not YAML, or not a mapping.
     """
-    text = read_text(path)
-    try:
-        recipe = load_yaml(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not valid YAML: {one_line(error)}; check that line") from error
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from error
-    if not isinstance(recipe, dict) or not recipe:
-        content = "empty" if not text.strip() else shorten(text.strip())
-        raise InputError(f"{path} is {content}; a recipe must hold keys with values, such as name: mine")
+    recipe = read_mapping(path)
     for part, keys in PARTS.items():
         if keys & recipe.keys():
             raise InputError(f"{path} is a {part} file, with {sorted(keys & recipe.keys())}: use --{part} {path}")
@@ -51,6 +42,25 @@ def read_recipe(path: str) -> dict[str, Any]:
         if value == {} and key not in (*PARTS, "trainer"):  # the parser accepts it even if the key does not exist
             raise InputError(f"{path}: {key} {{}} has no value; set a value or remove the key")
     return recipe
+
+
+def read_mapping(path: str) -> dict[str, Any]:
+    """Return the content of a YAML file that holds keys with values.
+
+    Raises:
+        InputError: if the path is not a regular file, or the file is not UTF-8, not YAML, or not a mapping.
+    """
+    text = read_text(path)
+    try:
+        content = load_yaml(text)
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {one_line(error)}; check that line") from error
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    if not isinstance(content, dict) or not content:
+        found = "empty" if not text.strip() else shorten(text.strip())
+        raise InputError(f"{path} is {found}; a recipe must hold keys with values, such as name: mine")
+    return content
 
 
 def read_text(path: str) -> str:

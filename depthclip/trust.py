@@ -32,6 +32,7 @@ REFUSED = tuple(
         "__main__",
         "arguments",
         "checkpoint",
+        "checkpointed",
         "cli",
         "from_file",
         "inference",

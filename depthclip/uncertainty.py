@@ -34,6 +34,12 @@ class Estimate(NamedTuple):
     low: np.ndarray | None = None
     high: np.ndarray | None = None
 
+    def _repr_png_(self) -> bytes:
+        """Return a picture of the depth with a scale bar in metres, which notebooks show."""
+        from depthclip.pictures import picture_of_depth  # it needs matplotlib, which is slow to import
+
+        return picture_of_depth(self.depth)
+
 
 def estimate(output: Coarse, view: View, size: tuple[int, int], intervals: Conformal | None) -> Estimate:
     """Return the depth of an image and its uncertainty.

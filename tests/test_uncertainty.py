@@ -11,8 +11,8 @@ from depthclip.evaluation.measures import ScoredImage
 from depthclip.evaluation.uncertainty import Coverage, NegativeLogLikelihood, Sparsification
 from depthclip.head import Head
 from depthclip.head.interfaces import Coarse
-from depthclip.inference import mean_of_mirrored
 from depthclip.protocol import View
+from depthclip.stitching import mean_of_mirrored
 from depthclip.uncertainty import spread_maps
 
 BINS = [1.0, 2.0, 4.0, 7.0]
