@@ -22,13 +22,14 @@ from depthclip.errors import InputError
 from depthclip.evaluated import EvaluatedModule
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
+from depthclip.evaluation.summary import plain_table
 from depthclip.gather import gather
 from depthclip.inference import DepthEstimator
 from depthclip.module import DepthCLIP
 from depthclip.pictures import compare_heads, panel, save_picture, strips
 from depthclip.runs import remove_without_results, run_folder
 from depthclip.shown import Prediction
-from depthclip.table import metrics_table, plain_table, print_text, render
+from depthclip.table import metrics_table, print_text, render
 from depthclip.version import __version__
 from depthclip.word_report import monotonicity_of_rows, monotonicity_text
 

@@ -1,7 +1,7 @@
 """Print the table of figures."""
 
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Rows = dict[str, dict[str, float]]
+from depthclip.evaluation.summary import Rows, by_alignment
 
 
 def metrics_table(metrics: dict[str, Any]) -> Table:
@@ -38,28 +38,11 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
             result.add_row(Text(name), *([alignment] if several else []), *cells, style=style)
         result.add_section()
 
-    for alignment, rows, baselines in _by_alignment(metrics):
+    for alignment, rows, baselines in by_alignment(metrics):
         add(rows, alignment, best=_best(rows, higher) if len(rows) > 1 else {})
         add(baselines, alignment, "cyan")
     add({f"{name} (published)": row for name, row in metrics["published"].items()}, "", "magenta")
     return result
-
-
-def plain_table(metrics: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
-    """Return the columns and the rows of a table with all figures, None where a row has none.
-
-    Args:
-        metrics: content of metrics.json.
-    """
-    entries: list[tuple[str, str | None, dict[str, float]]] = [
-        (name, alignment, row)
-        for alignment, *parts in _by_alignment(metrics)
-        for rows in parts
-        for name, row in rows.items()
-    ]
-    entries += [(name, None, row) for name, row in metrics["published"].items()]
-    errors = list(dict.fromkeys(error for _, _, row in entries for error in row))
-    return ["row", "alignment", *errors], [[name, how, *map(row.get, errors)] for name, how, row in entries]
 
 
 def render(table: Table) -> str:
@@ -75,14 +58,6 @@ def print_text(text: str) -> None:
     """Print a text, with `?` for characters that standard output cannot encode."""
     encoding = sys.stdout.encoding or "utf-8"
     print(text.encode(encoding, "replace").decode(encoding), flush=True)
-
-
-def _by_alignment(metrics: dict[str, Any]) -> Iterator[tuple[str, Rows, Rows]]:
-    """Yield each alignment with the rows of the model and of the baselines."""
-    yield metrics["alignment"], metrics["figures"], metrics["baselines"]
-    for alignment, rows in metrics["aligned"].items():
-        heads = {name: row for name, row in rows.items() if name in metrics["figures"]}
-        yield alignment, heads, {name: row for name, row in rows.items() if name not in heads}
 
 
 def _best(rows: Rows, higher: Collection[str]) -> dict[str, float]:

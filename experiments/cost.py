@@ -1,8 +1,7 @@
 """How much time do many heads and cached features take? Measure ratios of times: `python -m experiments.cost`.
 
-The test with 50 heads, and the test in all alignments with the rank correlation, are compared with the test of a single
-head; an epoch of learning seven words with cached features is compared with an epoch without. The encoder is RN50 with
-random weights on images of 416 x 544 pixels. The times depend on the machine, the ratios hardly do.
+Tests with 50 heads, and in all alignments with the rank correlation, are compared with the test of a single head; an
+epoch of learning seven words with cached features with an epoch without. The encoder is RN50 with random weights.
 """
 
 import argparse

@@ -10,9 +10,9 @@ import wandb
 from rich.console import Console
 
 from depthclip.errors import InputError
+from depthclip.evaluation.summary import plain_table
 from depthclip.study.files import read_losses, read_run
 from depthclip.study.plan import Pass, Variant
-from depthclip.table import plain_table
 
 PROJECT = "depthclip"
 
