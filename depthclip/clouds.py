@@ -1,6 +1,7 @@
 """Point clouds of depth maps, with the colours of the image."""
 
 import importlib.util
+from collections.abc import Sequence
 from typing import BinaryIO
 
 import numpy as np
@@ -12,7 +13,7 @@ CLOUDS = ("ply", "glb")
 INSTALL = "pip install 'depthclip[points]'"
 
 
-def check_trimesh(formats: list[str]) -> None:
+def check_trimesh(formats: Sequence[str]) -> None:
     """Raise unless trimesh is installed, which writes point clouds.
 
     Args:

@@ -1,8 +1,10 @@
 """The command `predict`: photographs as people name them, files of every kind, and point clouds."""
 
 import json
+import math
 import os
 import re
+import shlex
 import struct
 import subprocess
 import sys
@@ -11,16 +13,22 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from PIL import Image
 
 from depthclip.__main__ import main
 from depthclip.arguments import prepare
 from depthclip.cli import run
+from depthclip.clouds import points_of
 from depthclip.data import Photos
+from depthclip.data.raycast.render import draw_room
+from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
+from depthclip.shown import Prediction
 from tests.harm import ALL
 from tests.layouts import picture
+from tests.test_commands import ROOT, commands
 
 pytestmark = pytest.mark.filterwarnings("ignore:pretrained is null", "ignore:skipped", "ignore:.*were skipped")
 
@@ -287,3 +295,62 @@ def test_only_broken_files_are_an_error(place, capsys):
     Path("x.jpg").write_text("hello")
     assert main(["predict", "x.jpg", "-c", "run.yaml", "--output", "out", *QUIET]) == 2
     assert "none of the 1 images could be read" in capsys.readouterr().err
+
+
+# ---- point clouds
+
+
+@pytest.mark.parametrize("file_type", ["ply", "glb"])
+def test_a_wall_of_a_cloud_is_planar(tmp_path, file_type):
+    """The exact depth of a room, with the true focal length of a field of view of 70 degrees."""
+    trimesh = pytest.importorskip("trimesh")
+    drawn = draw_room(np.random.default_rng(5))
+    focal = drawn.depth.shape[1] / 2 / math.tan(math.radians(35))
+    rgb, depth = torch.from_numpy(drawn.rgb).permute(2, 0, 1) / 255, torch.from_numpy(drawn.depth)
+    sizes = np.bincount(drawn.surface.ravel(), minlength=6)[:6]
+    wall = max((0, 1, 4, 5), key=lambda k: sizes[k])
+    assert min(sizes[wall], sizes[2]) > 300  # pixels of the wall and the floor
+
+    def fit(points):
+        """Return the normal of a plane through points, and their largest distance from it."""
+        offsets = points - points.mean(0)
+        normal = np.linalg.svd(offsets, full_matrices=False)[2][2]
+        return normal, np.abs(offsets @ normal).max()
+
+    def cosine(focal):
+        folder = DepthFolder(tmp_path, ["a"], {}, [file_type])
+        folder.write(Prediction(0, "a", depth, rgb, depth, focal))
+        read = trimesh.load(tmp_path / f"a.{file_type}")
+        cloud = read if file_type == "ply" else next(iter(read.geometry.values()))
+        np.testing.assert_array_equal(np.asarray(cloud.colors)[:, :3], drawn.rgb.reshape(-1, 3))
+        (a, off), (b, below) = (fit(cloud.vertices[drawn.surface.ravel() == k]) for k in (wall, 2))
+        assert max(off, below) < 0.001  # metres
+        return abs(a @ b)
+
+    assert cosine(focal) < 1e-3  # the wall stands upright on the floor
+    assert cosine(1.3 * focal) > 0.01  # through a wrong lens it does not
+    points = points_of(np.full((2, 4), 2.0, np.float32), 4.0, (2, 1))
+    np.testing.assert_allclose(points[0, 0], [-0.75, 0.25, -2])
+
+
+def test_a_cloud_needs_a_focal_length(place, capsys):
+    pytest.importorskip("trimesh")
+    given = ["-c", "run.yaml", "--output", "out", "--formats", "[ply]", *QUIET]
+    assert main(["predict", "a.jpg", *given]) == 2
+    assert "the focal length of a.jpg is not known" in capsys.readouterr().err
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 28
+    Image.open("a.jpg").save("b.jpg", exif=exif)
+    assert main(["predict", "b.jpg", *given]) == 0
+    assert Path("out/b.ply").stat().st_size > 96 * 72 * 15
+
+
+def test_the_commands_of_the_page(place):
+    for name in ("photo.jpg", "trip/1.jpg", "other/1.jpg"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(picture(1, 48, 64)).save(name)
+    ran = [line for line in commands(ROOT / "docs/predict.md") if "-m depthclip " in line]
+    for line in ran:
+        assert main([*shlex.split(line.partition("-m depthclip ")[2]), *QUIET]) == 0
+    assert len(ran) == 3
+    assert {"photo.png", "photo.npy", "trip_1.npy", "other_1.npy"} <= {path.name for path in Path("depth").iterdir()}
