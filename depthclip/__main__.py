@@ -16,7 +16,7 @@ subcommands:
   test      score a model and its baselines; write a table, metrics.json and a picture
   validate  score a model on the validation split
   fit       learn prompts or bins while CLIP stays frozen
-  predict   write depth maps of images
+  predict   write depth maps of photographs: predict photo.jpg folder 'trip/*.jpg' -c rooms
   learn     fit, then test with the learned parameters
   score     score depth maps in files, written by any method; see score --help
   compare   print runs and studies in one table with paired differences and intervals
@@ -25,6 +25,7 @@ subcommands:
 examples:
   python -m depthclip test -c configs/rooms.yaml
   python -m depthclip test -c configs/nyu_released.yaml --data.root data/nyu
+  python -m depthclip predict photo.jpg -c configs/rooms.yaml --output depth
   python -m depthclip score --predictions depth -c configs/nyu_released.yaml
   python -m depthclip test --help                       list all options of a subcommand
   python -m depthclip test --model.head.help DepthHead  list the options of a class; see also --model.loss.help SILog,
@@ -38,7 +39,8 @@ examples:
 def main(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    An error that the user can correct is printed as one sentence, with exit code 2. SIGTERM and SIGINT end a run with
+    An error that the user can correct is printed as one sentence, with exit code 2. The exit code is 3 if `predict`
+    skipped images that cannot be read. SIGTERM and SIGINT end a run with
     exit codes 143 and 130. Any other exception is a bug and keeps its traceback. DEPTHCLIP_TRACEBACK=1 shows all
     tracebacks.
     """
@@ -82,14 +84,18 @@ def run_reporting(given: list[str]) -> int:
 
     alone = {"learn": learn, "score": score}
     try:
-        alone[given[0]](given[1:]) if given[0] in alone else run(given)
+        code = 0
+        if given[0] in alone:
+            alone[given[0]](given[1:])
+        else:
+            code = run(given).exit_code
         sys.stdout.flush()
     except Exception as error:  # the user's errors are printed as one sentence, and bugs are raised again
         if os.environ.get("DEPTHCLIP_TRACEBACK") or not is_users(error):
             raise
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
-    return 0
+    return code
 
 
 if __name__ == "__main__":

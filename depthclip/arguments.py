@@ -10,6 +10,7 @@ from pytorch_lightning import Trainer
 from depthclip.checkpoint import KEYWORDS, settings_of
 from depthclip.errors import InputError
 from depthclip.module import DepthCLIP
+from depthclip.positional import with_photographs
 from depthclip.recipe_files import shorten
 from depthclip.recipe_option import with_presets
 from depthclip.recipes import expand
@@ -18,12 +19,13 @@ SUBCOMMANDS = {
     "fit": "Train the head on the training split while CLIP stays frozen, and validate it after every epoch.",
     "validate": "Score a model on the validation split.",
     "test": "Score a model, its variants and baselines on the test split; write a table, metrics.json and pictures.",
-    "predict": "Write depth maps of images.",
+    "predict": "Write depth maps of photographs, given as files, folders or globs: predict a.jpg folder -c rooms.",
 }  # with their descriptions in the help
 TOP_LEVEL = (
     "name",
     "output",
     "formats",
+    "overwrite",
     "seed_everything",
     "model",
     "data",
@@ -76,12 +78,13 @@ def with_recipe_of_checkpoint(args: Sequence[str], trusted: Sequence[str]) -> li
 def prepare(args: Sequence[str]) -> tuple[list[str], list[str]]:
     """Return the command line for the parser, and the trusted modules.
 
-    Names of recipes are replaced with files, presets with their fields, and --trust is removed.
+    Photographs become the data of `predict`, names of recipes are replaced with files, presets with their fields, and
+    --trust is removed.
 
     Raises:
         InputError: if a recipe or a preset is unknown, or --trust has no value.
     """
-    return take_trust(with_presets(expand(args)))
+    return take_trust(with_presets(expand(with_photographs(args))))
 
 
 def take_trust(args: Sequence[str]) -> tuple[list[str], list[str]]:

@@ -23,6 +23,7 @@ from depthclip.checkpoint import KEYWORDS, check_resumable, read_checkpoint
 from depthclip.checks import check_count
 from depthclip.data.module import DepthDataModule
 from depthclip.data.rooms import Rooms
+from depthclip.depth_writer import DepthWriter
 from depthclip.encoder.readouts import with_arguments
 from depthclip.errors import InputError
 from depthclip.fitting import checkpoint_callbacks
@@ -35,6 +36,8 @@ from depthclip.report import Report
 from depthclip.runs import RunLogger
 from depthclip.trainer_checks import check_trainer
 from depthclip.trust import check_untyped, trusting
+
+SKIPPED = 3  # exit code
 
 
 class DepthCLI(LightningCLI):
@@ -55,11 +58,13 @@ class DepthCLI(LightningCLI):
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options --name, --output and --formats."""
+        """Add the options --name, --output, --formats and --overwrite."""
         parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
         parser.add_argument("--output", type=str, help="predict: folder of the depth maps; existing maps are kept")
-        text = "predict: formats of the depth maps: png, 16-bit with a stated scale, and npy, float32 metres"
-        parser.add_argument("--formats", type=list[Literal["png", "npy"]], default=["png"], help=text)
+        text = "predict: formats: png, 16-bit with a stated scale; npy, float32 metres; ply and glb, point clouds"
+        parser.add_argument("--formats", type=list[Literal["png", "npy", "ply", "glb"]], default=["png"], help=text)
+        text = "predict: write depth maps again that are in the folder already, also those of another model"
+        parser.add_argument("--overwrite", action="store_true", help=text)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse the command line and check the options that need no model.
@@ -99,6 +104,8 @@ class DepthCLI(LightningCLI):
             raise InputError(f"output {config.output} is for predict; remove it, and use --name for another folder")
         if config.formats != ["png"] and self.subcommand != "predict":
             raise InputError(f"formats {config.formats} is for predict; remove it")
+        if config.overwrite and self.subcommand != "predict":
+            raise InputError(f"overwrite {config.overwrite} is for predict; remove it")
         if "weights_only" in config:
             config.weights_only = True  # untrusted checkpoints must not run code
 
@@ -162,10 +169,16 @@ class DepthCLI(LightningCLI):
             raise InputError(
                 f"the Trainer refuses its arguments: {sentence(error)}; check trainer: {shorten(changed, 200)}"
             ) from error
-        trainer.callbacks.append(Report(recipe, recipe["output"], recipe["formats"]))  # type: ignore[attr-defined]  # a public list that Trainer does not type
+        self.writer = DepthWriter(recipe, recipe["output"], recipe["formats"], recipe["overwrite"])
+        trainer.callbacks.extend([Report(recipe), self.writer])  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
         self.model.data_settings = recipe["data"]
         return trainer
+
+    @property
+    def exit_code(self) -> int:
+        """The exit code of the command line: 3 if `predict` skipped images that cannot be read, else 0."""
+        return SKIPPED if self.writer.skipped else 0
 
     def checkpoints(self) -> dict[str, list[Callback]]:
         """Return the argument `callbacks` of the trainer, with the callbacks that save checkpoints.

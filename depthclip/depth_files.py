@@ -1,11 +1,9 @@
-"""Write depth maps as 16-bit PNG or .npy files to a folder that a later run can complete."""
+"""Write depth maps as 16-bit PNG, .npy files or point clouds to a folder that a later run can complete."""
 
-import hashlib
 import json
-import os
 from collections import Counter
-from collections.abc import Callable, Sequence
-from pathlib import Path, PurePosixPath
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,15 +13,19 @@ from PIL.PngImagePlugin import PngInfo
 
 from depthclip.atomic import open_atomic
 from depthclip.checks import check_choice
+from depthclip.clouds import CLOUDS, check_trimesh, write_cloud
+from depthclip.data.paths import quoted
 from depthclip.errors import InputError
+from depthclip.file_names import COLOUR, file_names, printable
+from depthclip.output_files import is_array, is_cloud, texts_of
 from depthclip.pictures import colour_depth, depth_range
+from depthclip.shown import Prediction
 
 SCALES = (1000, 500, 256, 100, 50, 20, 10, 5, 2, 1)  # values per metre
 LARGEST = 65535
-FORMATS = ("png", "npy")
+FORMATS = ("png", "npy", *CLOUDS)
 INDEX = "index.json"
-COLOUR = ".colour"
-LONGEST = 180  # bytes; a file name may have 255, and suffixes are added to it
+LISTED = 20  # skipped images in the summary
 
 
 def scale_for(farthest: float) -> float:
@@ -39,51 +41,6 @@ def to_png_values(depth: np.ndarray) -> tuple[np.ndarray, float]:
     return values.astype(np.uint16), scale
 
 
-def file_names(names: Sequence[str]) -> list[str]:
-    """Return a file name without suffix for each sample; no two are equal, on any file system.
-
-    `a/b.jpg` becomes `a_b`. Samples that would share a name keep the suffix of the image; if they would still share it,
-    a hash of the whole name is appended. The result depends only on the names.
-    """
-    assigned: dict[int, str] = {}
-    taken: set[str] = set()
-    forms: tuple[Callable[[int], str], ...] = (
-        lambda k: _flat(str(PurePosixPath(names[k]).with_suffix("")) if PurePosixPath(names[k]).name else names[k]),
-        lambda k: _flat(names[k]),
-        lambda k: f"{_flat(names[k])}-{_digest(names[k])}",
-        lambda k: f"{_flat(names[k])}-{_digest(names[k])}-{k}",
-    )
-    for form in forms:
-        waiting = {k: form(k) for k in range(len(names)) if k not in assigned}
-        counts = Counter(claim for name in waiting.values() for claim in _claims(name))
-        unique = {
-            k: name
-            for k, name in waiting.items()
-            if all(counts[claim] == 1 and claim not in taken for claim in _claims(name))
-        }
-        assigned.update(unique)
-        taken.update(claim for name in unique.values() for claim in _claims(name))
-    return [assigned[k] for k in range(len(names))]
-
-
-def _flat(name: str) -> str:
-    """Return a name without folders that is neither hidden nor too long."""
-    parts = ("up" if part == ".." else part for part in name.replace("\0", "_").split("/") if part)
-    flat = "_".join(parts) or "_"
-    flat = f"_{flat[1:]}" if flat.startswith(".") else flat
-    size = os.fsencode(flat)
-    return flat if len(size) <= LONGEST else f"{os.fsdecode(size[: LONGEST - 24])}-{_digest(name)}"
-
-
-def _digest(name: str) -> str:
-    return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
-
-
-def _claims(name: str) -> tuple[str, str]:
-    """Return the file names that a sample uses, with case folded because some file systems ignore case."""
-    return name.casefold(), f"{name}{COLOUR}".casefold()
-
-
 class DepthFolder:
     """A folder with the depth map and a picture of the depth of each sample, and an index.
 
@@ -91,27 +48,40 @@ class DepthFolder:
         folder: folder of the files.
         names: names of all samples.
         settings: settings that the depths depend on; `open` refuses a folder with other settings.
-        formats: formats of the depth maps: `png`, 16-bit PNG that states its values per metre, and `npy`, float32
-            metres.
+        formats: formats of the depth maps: `png`, 16-bit PNG that states its values per metre; `npy`, float32 metres;
+            `ply` and `glb`, point clouds.
+        sources: for each sample, the path of its image, by which images of the same name differ; "" without a file.
+        overwrite: whether depth maps in the folder are written again, also those of other images and settings. Files
+            that this class did not write are never replaced.
 
     Raises:
-        InputError: if there is no format, or a format is unknown.
+        InputError: if there is no format, a format is unknown, or trimesh is missing for point clouds.
     """
 
     def __init__(
-        self, folder: Path, names: Sequence[str], settings: dict[str, Any], formats: Sequence[str] = ("png",)
+        self,
+        folder: Path,
+        names: Sequence[str],
+        settings: dict[str, Any],
+        formats: Sequence[str] = ("png",),
+        sources: Sequence[str] | None = None,
+        overwrite: bool = False,
     ) -> None:
         if not formats:
-            raise InputError("formats [] writes no depth map; use png, npy, or both")
+            raise InputError("formats [] writes no depth map; use png, npy, ply or glb, or several of them")
         for each in formats:
             check_choice("formats", each, FORMATS)
+        if clouds := [each for each in formats if each in CLOUDS]:
+            check_trimesh(clouds)
         self.folder = folder
         self.names = [printable(name) for name in names]
+        self.sources = [printable(source) for source in sources or [""] * len(names)]
         self.files = file_names(names)
         self.settings = json.loads(json.dumps(settings, default=str))
         self.formats = tuple(formats)
+        self.overwrite = overwrite
         self.chosen = list(range(len(names)))
-        self.scales: dict[str, float] = {}  # values per metre of the depth maps in the folder, by file
+        self.scales: dict[str, float] = {}  # values per metre of the depth maps in the folder, by file; 1 of clouds
 
     @property
     def complete(self) -> int:
@@ -120,11 +90,11 @@ class DepthFolder:
         return sum(all(f"{stem}.{each}" in self.scales for each in self.formats) for stem in stems)
 
     def open(self) -> list[int]:
-        """Create the folder and return the indices of the samples without a depth map in it.
+        """Create the folder and return the indices of the samples without a depth map in it; all with `overwrite`.
 
         Raises:
             InputError: if the folder cannot be created, or has other files of these names, or depth maps of other
-                settings.
+                settings or images.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -133,45 +103,55 @@ class DepthFolder:
                 f"output {self.folder} cannot be created ({error.strerror}); choose another folder with --output"
             ) from error
         self._check_index()
-        return [k for k in range(len(self.files)) if not self._is_there(k)]
+        missing = [k for k in range(len(self.files)) if not self._is_there(k)]
+        if self.overwrite:
+            self.scales.clear()
+            return list(range(len(self.files)))
+        return missing
 
     def choose(self, chosen: list[int]) -> None:
         """Select the samples that `write` writes.
 
         Args:
-            chosen: indices of samples; the argument `index` of `write` counts in this list.
+            chosen: indices of samples; the index of a prediction counts in this list.
         """
         self.chosen = chosen
 
-    def write(self, index: int, name: str, depth: np.ndarray) -> None:
+    def write(self, prediction: Prediction) -> None:
         """Write the depth map of a sample and a picture of it.
 
         Args:
-            index: position among the chosen samples; a position beyond them becomes the name of the file.
-            name: name of the sample.
-            depth: (H, W) metres.
+            prediction: its index is the position among the chosen samples; a position beyond them becomes the name of
+                the file.
 
         Raises:
-            InputError: if a depth is not finite, or a file cannot be written.
+            InputError: if a depth is not finite, a cloud has no focal length, or a file cannot be written.
         """
+        index, name, depth = prediction.index, prediction.name, prediction.depth.numpy()
         if not np.isfinite(depth).all():
             raise InputError(
                 f"the depth of {name} is not finite; check temperature, logit_scale and bins of the head, and the "
                 "weights"
             )
-        file = self.files[self.chosen[index]] if index < len(self.chosen) else f"{index:06d}"
+        known = index < len(self.chosen)
+        file = self.files[self.chosen[index]] if known else f"{index:06d}"
         values, scale = to_png_values(depth)
         picture = colour_depth(depth, *depth_range(torch.from_numpy(depth)))
         text = PngInfo()
         text.add_text("image", printable(name))
         text.add_text("depth_scale", f"{scale:.17g}")
+        if known and self.sources[self.chosen[index]]:
+            text.add_text("source", self.sources[self.chosen[index]])
         try:
             # the picture is written first: if there is a depth map, its sample can be identified
             self._write_png(f"{file}{COLOUR}.png", picture, text)
-            if "npy" in self.formats:
-                with open_atomic(self.folder / f"{file}.npy") as opened:
-                    np.save(opened, depth.astype(np.float32, copy=False))
-                self.scales[f"{file}.npy"] = 1.0
+            for each in (each for each in FORMATS[1:] if each in self.formats):
+                with open_atomic(self.folder / f"{file}.{each}") as opened:
+                    if each in CLOUDS:
+                        write_cloud(opened, prediction, each)
+                    else:
+                        np.save(opened, depth.astype(np.float32, copy=False))
+                self.scales[f"{file}.{each}"] = 1.0
             if "png" in self.formats:
                 self._write_png(f"{file}.png", values, text)
                 self.scales[f"{file}.png"] = scale
@@ -186,7 +166,9 @@ class DepthFolder:
         """
         images = {f"{file}.{each}": n for file, n in zip(self.files, self.names, strict=True) for each in FORMATS}
         maps = {
-            file: {"image": images.get(file, ""), "depth_scale": scale} for file, scale in sorted(self.scales.items())
+            file: {"image": images.get(file, ""), "depth_scale": scale}
+            for file, scale in sorted(self.scales.items())
+            if not file.endswith(CLOUDS)
         }
         try:
             with open_atomic(self.folder / INDEX) as opened:
@@ -194,24 +176,30 @@ class DepthFolder:
         except OSError as error:
             raise _unwritable(self.folder / INDEX, error) from error
 
-    def closing(self, before: int, skipped: int) -> str:
+    def closing(self, before: int, skipped: Sequence[str] = (), reduced: int = 0) -> str:
         """Return a summary of the depth maps in the folder.
 
         Args:
             before: number of depth maps that existed before the run.
-            skipped: number of images that could not be read.
+            skipped: names of the images that could not be read.
+            reduced: number of images that were reduced before the model saw them.
         """
         counts = Counter(scale for file, scale in self.scales.items() if file.endswith(".png"))
         scales = ", ".join(
             f"{scale:g}" if len(counts) == 1 else f"{scale:g} in {count}" for scale, count in sorted(counts.items())
         )
         png = f"16-bit PNG, values per metre: {scales or 'none'} (also in {INDEX} and as depth_scale in each file)"
-        described = " and ".join({"png": png, "npy": ".npy, float32 metres"}[each] for each in self.formats)
+        texts = {"png": png, "npy": ".npy, float32 metres", "ply": ".ply, points", "glb": ".glb, points"}
+        described = " and ".join(texts[each] for each in self.formats)
         parts = [f"{self.complete} depth maps with pictures are in {self.folder}: {described}"]
         if before:
             parts.append(f"{before} were there already")
+        if reduced:
+            parts.append(f"{reduced} images were reduced before the model saw them (max_side)")
         if skipped:
-            parts.append(f"{skipped} images could not be read")
+            listed = ", ".join(quoted(name) for name in skipped[:LISTED])
+            more = "" if len(skipped) <= LISTED else f" and {len(skipped) - LISTED} more"
+            parts.append(f"{len(skipped)} images could not be read: {listed}{more}")
         return "; ".join(parts)
 
     def _check_index(self) -> None:
@@ -224,71 +212,41 @@ class DepthFolder:
             raise InputError(
                 f"{path} is not an index of depth maps; choose another folder with --output, or remove the file"
             ) from error
-        if settings != self.settings:
+        if settings != self.settings and not self.overwrite:
             raise InputError(
-                f"output {self.folder} holds depth maps of another model or view; choose another folder with --output"
+                f"output {self.folder} holds depth maps of another model or view; choose another folder with --output, "
+                "or use --overwrite"
             )
 
     def _is_there(self, index: int) -> bool:
         file, name = self.files[index], self.names[index]
-        picture, depth = (_texts(self.folder / f"{file}{suffix}.png") for suffix in (COLOUR, ""))
-        scales = {"png": float(depth["depth_scale"])} if depth.get("image") == name else {}
-        if "npy" in self.formats and _is_array(self.folder / f"{file}.npy", bool(picture)):
+        picture, depth = (texts_of(self.folder / f"{file}{suffix}.png") for suffix in (COLOUR, ""))
+        for texts in (picture, depth):
+            self._check_same(file, texts, index)
+        scales = {"png": float(depth["depth_scale"])} if depth else {}
+        if "npy" in self.formats and is_array(self.folder / f"{file}.npy", bool(picture)):
             scales["npy"] = 1.0
+        for each in (each for each in CLOUDS if each in self.formats):
+            if is_cloud(self.folder / f"{file}.{each}", bool(picture)):
+                scales[each] = 1.0
         if picture.get("image") != name or not scales.keys() >= set(self.formats):
             return False
         self.scales.update({f"{file}.{each}": scale for each, scale in scales.items()})
         return True
 
+    def _check_same(self, file: str, texts: dict[str, str], index: int) -> None:
+        """Raise if a PNG belongs to another image than a sample."""
+        other = texts.get("source") or texts.get("image", "")
+        mine = self.sources[index] if texts.get("source") else self.names[index]
+        if texts and mine and other != mine and not self.overwrite:
+            raise InputError(
+                f"{self.folder / file}.png holds the depth of {quoted(other)}, not of {quoted(mine)}; choose another "
+                "folder with --output, or use --overwrite"
+            )
+
     def _write_png(self, file: str, pixels: np.ndarray, text: PngInfo) -> None:
         with open_atomic(self.folder / file) as opened:
             Image.fromarray(pixels).save(opened, "PNG", pnginfo=text)
-
-
-def _texts(path: Path) -> dict[str, str]:
-    """Return the text fields of a PNG that this module wrote; an empty dictionary if there is no file.
-
-    Raises:
-        InputError: if the path leads to anything else.
-    """
-    if not path.exists():
-        return {}
-    try:
-        if path.is_file():  # opening a pipe would block
-            with Image.open(path, formats=["PNG"]) as image:
-                texts = {key: str(image.info[key]) for key in ("image", "depth_scale")}
-            float(texts["depth_scale"])
-            return texts
-    except (OSError, SyntaxError, ValueError, KeyError):
-        pass
-    raise _foreign(path)
-
-
-def _is_array(path: Path, pictured: bool) -> bool:
-    """Return whether there is an .npy file that this module wrote, which has a picture beside it.
-
-    Raises:
-        InputError: if the path leads to anything else.
-    """
-    if not path.exists():
-        return False
-    try:
-        if pictured and path.is_file():
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-            if isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype == np.float32:
-                return True
-    except (OSError, ValueError, EOFError):
-        pass
-    raise _foreign(path)
-
-
-def _foreign(path: Path) -> InputError:
-    return InputError(f"{path} is there already and is no depth map of depthclip; choose another folder with --output")
-
-
-def printable(name: str) -> str:
-    """Return a file name with characters escaped that UTF-8 cannot encode."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _unwritable(path: Path, error: OSError) -> InputError:

@@ -10,6 +10,7 @@ from torch import Tensor
 from depthclip.cache import FeatureCache
 from depthclip.checks import check_count, check_number
 from depthclip.data.batches import Batch, Item
+from depthclip.data.photos import Photos
 from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures
@@ -30,7 +31,7 @@ from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
 from depthclip.protocol import Alignment, Scoring, View, check_alignments, scoring_of
 from depthclip.rows import HEAD, check_published
-from depthclip.shown import Prediction, nan_unless_finite, shown_image
+from depthclip.shown import Prediction, nan_unless_finite, prediction_of, shown_image
 from depthclip.stitching import stitch
 from depthclip.uncertainty import spread_maps
 
@@ -47,9 +48,10 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         encoder: frozen CLIP: a FrozenCLIP, or another Encoder by class_path.
         head: head that turns features into depth: a DepthHead, or another Head by class_path.
         variants: further heads by name, scored beside `head` on the same features.
-        mirror: whether the mirrored photograph is encoded too and the depths averaged, in `infer`. With a data module,
-            `view.mirror` decides.
-        max_side: number of pixels to which `infer` reduces the longer side of a photograph before CLIP sees it.
+        mirror: whether the mirrored photograph is encoded too and the depths averaged, in `infer` and for `Photos`
+            without a view. With another data module, `view.mirror` decides.
+        max_side: number of pixels to which the longer side of a photograph is reduced before CLIP sees it, in `infer`
+            and for `Photos`.
         loss: loss that `fit` minimizes; SILog if null.
         training_scoring: Scoring, or the name of a preset, that selects the pixels of the loss; null for the scoring of
             the data module, without its crop if images are augmented.
@@ -124,8 +126,14 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
         self.features = FeatureCache(cache) if cache else None
 
     def setup(self, stage: str) -> None:
-        """Check before the work starts that the data can calibrate the intervals."""
+        """Check before the work starts that the data can calibrate the intervals, and set the view of photographs."""
+        self.view_photographs()
         check_intervals(self.intervals, self.datamodule, stage)
+
+    def view_photographs(self) -> None:
+        """Set the view of `Photos` to that of `infer`, unless a view was given."""
+        if isinstance(self.datamodule, Photos):
+            self.datamodule.follow(View(max_side=self.max_side, mirror=self.mirror))
 
     # ---- training depths and images, to which heads and baselines are fitted
 
@@ -207,10 +215,7 @@ class DepthCLIP(DepthEstimator, EvaluatedModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Return the head's depth of the part of each image that the model saw, at its size in the image."""
-        return [
-            Prediction(item.index, item.name, batch.scoring.resampled(depth[:1], item.seen)[0].cpu())
-            for item, depth, _ in self.estimates(batch)
-        ]
+        return [prediction_of(item, depth[0], outputs[0], batch) for item, depth, outputs in self.estimates(batch)]
 
     def estimates(self, batch: Batch) -> Iterator[tuple[Item, Tensor, list[Coarse]]]:
         """Yield each item with the depth of all heads, (V, h, w) metres at the size the model saw, and their outputs.

@@ -4,7 +4,6 @@ import importlib.metadata
 import json
 import math
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +15,15 @@ from pytorch_lightning.loggers import WandbLogger
 
 from depthclip.atomic import open_atomic
 from depthclip.caveats import warn_of_caveats
-from depthclip.data.samples import Subset
-from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
 from depthclip.evaluated import EvaluatedModule
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.evaluation.summary import plain_table
-from depthclip.gather import gather
 from depthclip.inference import DepthEstimator
 from depthclip.module import DepthCLIP
 from depthclip.pictures import compare_heads, panel, save_picture, strips
 from depthclip.runs import remove_without_results, run_folder
-from depthclip.shown import Prediction
 from depthclip.table import metrics_table, print_text, render
 from depthclip.version import __version__
 from depthclip.word_report import monotonicity_of_rows, monotonicity_text
@@ -37,29 +32,15 @@ VERSIONS = ("torch", "pytorch-lightning", "open_clip_torch", "timm", "torchmetri
 
 
 class Report(Callback):
-    """Print and write the results of `test`, `validate` and `predict`.
+    """Print and write the results of `test` and `validate`.
 
     Args:
         recipe: recipe of the run, written into metrics.json.
-        output: folder for the depth maps of `predict`; those that are there already are kept and not computed again.
-            None puts them into `depth` in the folder of the run.
-        formats: formats of the depth maps of `predict`: `png`, `npy`, or both.
     """
 
-    def __init__(
-        self,
-        recipe: dict[str, Any] | None = None,
-        output: str | Path | None = None,
-        formats: Sequence[str] = ("png",),
-    ) -> None:
+    def __init__(self, recipe: dict[str, Any] | None = None) -> None:
         self.recipe = recipe or {}
-        self.output = output
         self.folder = Path()
-        self.formats = formats
-        self.depths = DepthFolder(self.folder, [], {}, formats)
-        self.missing = 0  # depth maps, before predict starts
-        self.skipped = 0  # images that this process could not read
-        self.limit: int | float | None = None  # of the trainer, while it is set to 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """Create the folder of the run, the same on all devices, and write the recipe into it."""
@@ -70,13 +51,9 @@ class Report(Callback):
         if self.recipe and trainer.is_global_zero:
             with open_atomic(self.folder / "config.yaml") as file:
                 file.write(yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True).encode())
-        if stage == "predict" and isinstance(pl_module, DepthCLIP):
-            self.open_depths(trainer, pl_module)
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         """End the Weights & Biases run, so that the next run of this process does not write into it."""
-        if self.limit is not None:
-            trainer.limit_predict_batches, self.limit = self.limit, None
         end_tracking(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
@@ -147,70 +124,6 @@ class Report(Callback):
                 "another folder with --trainer.logger.init_args.save_dir, and give the command again"
             ) from error
         return written
-
-    def open_depths(self, trainer: Trainer, model: DepthCLIP) -> None:
-        """Leave images whose depth maps exist already out of the data set."""
-        data = model.datamodule
-        samples = None if data is None else data.sets["test"]
-        names = [] if samples is None else [samples.name(k) for k in range(len(samples))]
-        settings = {key: self.recipe.get(key) for key in ("model", "ckpt_path")}
-        view = None if data is None else repr((data.view, data.scoring))
-        folder = Path(self.output or self.folder / "depth")
-        self.depths = DepthFolder(folder, names, {**settings, "view": view}, self.formats)
-        missing = trainer.strategy.broadcast(self.depths.open())
-        self.missing, self.skipped = len(missing), 0
-        if trainer.is_global_zero:
-            self.depths.write_index()
-        if data is None or samples is None or len(missing) == len(samples):
-            return
-        if not missing:
-            self.limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 0
-            if trainer.is_global_zero:
-                print_text(f"all {len(samples)} depth maps are in {self.depths.folder} already; nothing is computed")
-            return
-        # each device needs an image; where fewer are missing, a few are computed again
-        spare = iter(sorted(set(range(len(samples))) - set(missing)))
-        missing += [next(spare) for _ in range(trainer.world_size - len(missing))]
-        self.depths.choose(missing)
-        data.sets["test"] = Subset(samples, missing)
-
-    def on_predict_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: list[Prediction],
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Write each depth map and a picture of it."""
-        for prediction in outputs:
-            self.depths.write(prediction.index, prediction.name, prediction.depth.numpy())
-        self.skipped += len(batch.unreadable)
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Write the index of the depth maps and print how many there are and where.
-
-        Raises:
-            InputError: if no image could be read, or images are missing on all devices together.
-        """
-        parts = gather((self.depths.scales, self.skipped))
-        if not trainer.is_global_zero:
-            return
-        before = len(self.depths.files) - self.missing
-        for scales, _ in parts:
-            self.depths.scales.update(scales)
-        self.depths.write_index()
-        skipped = sum(count for _, count in parts)
-        print_text(self.depths.closing(before, skipped))
-        if not self.depths.scales:
-            raise InputError(f"none of the {skipped} images could be read; check the files that the warnings name")
-        lost = len(self.depths.files) - self.depths.complete - skipped
-        if lost > 0 and trainer.limit_predict_batches == 1.0:
-            raise InputError(
-                f"{lost} of {len(self.depths.files)} images have no depth map in {self.depths.folder}; give the "
-                f"command again with --output {self.depths.folder} to go on"
-            )
 
 
 def write_errors(path: Path, outcome: Outcome) -> None:

@@ -43,12 +43,44 @@ class Prediction:
     Args:
         index: index in the data set.
         name: name of the sample.
-        depth: (h', w') metres.
+        depth: (H, W) metres, of the part of the image that the model saw, at its size in the image.
+        rgb: (3, h, w) in [0, 1], what the model saw: the same part of the image, resized.
+        seen: (h, w) metres, the depth at that size.
+        focal: focal length in pixels of `rgb`; None if the data set does not state it.
+        center: (x, y) of the centre of the whole image in pixels of `rgb`; None for the centre of `rgb`.
     """
 
     index: int
     name: str
     depth: Tensor
+    rgb: Tensor
+    seen: Tensor
+    focal: float | None = None
+    center: tuple[float, float] | None = None
+
+
+def prediction_of(item: Item, depth: Tensor, output: Coarse, batch: Batch) -> Prediction:
+    """Return the depth of an image, on the CPU.
+
+    The map of an image without ground truth is upsampled once, as in `infer`; with ground truth, it is resampled from
+    the size that the model saw, as it is scored.
+
+    Args:
+        item: the image.
+        depth: (h, w) metres, at the size the model saw.
+        output: output of the head for this image.
+        batch: the batch of the image, for its view and scoring.
+    """
+    if item.depth is None:
+        full = batch.view.upsample(nan_unless_finite(output.depth), item.seen.size)[0, 0].float()
+    else:
+        full = batch.scoring.resampled(depth[None], item.seen)[0]
+    whole, box = item.size if item.depth is None else item.depth.shape[-2:], item.seen
+    center = None
+    if whole is not None:
+        (height, width), (rows, columns) = box.size, depth.shape
+        center = (whole[1] / 2 - box.left) * columns / width, (whole[0] / 2 - box.top) * rows / height
+    return Prediction(item.index, item.name, full.cpu(), item.rgb.cpu(), depth.cpu(), item.focal, center)
 
 
 def shown_image(item: Item, depth: Tensor, batch: Batch, coarse: Sequence[Coarse] = ()) -> Shown:

@@ -12,11 +12,14 @@ from pytorch_lightning import Trainer
 
 from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.data import Loading, Photos, Rooms
-from depthclip.depth_files import DepthFolder, file_names, to_png_values
+from depthclip.depth_files import DepthFolder, to_png_values
+from depthclip.depth_writer import DepthWriter
 from depthclip.errors import InputError
+from depthclip.file_names import file_names
 from depthclip.pictures import colour_depth
 from depthclip.protocol import Scoring
 from depthclip.report import Report
+from depthclip.shown import Prediction
 
 HOSTILE = ["[/b]", r"$\foo$", "[red]x", "a/b", "日本", ":smile:", "x" * 150]
 
@@ -222,7 +225,7 @@ def photos(tmp_path, monkeypatch):
 
 
 def predict(model, folder, paths=("in",), recipe=None, **settings):
-    run = trainer(folder, Report(recipe, folder / "out"))
+    run = trainer(folder, DepthWriter(recipe, folder / "out"))
     return run.predict(model, Photos(list(paths), **settings), return_predictions=False)
 
 
@@ -235,7 +238,7 @@ def test_predict_keeps_eighty_metres_and_states_the_scale(clip, photos, capsys):
         png = Image.open(photos / "out" / file)
         assert float(png.info["depth_scale"]) == entry["depth_scale"] == 500
         assert png.info["image"] == entry["image"]
-        expected = model.infer(photos / entry["image"], mirror=False)
+        expected = model.infer(photos / entry["image"])
         np.testing.assert_allclose(np.asarray(png) / 500, expected, atol=1.1e-3)
         assert Image.open((photos / "out" / file).with_suffix(".colour.png")).size == (64, 48)
     assert "values per metre: 500" in capsys.readouterr().out
@@ -256,7 +259,7 @@ def test_predict_goes_on_where_it_was_killed(clip, photos, capsys):
     kept = {path.name for path in (photos / "out").glob("in_*") if path.stat().st_mtime_ns == written[path.name]}
     assert kept == written.keys() - {"in_b.png.png", "in_b.png.colour.png"}
     (photos / "in/b.png").write_bytes(b"no image")
-    run = trainer(photos, Report(None, photos / "out"))
+    run = trainer(photos, DepthWriter(None, photos / "out"))
     run.predict(model, Photos(["in"]), return_predictions=False)
     assert "all 3 depth maps are in" in capsys.readouterr().out
     assert run.limit_predict_batches == 1.0
@@ -302,8 +305,8 @@ def test_predict_refuses_a_depth_that_is_not_finite(clip, photos):
 def test_a_map_whose_picture_is_missing_is_not_done(tmp_path):
     folder = DepthFolder(tmp_path, ["a", "b"], {})
     assert folder.open() == [0, 1]
-    folder.write(0, "a", torch.ones(4, 5).numpy())
+    folder.write(Prediction(0, "a", torch.ones(4, 5), torch.ones(3, 2, 3), torch.ones(2, 3)))
     assert folder.open() == [1]
     (tmp_path / "a.colour.png").unlink()
     assert folder.open() == [0, 1]
-    assert folder.closing(0, 0).count("there already") == 0
+    assert folder.closing(0).count("there already") == 0

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
 from depthclip.data.augment import Augment
+from depthclip.data.images import AGAIN, SKIP
 from depthclip.data.plausible import DepthCheck
 from depthclip.data.samples import DataError, DepthDataset
 from depthclip.errors import InputError
@@ -145,7 +146,7 @@ class Viewed(Dataset[Item | Unreadable]):
         except DataError as error:
             if self.on_error == "raise":
                 raise
-            return Unreadable(index, str(error), self.samples.name(index), self.samples.scene(index))
+            return Unreadable(index, without_skip(str(error)), self.samples.name(index), self.samples.scene(index))
         except MemoryError as error:
             raise DataError(
                 f"image {self.samples.name(index)} needs more memory than there is; reduce it, or set "
@@ -169,6 +170,11 @@ class Viewed(Dataset[Item | Unreadable]):
         focal = None if sample.focal is None else sample.focal * rgb.shape[-1] / across
         whole = size if self.augment is None else None
         return Item(index, rgb.float() / 255, depth, seen, sample.name, sample.scene, focal, whole)
+
+
+def without_skip(message: str) -> str:
+    """Return the message of an error without the advice to skip the file, which is skipped already."""
+    return message.replace(f", {AGAIN}", " or fetch it again").replace(f", or {SKIP}", "")
 
 
 class BatchLoader(DataLoader[Item | Unreadable]):

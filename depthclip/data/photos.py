@@ -2,6 +2,7 @@
 
 import glob
 import os
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from depthclip.data.samples import DataError, DepthDataset
 from depthclip.errors import InputError
 from depthclip.protocol import VIEWS, View
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+# HEIF needs a plug-in of PIL, without which such photographs are skipped with the reason
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".heif")
 
 
 class Photos(DepthDataModule):
@@ -27,10 +29,12 @@ class Photos(DepthDataModule):
 
     Args:
         images: paths of images or folders, or globs such as `holiday/*.jpg`.
-        view: part of an image that the model sees: a `View`, or the name of a preset.
-        loading: batch size, worker processes, and unreadable files.
-        fov: field of view across the width of the upright photographs, in degrees, for a head with a `camera`; null
-            for the EXIF block of each photograph.
+        view: part of an image that the model sees: a `View`, or the name of a preset; null for the view of `infer`:
+            the whole photograph, reduced to `max_side` of the model, and `mirror` of the model. `max_side` of the model
+            also applies to a view that sets neither `size` nor `max_side`.
+        loading: batch size, worker processes, and unreadable files, which are skipped with a warning by default.
+        fov: field of view across the width of the upright photographs, in degrees, for point clouds and for a head with
+            a `camera`; null for the EXIF block of each photograph.
 
     Raises:
         InputError: if images is empty, or an argument is out of range.
@@ -40,11 +44,11 @@ class Photos(DepthDataModule):
     def __init__(
         self,
         images: list[str],
-        view: View | str = VIEWS["whole"],
-        loading: Loading = Loading(batch_size=1),
+        view: View | str | None = None,
+        loading: Loading = Loading(batch_size=1, on_error="skip"),
         fov: float | None = None,
     ) -> None:
-        super().__init__(view, "whole", loading)
+        super().__init__(VIEWS["whole"] if view is None else view, "whole", loading)
         if fov is not None:
             check_fov("fov", fov, hint="use null for the EXIF block of each photograph")
         if isinstance(images, str) or not images:
@@ -53,6 +57,18 @@ class Photos(DepthDataModule):
             argument_path("images", image)
         self.images = list(images)
         self.fov = fov
+        self.given = None if view is None else self.view
+
+    def follow(self, view: View) -> None:
+        """Use the view of a model where no view was given, and its `max_side` for a view without limits of size.
+
+        Args:
+            view: the view by which `infer` of the model sees a photograph.
+        """
+        if self.given is None:
+            self.view = view
+        elif self.given.size is None and self.given.max_side is None:
+            self.view = replace(self.given, max_side=view.max_side)
 
     def setup(self, stage: str) -> None:
         """Find the photographs.
@@ -106,7 +122,7 @@ def photographs(named: str) -> list[Path]:
     path = argument_path("images", named)
     if os.path.isdir(path):
         try:
-            files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES and not os.path.isdir(file)]
+            files = [file for file in path.iterdir() if file.suffix.lower() in SUFFIXES]
         except OSError as error:
             raise DataError(f"images {named} cannot be listed ({error.strerror}); check the folder") from error
         if not files:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from depthclip.data.paths import quoted
 from depthclip.data.samples import DataError
-from depthclip.depth_files import COLOUR, INDEX, file_names, printable
+from depthclip.depth_files import INDEX
+from depthclip.file_names import COLOUR, file_names, printable
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".png")  # in the order of preference among the files of `predict`
 LISTED = 3  # names in a message

@@ -8,6 +8,7 @@ from pytorch_lightning import Trainer
 
 from depthclip import Bins, DepthCLIP, DepthHead, Prompts
 from depthclip.data import Photos, Rooms
+from depthclip.depth_writer import DepthWriter
 from depthclip.protocol import Scoring
 from depthclip.report import Report
 from tests.bad.judge import Case
@@ -35,8 +36,8 @@ def refuse(kind, name, build, *names):
 
 def trainer(folder, **output):
     quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
-    report = Report(**output)
-    return Trainer(default_root_dir=folder, callbacks=[report], enable_checkpointing=False, **quiet)
+    writers = [Report(), DepthWriter(**output)]
+    return Trainer(default_root_dir=folder, callbacks=writers, enable_checkpointing=False, **quiet)
 
 
 def scored(folder, function="test", scoring=None, **settings):

@@ -1,0 +1,356 @@
+"""The command `predict`: photographs as people name them, files of every kind, and point clouds."""
+
+import json
+import math
+import os
+import re
+import shlex
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from depthclip.__main__ import main
+from depthclip.arguments import prepare
+from depthclip.cli import run
+from depthclip.clouds import points_of
+from depthclip.data import Photos
+from depthclip.data.raycast.render import draw_room
+from depthclip.depth_files import DepthFolder
+from depthclip.errors import InputError
+from depthclip.shown import Prediction
+from tests.harm import ALL
+from tests.layouts import picture
+from tests.test_commands import ROOT, commands
+
+pytestmark = pytest.mark.filterwarnings("ignore:pretrained is null", "ignore:skipped", "ignore:.*were skipped")
+
+QUIET = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false"]
+MODEL = {
+    "encoder": {"name": "small-resnet", "pretrained": None, "readout": "attention_pool"},
+    "head": {"prompts": {"words": "five"}, "bins": {"values": [1, 2, 3, 4, 6]}},
+    "max_side": 96,
+    "panels": 0,
+}
+NYU = {
+    "class_path": "depthclip.data.NYU",
+    "init_args": {"root": ".", "test_list": "x.txt", "loading": {"batch_size": 8, "num_workers": 2}},
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, small):
+    """A folder with photographs in two folders and a recipe of a benchmark with a small model."""
+    monkeypatch.chdir(tmp_path)
+    for index, name in enumerate(("a.jpg", "in/a.jpg", "in/IMG_2.jpg", "in/IMG_2.png", "in/b c.jpg")):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(picture(index, 120, 160)).save(name)
+    Path("run.yaml").write_text(yaml.safe_dump({"model": MODEL, "data": NYU}))
+    return tmp_path
+
+
+def data_of(given):
+    """Return the options of the command line that the parser gets, and the images in --data."""
+    args, _ = prepare(["predict", *given])
+    place = args.index("--data")
+    section = json.loads(args[place + 1])
+    return args[:place] + args[place + 2 :], section["init_args"].get("images")
+
+
+@pytest.mark.parametrize(
+    ("given", "rest", "images"),
+    [
+        (["a.jpg", "-c", "x.yaml"], ["-c", "x.yaml"], ["a.jpg"]),
+        (["-c", "x.yaml", "a.jpg", "in"], ["-c", "x.yaml"], ["a.jpg", "in"]),
+        (["in/*.jpg", "--overwrite", "a.jpg"], ["--overwrite"], ["in/*.jpg", "a.jpg"]),
+        (["--name=x", "a.jpg", "--", "-b.jpg", "--c.jpg"], ["--name=x"], ["a.jpg", "-b.jpg", "--c.jpg"]),
+        (["--name", "x", "\udcff.jpg"], ["--name", "x"], ["\udcff.jpg"]),
+        (["--data", "Photos", "--data.images", "[b]"], ["--data.images", "[b]"], None),
+    ],
+)
+def test_photographs_beside_options(tmp_path, monkeypatch, given, rest, images):
+    monkeypatch.chdir(tmp_path)
+    Path("x.yaml").touch()
+    assert data_of(given) == (["predict", *rest], images)
+
+
+def test_photographs_come_after_recipes_and_before_options():
+    args, _ = prepare(["predict", "a.jpg", "--data.view", "whole", "-c", "rooms", "--data.view.mirror", "true"])
+    assert args.index("-c") < args.index("--data") < args.index("--data.view.mirror")
+    assert prepare(["test", "a.jpg"])[0] == ["test", "a.jpg"]
+
+
+def predict(*given):
+    """Predict into `out` and return the command line's interface."""
+    return run(["predict", *given, "--output", "out", *QUIET])
+
+
+def test_predict_equals_infer_whatever_the_recipe(place):
+    model = predict("a.jpg", "in", "-c", "run.yaml", "--formats", "[npy]").model
+    names = {"a.jpg": "a", "in/a.jpg": "in_a", "in/b c.jpg": "in_b c"}
+    names |= {f"in/IMG_2.{suffix}": f"in_IMG_2.{suffix}" for suffix in ("jpg", "png")}
+    assert {path.name for path in Path("out").glob("*.npy")} == {f"{name}.npy" for name in names.values()}
+    for photo, name in names.items():
+        depth = np.load(f"out/{name}.npy")
+        assert depth.shape == (120, 160)
+        np.testing.assert_allclose(depth, model.infer(photo), rtol=1e-5)
+    assert len({np.load(f"out/{name}.npy").tobytes() for name in names.values()}) == 5
+
+
+@pytest.mark.parametrize(
+    ("options", "settings"),
+    [
+        (["--data.view.mirror", "false"], {"mirror": False}),
+        (["--data.view.max_side", "128"], {"mirror": False, "max_side": 128}),
+        (["--model.mirror", "false", "--model.max_side", "64"], {}),
+        (["--data.view.window", "[64, 64]"], {"mirror": False, "window": (64, 64)}),
+    ],
+)
+def test_a_view_of_photographs_is_bounded_by_the_model(place, options, settings):
+    model = predict("a.jpg", "-c", "run.yaml", "--formats", "[npy]", *options).model
+    np.testing.assert_allclose(np.load("out/a.npy"), model.infer("a.jpg", **settings), rtol=1e-5)
+
+
+def test_a_data_class_on_the_command_line_has_the_same_view(place):
+    model = predict("-c", "run.yaml", "--data", "Photos", "--data.images", "[a.jpg]", "--formats", "[npy]").model
+    np.testing.assert_allclose(np.load("out/a.npy"), model.infer("a.jpg"), rtol=1e-5)
+
+
+# ---- names and resumption
+
+
+def written():
+    return {path.name: path.stat().st_mtime_ns for path in Path("out").iterdir() if path.name != "index.json"}
+
+
+def test_finished_files_are_not_repeated_unless_told(place, capsys):
+    predict("in", "-c", "run.yaml")
+    before = written()
+    assert len(before) == 2 * 4
+    Path("in/new.jpg").write_bytes(Path("a.jpg").read_bytes())
+    predict("in", "-c", "run.yaml")
+    assert "4 were there already" in capsys.readouterr().out
+    after = written()
+    assert {name: after[name] for name in before} == before
+    assert len(after) == 2 * 5
+    predict("in", "-c", "run.yaml", "--overwrite", "--model.max_side", "64")
+    assert all(written()[name] != after[name] for name in after)
+
+
+def test_a_photograph_of_the_same_name_in_another_folder_is_refused(place, monkeypatch):
+    options = ["-c", str(place / "run.yaml"), "--output", str(place / "out"), *QUIET]
+    run(["predict", "a.jpg", *options])
+    before = written()
+    monkeypatch.chdir("in")
+    with pytest.raises(InputError, match=r"out/a.png holds the depth of .*/a.jpg, not of .*/in/a.jpg; .*--overwrite"):
+        run(["predict", "a.jpg", *options])
+    run(["predict", "../a.jpg", *options])  # the name up_a
+    monkeypatch.chdir(place)
+    assert {name: written()[name] for name in before} == before
+    assert len(written()) == 4
+    monkeypatch.chdir("in")
+    run(["predict", "a.jpg", *options, "--overwrite"])
+    assert Image.open("../out/a.png").info["source"] == str(place / "in/a.jpg")
+
+
+def test_a_photograph_is_never_overwritten(place):
+    for index, name in enumerate(("p.jpg", "p.png")):
+        Image.fromarray(picture(index, 120, 160)).save(name)
+    before = Path("p.png").read_bytes()
+    with pytest.raises(InputError, match=r"p.png is there already and is no depth map"):
+        run(["predict", "p.jpg", "-c", "run.yaml", "--output", ".", "--overwrite", *QUIET])
+    assert Path("p.png").read_bytes() == before
+
+
+def test_the_progress_bar_has_the_time_left(place):
+    command = [sys.executable, "-m", "depthclip", "predict", "a.jpg", "-c", "rooms"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "120"})
+    assert done.returncode == 0
+    assert re.search(r"Predicting .*1/1 0:00:\d\d • 0:00:\d\d", done.stdout + done.stderr)
+
+
+# ---- files of every kind
+
+
+def chunk(name, data):
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def bomb(path, side=20_000):
+    """A PNG whose header promises 400 million pixels."""
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0))
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(99))) + chunk(b"IEND", b""))
+
+
+def content(data):
+    return lambda path: path.write_bytes(data)
+
+
+BAD = {name: harm for name, harm in ALL.items() if name != "gone"} | {
+    "text": content(b"hello\n" * 99),
+    "a page": content(b"<!doctype html><title>404</title>"),
+    "a pointer of Git LFS": content(b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n"),
+    "PostScript": content(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 32 24\n%%EndComments\nshowpage\n%%EOF\n"),
+    "a PDF": content(b"%PDF-1.4\n%%EOF\n"),
+    "a bomb": bomb,
+    "no pixels": lambda path: bomb(path, 0),
+    "2 billion pixels a side": lambda path: bomb(path, 2**31 - 1),
+    "floating-point": lambda path: Image.fromarray(GREY.astype(np.float32)).save(path, "TIFF"),
+    "32 bits": lambda path: Image.fromarray(np.full((24, 32), 10**9, np.int32)).save(path, "TIFF"),
+    "a photograph without its end": lambda path: path.write_bytes(path.read_bytes()[:-200]),
+}
+PIXELS = picture(3, 48, 64)
+GREY = PIXELS[..., 0]
+FADED = np.dstack([PIXELS, np.linspace(0, 255, 48 * 64).reshape(48, 64).astype(np.uint8)])
+EXIF = Image.Exif()
+EXIF[0x0112] = 6  # turned by a quarter
+RGB = Image.fromarray(PIXELS)
+
+
+def save(image, file_type, **options):
+    return lambda path: image.save(path, file_type, **options)
+
+
+def frames(file_type, **options):
+    """An animation whose second frame is black."""
+    return save(RGB, file_type, save_all=True, append_images=[Image.new("RGB", RGB.size)], **options)
+
+
+# how to write each kind, and how an image viewer shows it: (H, W, 3)
+GOOD = {
+    "one pixel": (save(RGB.crop((0, 0, 1, 1)), "PNG"), PIXELS[:1, :1]),
+    "one row": (save(RGB.crop((0, 0, 64, 1)), "PNG"), PIXELS[:1]),
+    "a PNG": (save(RGB, "PNG"), PIXELS),
+    "grey": (save(Image.fromarray(GREY), "PNG"), np.dstack([GREY] * 3)),
+    "16-bit grey": (save(Image.fromarray(GREY.astype(np.uint16) * 257), "PNG"), np.dstack([GREY] * 3)),
+    "black and white": (
+        save(Image.fromarray(GREY > 99), "PNG"),
+        np.dstack([(GREY > 99).astype(np.uint8) * 255] * 3),
+    ),
+    "a palette": (save(RGB.quantize(16), "PNG"), np.asarray(RGB.quantize(16).convert("RGB"))),
+    "alpha": (
+        save(Image.fromarray(FADED), "PNG"),
+        (255 + (PIXELS - 255.0) * FADED[..., 3:] / 255).round().astype(np.uint8),
+    ),
+    "CMYK": (save(RGB.convert("CMYK"), "TIFF"), PIXELS),
+    "turned": (save(RGB, "PNG", exif=EXIF), np.rot90(PIXELS, -1)),
+    "an animated GIF": (frames("GIF"), np.asarray(RGB.quantize(256).convert("RGB"))),
+    "an animated WebP": (frames("WEBP", lossless=True), PIXELS),
+}
+
+
+@pytest.fixture
+def kinds(place):
+    """A folder with a file of each kind, named .jpg whatever it holds."""
+    Path("kinds").mkdir()
+    for name, harm in BAD.items():
+        path = Path("kinds", f"{name}.jpg")
+        Image.fromarray(PIXELS).save(path)
+        harm(path)
+    for name, (write, _) in GOOD.items():
+        write(Path("kinds", f"{name}.jpg"))
+    if os.geteuid() != 0:  # root can read it
+        Image.fromarray(PIXELS).save("kinds/unreadable.jpg")
+        Path("kinds/unreadable.jpg").chmod(0)
+    return place
+
+
+def test_files_of_every_kind(kinds, capsys, recwarn):
+    """Each decodable photograph is shown as a viewer shows it; each other file is named, counted and skipped."""
+    bad = {*BAD, *([] if os.geteuid() == 0 else ["unreadable"])}
+    assert len(bad) + len(GOOD) >= 25
+    assert main(["predict", "kinds", "-c", "run.yaml", "--output", "out", "--formats", "[npy]", *QUIET]) == 3
+    printed = capsys.readouterr()
+    assert "Traceback" not in printed.err
+    assert f"{len(GOOD)} depth maps" in printed.out
+    assert f"{len(bad)} images could not be read" in printed.out
+    messages = [str(each.message) for each in recwarn]
+    for name in bad:
+        assert f"kinds/{name}.jpg" in printed.out
+        assert any(message.startswith("skipped: ") and f"kinds/{name}.jpg" in message for message in messages), name
+    assert not any("on_error" in message for message in messages if message.startswith("skipped: "))
+    for name, (_, shown) in GOOD.items():
+        assert np.load(f"out/kinds_{name}.npy").shape == shown.shape[:2], name
+    # finished files stay, and broken ones are tried again
+    before = written()
+    assert main(["predict", "kinds", "-c", "run.yaml", "--output", "out", "--formats", "[npy]", *QUIET]) == 3
+    assert written() == before
+
+
+@pytest.mark.parametrize("name", GOOD)
+def test_a_photograph_looks_as_in_a_viewer(kinds, name):
+    (sample,) = Photos([f"kinds/{name}.jpg"]).samples("test")
+    shown = GOOD[name][1].astype(int)
+    assert np.abs(sample.image.permute(1, 2, 0).numpy() - shown).max() <= (12 if "GIF" in name else 1)
+
+
+def test_only_broken_files_are_an_error(place, capsys):
+    Path("x.jpg").write_text("hello")
+    assert main(["predict", "x.jpg", "-c", "run.yaml", "--output", "out", *QUIET]) == 2
+    assert "none of the 1 images could be read" in capsys.readouterr().err
+
+
+# ---- point clouds
+
+
+@pytest.mark.parametrize("file_type", ["ply", "glb"])
+def test_a_wall_of_a_cloud_is_planar(tmp_path, file_type):
+    """The exact depth of a room, with the true focal length of a field of view of 70 degrees."""
+    trimesh = pytest.importorskip("trimesh")
+    drawn = draw_room(np.random.default_rng(5))
+    focal = drawn.depth.shape[1] / 2 / math.tan(math.radians(35))
+    rgb, depth = torch.from_numpy(drawn.rgb).permute(2, 0, 1) / 255, torch.from_numpy(drawn.depth)
+    sizes = np.bincount(drawn.surface.ravel(), minlength=6)[:6]
+    wall = max((0, 1, 4, 5), key=lambda k: sizes[k])
+    assert min(sizes[wall], sizes[2]) > 300  # pixels of the wall and the floor
+
+    def fit(points):
+        """Return the normal of a plane through points, and their largest distance from it."""
+        offsets = points - points.mean(0)
+        normal = np.linalg.svd(offsets, full_matrices=False)[2][2]
+        return normal, np.abs(offsets @ normal).max()
+
+    def cosine(focal):
+        folder = DepthFolder(tmp_path, ["a"], {}, [file_type])
+        folder.write(Prediction(0, "a", depth, rgb, depth, focal))
+        read = trimesh.load(tmp_path / f"a.{file_type}")
+        cloud = read if file_type == "ply" else next(iter(read.geometry.values()))
+        np.testing.assert_array_equal(np.asarray(cloud.colors)[:, :3], drawn.rgb.reshape(-1, 3))
+        (a, off), (b, below) = (fit(cloud.vertices[drawn.surface.ravel() == k]) for k in (wall, 2))
+        assert max(off, below) < 0.001  # metres
+        return abs(a @ b)
+
+    assert cosine(focal) < 1e-3  # the wall stands upright on the floor
+    assert cosine(1.3 * focal) > 0.01  # through a wrong lens it does not
+    points = points_of(np.full((2, 4), 2.0, np.float32), 4.0, (2, 1))
+    np.testing.assert_allclose(points[0, 0], [-0.75, 0.25, -2])
+
+
+def test_a_cloud_needs_a_focal_length(place, capsys):
+    pytest.importorskip("trimesh")
+    given = ["-c", "run.yaml", "--output", "out", "--formats", "[ply]", *QUIET]
+    assert main(["predict", "a.jpg", *given]) == 2
+    assert "the focal length of a.jpg is not known" in capsys.readouterr().err
+    exif = Image.Exif()
+    exif.get_ifd(0x8769)[0xA405] = 28
+    Image.open("a.jpg").save("b.jpg", exif=exif)
+    assert main(["predict", "b.jpg", *given]) == 0
+    assert Path("out/b.ply").stat().st_size > 96 * 72 * 15
+
+
+def test_the_commands_of_the_page(place):
+    for name in ("photo.jpg", "trip/1.jpg", "other/1.jpg"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Image.fromarray(picture(1, 48, 64)).save(name)
+    ran = [line for line in commands(ROOT / "docs/predict.md") if "-m depthclip " in line]
+    for line in ran:
+        assert main([*shlex.split(line.partition("-m depthclip ")[2]), *QUIET]) == 0
+    assert len(ran) == 3
+    assert {"photo.png", "photo.npy", "trip_1.npy", "other_1.npy"} <= {path.name for path in Path("depth").iterdir()}
