@@ -59,7 +59,8 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
         ) from error
     except Image.DecompressionBombError as error:
         raise DataError(
-            f"{what} {path} is too large ({error}); reduce it, raise PIL.Image.MAX_IMAGE_PIXELS, or {SKIP}"
+            f"{what} {path} is too large ({error}); convert it to a smaller image, raise PIL.Image.MAX_IMAGE_PIXELS, "
+            f"or {SKIP}"
         ) from error
     except MemoryError as error:
         raise DataError(f"{what} {path} needs more memory than there is; reduce it, or {SKIP}") from error

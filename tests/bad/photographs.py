@@ -34,7 +34,8 @@ def harmed(name, harm, *names, suffix="jpg"):
 
     def refused(folder):
         write(folder)
-        load_all(Photos([str(folder / f"{index}.{suffix}") for index in range(3)]), "predict")
+        images = [str(folder / f"{index}.{suffix}") for index in range(3)]
+        load_all(Photos(images, loading=Loading(batch_size=1)), "predict")
 
     def skipped(folder):
         write(folder)

@@ -131,6 +131,24 @@ CASES = [
     ),
     Case(
         "predictions",
+        "overwrite of test",
+        lambda folder: command("test", "-c", prepare(folder, as_is), "--overwrite"),
+        ("overwrite", "True"),
+    ),
+    Case(
+        "predictions",
+        "photographs beside images",
+        lambda folder: command("predict", "a.jpg", "-c", prepare(folder, as_is), "--data.images", "[b.jpg]"),
+        ("a.jpg", "--data.images"),
+    ),
+    Case(
+        "predictions",
+        "photographs that do not exist",
+        lambda folder: command("predict", "gone.jpg", "-c", prepare(folder, as_is)),
+        ("images", "gone.jpg"),
+    ),
+    Case(
+        "predictions",
         "unknown formats",
         lambda folder: command("predict", "-c", prepare(folder, as_is), "--formats", "[exr]"),
         ("formats", "exr"),
