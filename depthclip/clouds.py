@@ -59,7 +59,7 @@ def write_cloud(file: BinaryIO, prediction: Prediction, file_type: str) -> None:
     if prediction.focal is None:
         raise InputError(
             f"the focal length of {prediction.name} is not known (EXIF FocalLengthIn35mmFilm), but {file_type} needs "
-            "it; use formats png and npy for this image"
+            "it; set data.fov, or use formats png and npy for this image"
         )
     depth = prediction.seen.numpy()
     height, width = depth.shape

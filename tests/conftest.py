@@ -5,9 +5,9 @@ import tempfile
 import warnings
 from pathlib import Path
 
-# first, as on the command line: typing caches Union[float, int] of torchmetrics, with which the options of the Trainer that are
-# int or float would parse 2 as 2.0
-import pytorch_lightning  # noqa: F401, I001
+# Lightning is imported first, as on the command line: typing would otherwise cache Union[float, int] of torchmetrics,
+# with which the options of the Trainer that are int or float parse 2 as 2.0
+import pytorch_lightning  # noqa: F401  # isort: skip
 import open_clip
 import pytest
 import timm
