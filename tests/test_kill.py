@@ -17,7 +17,7 @@ from PIL import Image
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-TIMES = int(os.environ.get("DEPTHCLIP_KILLS", "3"))  # of each signal
+TIMES = int(os.environ.get("DEPTHCLIP_KILLS", "2"))  # of each signal
 PHOTOS = 40
 SIGNALS = [signal.SIGKILL, signal.SIGTERM] * TIMES
 

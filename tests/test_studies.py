@@ -18,7 +18,6 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-import depthclip.encoder
 from depthclip.__main__ import main as depthclip_main
 from depthclip.cli import resolve
 from depthclip.evaluation.metrics import ERRORS
@@ -168,7 +167,9 @@ def test_all_towers_have_the_same_sentences_on_each_data_set():
     options = parse(towers.STUDY, [])
     variants = towers.variants(options, {})
     assert len(variants) == len(towers.TOWERS) * len(towers.SETS)
-    built = [variant for variant in variants if "tipsv2" not in variant.name or hasattr(depthclip.encoder, "TIPS")]
+    # all towers on the first data set, and two of them on the others, because reading a recipe takes most of a second
+    first, two = next(iter(towers.SETS)), ("rn50", "pe_b16")
+    built = [variant for variant in variants if variant.on == first or variant.name.startswith(two)]
     passes = plan_passes(built, lambda variant: arguments_of(towers.STUDY, options, variant), options.out)
     assert len(passes) == len(built)  # no two towers share a pass
     by_data = {}
