@@ -1,6 +1,7 @@
 """Small CLIPs with random weights, and the weights of the golden values."""
 
 import json
+import os
 import tempfile
 import warnings
 from pathlib import Path
@@ -24,6 +25,9 @@ SMALL = {
     "small-resnet": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 8, "head_width": 64},
     "small-vit": {"image_size": 64, "layers": 2, "width": 32, "head_width": 16, "patch_size": 16},
 }
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the processes of `pytest -n` share the cores
+    torch.set_num_threads(1)
 
 
 def register() -> None:
