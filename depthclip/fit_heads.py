@@ -12,8 +12,8 @@ from torch import Tensor
 
 from depthclip.data.module import DepthDataModule
 from depthclip.errors import InputError
+from depthclip.estimator import DepthEstimator
 from depthclip.head.interfaces import Head
-from depthclip.inference import DepthEstimator
 
 
 def depths_for_heads(heads: Sequence[Head], data: DepthDataModule | None, count: int) -> Iterator[Tensor]:

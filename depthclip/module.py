@@ -25,7 +25,7 @@ from depthclip.fit_heads import calibrate_heads, depths_for_heads
 from depthclip.gather import gather
 from depthclip.head.depth_head import DepthHead
 from depthclip.head.interfaces import Coarse, Head
-from depthclip.inference import DepthEstimator
+from depthclip.inference import PhotoEstimator
 from depthclip.intervals import add_image, calibrate, check_intervals, quality_of, restart
 from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
@@ -38,7 +38,7 @@ from depthclip.uncertainty import spread_maps
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
 
 
-class DepthCLIP(DepthEstimator, EvaluatedModule):
+class DepthCLIP(PhotoEstimator, EvaluatedModule):
     """Estimate depth by comparing image patches with sentences (arXiv 2207.01077).
 
     `test` and `validate` score the head and its variants; each image is encoded once for all of them. A head with fixed

@@ -16,11 +16,11 @@ from pytorch_lightning.loggers import WandbLogger
 from depthclip.atomic import open_atomic
 from depthclip.caveats import warn_of_caveats
 from depthclip.errors import InputError
+from depthclip.estimator import DepthEstimator
 from depthclip.evaluated import EvaluatedModule
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.evaluation.summary import plain_table
-from depthclip.inference import DepthEstimator
 from depthclip.module import DepthCLIP
 from depthclip.pictures import compare_heads, panel, save_picture, strips
 from depthclip.runs import remove_without_results, run_folder

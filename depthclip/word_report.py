@@ -2,8 +2,8 @@
 
 from collections.abc import Mapping
 
+from depthclip.estimator import DepthEstimator
 from depthclip.head.monotonicity import word_monotonicity
-from depthclip.inference import DepthEstimator
 
 
 def monotonicity_of_rows(model: DepthEstimator) -> dict[str, float]:

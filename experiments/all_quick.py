@@ -1,4 +1,4 @@
-"""What are the results of all studies with --quick? Write their tables to docs/studies.md; this takes about an hour."""
+"""What do all studies find with --quick? Run them and write their tables to docs/studies.md, which takes an hour."""
 
 import argparse
 import shutil

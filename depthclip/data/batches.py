@@ -182,7 +182,7 @@ class BatchLoader(DataLoader[Item | Unreadable]):
 
     dataset: Viewed
 
-    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # batches, where a DataLoader yields what its collate function returns
         """Yield the batches.
 
         Raises:

@@ -15,10 +15,10 @@ from depthclip.head.calibration import Calibration
 from depthclip.head.depth_head import DepthHead
 from depthclip.head.interfaces import Coarse, Head, prepare_once
 from depthclip.head.prompts import Prompts
-from depthclip.inference import stitch
 from depthclip.probes.oracles import Grid, size_of
 from depthclip.probes.training import TrainingBatch
 from depthclip.protocol import View
+from depthclip.stitching import stitch
 
 CONSONANTS, VOWELS = "bdfgklmnprstvz", "aeiou"
 SYLLABLES = 3

@@ -7,9 +7,9 @@ from torch.nn import functional as F
 
 from depthclip.data.batches import Item
 from depthclip.errors import InputError
+from depthclip.estimator import DepthEstimator
 from depthclip.evaluation.baselines import Baseline
 from depthclip.head.interfaces import Coarse
-from depthclip.inference import DepthEstimator
 from depthclip.protocol import Scoring, View
 
 Size = tuple[int, int]

@@ -12,7 +12,7 @@ from depthclip.data.batches import Item
 from depthclip.data.module import DepthDataModule
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.errors import InputError
-from depthclip.inference import DepthEstimator
+from depthclip.estimator import DepthEstimator
 from depthclip.probes.oracles import patch_means, size_of
 from depthclip.protocol import Scoring, View
 
