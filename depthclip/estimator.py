@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import UninitializedParameter
 
+from depthclip.accelerator import sent
 from depthclip.checkpointed import CheckpointedModule
 from depthclip.checks import check_count
 from depthclip.encoder.encoder import Encoder
@@ -153,7 +154,7 @@ class DepthEstimator(CheckpointedModule):
             self.warned_of_focal = True
             warnings.warn(UNKNOWN_FOCAL, stacklevel=2)
         factors = [1.0 if each is None else each / head.camera for each in focal]
-        return output.scaled(torch.tensor(factors, device=output.depth.device))
+        return output.scaled(sent(torch.tensor(factors), output.depth.device))
 
     def forward(self, rgb: Tensor, focal: Sequence[float | None] | None = None) -> Tensor:
         """Return the head's depth of images, (B, 1, H, W) metres.

@@ -1,18 +1,16 @@
 """Calibrate the intervals of a model on validation images."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
 
 from depthclip.data.batches import Batch, Item
 from depthclip.data.module import DepthDataModule
+from depthclip.depth_maps import ImageDepth
 from depthclip.errors import InputError
 from depthclip.evaluation.conformal import Conformal, IntervalQuality
-from depthclip.head.interfaces import Coarse
-from depthclip.uncertainty import spread_maps
 
-Estimates = Callable[[Batch], Iterator[tuple[Item, Tensor, list[Coarse]]]]
+Estimates = Callable[[Batch], Iterator[tuple[Item, ImageDepth]]]
 
 
 def check_intervals(intervals: Conformal | None, data: DepthDataModule | None, stage: str) -> None:
@@ -54,24 +52,23 @@ def restart(intervals: Conformal | None) -> None:
         intervals.reset()
 
 
-def add_image(intervals: Conformal | None, item: Item, depth: Tensor, coarse: Sequence[Coarse], batch: Batch) -> None:
+def add_image(intervals: Conformal | None, item: Item, depth: ImageDepth, batch: Batch) -> None:
     """Add the scores of the head on an image to the intervals.
 
     Args:
         intervals: the intervals; None for none.
         item: the image and its ground truth.
-        depth: (V, h, w) metres, of the head and its variants.
-        coarse: their outputs.
+        depth: depth of the head and its variants.
         batch: the batch, for its view and scoring.
     """
     if intervals is None:
         return
     scoring = batch.scoring
-    aligned = scoring.align(depth[:1], item.target, item.seen)
+    aligned = scoring.align(depth.stack(1), item.target, item.seen)
     prediction, target = aligned.pixels()
     spread = None
     if intervals.score == "spread":
-        maps = spread_maps(coarse[:1], batch.view, depth[:1])
+        maps = depth.spread(1)
         spread = scoring.resampled(maps, item.seen)[0, aligned.mask]
     intervals.update(prediction[0].clamp(*scoring.limits), target, spread, item.scene)
 
@@ -88,15 +85,15 @@ def calibrate(
         intervals: intervals of a model.
         data: the data module of the trainer.
         device: device of the model.
-        estimates: function that yields images, depths and outputs of a batch.
+        estimates: function that yields the images of a batch and their depth.
     """
     if intervals is None or intervals.calibrated or data is None:
         return
     intervals.reset()
     for batch in data.validation_batches():
         moved = batch.to(device)
-        for item, depth, coarse in estimates(moved):
-            add_image(intervals, item, depth, coarse, moved)
+        for item, depth in estimates(moved):
+            add_image(intervals, item, depth, moved)
     intervals.compute()
 
 

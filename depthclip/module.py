@@ -11,6 +11,7 @@ from depthclip.cache import FeatureCache
 from depthclip.checks import check_count, check_number
 from depthclip.data.batches import Batch, Item
 from depthclip.data.photos import Photos
+from depthclip.depth_maps import BatchDepth, ImageDepth
 from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures
@@ -24,16 +25,15 @@ from depthclip.evaluation.metrics import ERRORS
 from depthclip.fit_heads import calibrate_heads, depths_for_heads
 from depthclip.gather import gather
 from depthclip.head.depth_head import DepthHead
-from depthclip.head.interfaces import Coarse, Head
+from depthclip.head.interfaces import Head
 from depthclip.inference import PhotoEstimator
 from depthclip.intervals import add_image, calibrate, check_intervals, quality_of, restart
 from depthclip.losses import Loss, LossInput, SILog, loss_input
 from depthclip.optimization import Optimization, check_not_diverged, parameter_groups, training_steps
 from depthclip.protocol import Alignment, Scoring, View, check_alignments, scoring_of
 from depthclip.rows import HEAD, check_published
-from depthclip.shown import Prediction, nan_unless_finite, prediction_of, shown_image
+from depthclip.shown import Prediction, prediction_of, shown_image
 from depthclip.stitching import stitch
-from depthclip.uncertainty import spread_maps
 
 MOST_PANELS = 100  # a picture of more rows cannot be viewed
 
@@ -173,17 +173,18 @@ class DepthCLIP(PhotoEstimator, EvaluatedModule):
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the head, its variants and the baselines on each image of a batch."""
-        for item, depth, coarse in self.estimates(batch):
+        for item, depth in self.estimates(batch):
             rivals = [baseline.predict(item)[None] for baseline in self.baselines]
-            spread = spread_maps(coarse, batch.view, depth) if self.evaluation.needs_spread else None
+            spread = depth.spread() if self.evaluation.needs_spread else None
             self.evaluation.add(item, depth, batch.scoring, rivals, spread)
             if item.index in self.shown_indices:
-                self.shown.append(shown_image(item, depth, batch, coarse))
+                self.shown.append(shown_image(item, depth.stack(), batch, depth.coarse()))
         self.evaluation.skip(batch.unreadable)
 
     def on_test_epoch_end(self) -> None:
         """Gather errors and pictures of all devices, and log the figures of the head and, by name, of the variants."""
-        self.shown = sorted((image for part in gather(self.shown) for image in part), key=lambda image: image.index)
+        shown = [image.cpu() for image in self.shown]
+        self.shown = sorted((image for part in gather(shown) for image in part), key=lambda image: image.index)
         figures = self.gather_outcome().result.figures()
         self.log_figures("test", figures[HEAD])
         for name in self.names[1:]:
@@ -197,10 +198,10 @@ class DepthCLIP(PhotoEstimator, EvaluatedModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the head and its variants on each image of a batch."""
-        for item, depth, coarse in self.estimates(batch):
-            spread = spread_maps(coarse, batch.view, depth) if self.evaluation.needs_spread else None
+        for item, depth in self.estimates(batch):
+            spread = depth.spread() if self.evaluation.needs_spread else None
             self.evaluation.add(item, depth, batch.scoring, spread=spread)
-            add_image(self.intervals, item, depth, coarse, batch)
+            add_image(self.intervals, item, depth, batch)
         self.evaluation.skip(batch.unreadable)
 
     def on_validation_epoch_end(self) -> None:
@@ -215,20 +216,17 @@ class DepthCLIP(PhotoEstimator, EvaluatedModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Return the head's depth of the part of each image that the model saw, at its size in the image."""
-        return [prediction_of(item, depth[0], outputs[0], batch) for item, depth, outputs in self.estimates(batch)]
+        return [
+            prediction_of(item, depth.stack(1)[0], depth.coarse()[0], batch) for item, depth in self.estimates(batch)
+        ]
 
-    def estimates(self, batch: Batch) -> Iterator[tuple[Item, Tensor, list[Coarse]]]:
-        """Yield each item with the depth of all heads, (V, h, w) metres at the size the model saw, and their outputs.
-
-        The depth of a head that is not finite in all patches becomes NaN as a whole, so that its errors show it.
-        """
+    def estimates(self, batch: Batch) -> Iterator[tuple[Item, ImageDepth]]:
+        """Yield each item with the depth of all heads at the size that the model saw, and their outputs."""
         for items, rgb in batch.by_size():
             outputs = self.coarse(rgb, batch.view, [item.focal for item in items])
-            size = (rgb.shape[-2], rgb.shape[-1])
+            depths = BatchDepth(outputs, batch.view, (rgb.shape[-2], rgb.shape[-1]))
             for k, item in enumerate(items):
-                coarse = [output.image(k) for output in outputs]
-                full = [batch.view.upsample(nan_unless_finite(each.depth), size)[0] for each in coarse]
-                yield item, torch.cat(full).float(), coarse
+                yield item, depths.image(k)
 
     # ---- fit
 

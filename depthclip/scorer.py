@@ -110,7 +110,8 @@ class PredictionScorer(EvaluatedModule):
 
     def on_test_epoch_end(self) -> None:
         """Gather errors and pictures of all devices, and log the figures by row."""
-        self.shown = sorted((image for part in gather(self.shown) for image in part), key=lambda image: image.index)
+        shown = [image.cpu() for image in self.shown]
+        self.shown = sorted((image for part in gather(shown) for image in part), key=lambda image: image.index)
         figures = self.gather_outcome().result.figures()
         for name in self.names:
             self.log_figures(f"test/{name}", figures[name])

@@ -1,12 +1,12 @@
 """Images in the results of a run: test images in the pictures, and predicted depth maps."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-import torch
 from torch import Tensor
 
 from depthclip.data.batches import Batch, Item
+from depthclip.depth_maps import nan_unless_finite
 from depthclip.head.interfaces import Coarse
 from depthclip.uncertainty import spread_maps
 
@@ -34,6 +34,18 @@ class Shown:
     weights: Tensor | None
     farthest: Tensor
     spread: Tensor | None = None
+
+    def cpu(self) -> "Shown":
+        """Return the image on the CPU."""
+        return replace(
+            self,
+            rgb=self.rgb.cpu(),
+            target=self.target.cpu(),
+            depth=self.depth.cpu(),
+            weights=None if self.weights is None else self.weights.cpu(),
+            farthest=self.farthest.cpu(),
+            spread=None if self.spread is None else self.spread.cpu(),
+        )
 
 
 @dataclass(frozen=True)
@@ -84,7 +96,7 @@ def prediction_of(item: Item, depth: Tensor, output: Coarse, batch: Batch) -> Pr
 
 
 def shown_image(item: Item, depth: Tensor, batch: Batch, coarse: Sequence[Coarse] = ()) -> Shown:
-    """Return a test image for the pictures, on the CPU.
+    """Return a test image for the pictures, on its device.
 
     Args:
         item: the image.
@@ -95,20 +107,19 @@ def shown_image(item: Item, depth: Tensor, batch: Batch, coarse: Sequence[Coarse
     aligned = batch.scoring.align(depth, item.target, item.seen)
     weights, spread = coarse[0].weights if coarse else None, None
     if coarse and coarse[0].spread is not None:
-        maps = spread_maps(coarse[:1], batch.view, depth[:1])
-        spread = batch.scoring.resampled(maps, item.seen)[0].cpu()
+        maps = spread_maps(coarse[:1], batch.view, (depth.shape[-2], depth.shape[-1]))
+        spread = batch.scoring.resampled(maps, item.seen)[0]
+    farthest = depth.new_zeros(len(coarse))
+    for place, each in zip(farthest, coarse, strict=True):
+        if each.bins is not None:
+            place.copy_(each.bins.max())
     return Shown(
         item.index,
         item.name,
-        item.rgb.cpu(),
-        (aligned.target * aligned.mask).cpu(),
-        aligned.prediction.cpu(),
-        None if weights is None else weights[0].cpu(),
-        torch.tensor([0.0 if one.bins is None else float(one.bins.max()) for one in coarse]),
+        item.rgb,
+        aligned.target * aligned.mask,
+        aligned.prediction,
+        None if weights is None else weights[0],
+        farthest,
         spread,
     )
-
-
-def nan_unless_finite(depth: Tensor) -> Tensor:
-    """Return a depth map, filled with NaN if any of its values is not finite."""
-    return depth.masked_fill(~depth.isfinite().all(), torch.nan)

@@ -60,16 +60,16 @@ def estimate(output: Coarse, view: View, size: tuple[int, int], intervals: Confo
     return Estimate(depth.cpu().numpy(), *(None if each is None else each.cpu().numpy() for each in maps))
 
 
-def spread_maps(outputs: Sequence[Coarse], view: View, depth: Tensor) -> Tensor:
+def spread_maps(outputs: Sequence[Coarse], view: View, size: tuple[int, int]) -> Tensor:
     """Return standard deviations in metres, (V, h, w), NaN for outputs without any.
 
     Args:
         outputs: outputs of V heads for one image.
         view: view by which the maps are upsampled.
-        depth: (V, h, w) metres, the depth at the size the model saw.
+        size: (h, w) that the model saw.
     """
-    spread = torch.full_like(depth, torch.nan)
+    spread = outputs[0].depth.new_full((len(outputs), *size), torch.nan, dtype=torch.float32)
     for row, output in zip(spread, outputs, strict=True):
         if (coarse := output.spread) is not None:
-            row.copy_(view.upsample(coarse, (depth.shape[-2], depth.shape[-1]))[0, 0])
+            row.copy_(view.upsample(coarse, size)[0, 0])
     return spread

@@ -123,7 +123,7 @@ def compare(name, image, truth):
     item = Item(0, data.view.see(rgb).float() / 255, depth, seen, "image", "")
     evaluation = Evaluation(("head",), None, torch.device("cpu"), baselines=False)
     with torch.no_grad():
-        ((_, ours, _),) = model.estimates(Batch([item], [], data.view, data.scoring))
+        ((_, ours),) = model.estimates(Batch([item], [], data.view, data.scoring))
         evaluation.add(item, ours, data.scoring)
         clip = model.encoder.model
         text = their_text(clip, model.head.prompts.tokens[:, 0])

@@ -8,7 +8,8 @@ import torch
 
 from depthclip.data.batches import Item, Unreadable
 from depthclip.errors import InputError
-from depthclip.evaluation.baselines import BestConstant, constant_errors, fit_baselines, random_depth
+from depthclip.evaluation.baselines import fit_baselines, random_depth
+from depthclip.evaluation.best_constant import BestConstant
 from depthclip.evaluation.evaluation import Evaluation, check_outcome
 from depthclip.evaluation.measures import Measure, ScoredImage
 from depthclip.evaluation.metrics import ERRORS, UNREADABLE, DepthErrors, depth_errors
@@ -70,12 +71,20 @@ def test_images_count_alike_whatever_their_pixels_and_empty_ones_are_counted():
     np.testing.assert_allclose(list(result.figures()["b"].values()), expected, rtol=1e-5)
 
 
-def test_constants_scored_by_sorting_are_scored_right():
-    g = torch.from_numpy(np.random.default_rng(2).uniform(0.3, 9, 999).astype(np.float32))
-    constants = torch.tensor([0.2, 1.0, 2.5, float(g[7]), 8.0, 20.0])
-    for c, found in zip(constants, constant_errors(constants, g), strict=True):
-        expected = by_numpy(np.full(999, c.item()), g.numpy())
-        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-5)
+def test_best_constant_is_the_best_of_its_grid():
+    grid, random = np.logspace(-1, 2, 1400), np.random.default_rng(2)
+    # depths of 16-bit files, any depths, depths at the constants and outside of all, a single pixel
+    truths = [random.integers(500, 9000, 400) / 1000, random.uniform(0.3, 9, 300), grid[300:900:9], [0.02, 300, 2], [3]]
+    truths = [np.asarray(truth, np.float32) for truth in truths]
+    best = BestConstant()
+    for truth in truths:
+        best.update(torch.from_numpy(truth))
+        best.update(torch.zeros(0))
+    best.skip()
+    errors = [[by_numpy(np.full(len(truth), c), truth.astype(np.float64)) for c in grid] for truth in truths]
+    means = np.mean(errors, axis=0)
+    expected = np.where([name.startswith("delta") for name in ERRORS], means.max(0), means.min(0))
+    np.testing.assert_allclose(list(best.compute().values()), expected, rtol=1e-6)
 
 
 def test_best_constant_beats_every_constant_of_a_coarse_grid():

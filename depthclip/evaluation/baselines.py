@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import Metric
 
+from depthclip.accelerator import sent
 from depthclip.errors import InputError
-from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.protocol import median
 
 if TYPE_CHECKING:
@@ -64,96 +63,21 @@ def check_baselines(baselines: Sequence[Baseline], heads: Collection[str]) -> No
         taken.add(name)
 
 
-def random_depth(size: tuple[int, int], max_depth: float, index: int) -> Tensor:
+def random_depth(
+    size: tuple[int, int], max_depth: float | Tensor, index: int, device: torch.device | None = None
+) -> Tensor:
     """Return uniformly distributed depth, (H, W): the "lower bound" of the DepthCLIP paper.
+
+    The numbers come from the generator of the CPU, so that all devices score the same depth.
 
     Args:
         size: (H, W).
         max_depth: upper bound of the depth, in metres; the lower bound is 0.
         index: index of the image, which seeds the generator.
+        device: device of the result; the CPU if None.
     """
-    return torch.rand(size, generator=torch.Generator().manual_seed(index)) * max_depth
-
-
-class BestConstant(Metric):
-    """The errors of the constant depth that is best on the scored images, chosen for each error separately: an oracle.
-
-    The errors of each constant of a logarithmic grid are exact.
-
-    Args:
-        min_depth: the smallest constant, in metres.
-        max_depth: the largest constant, in metres.
-        count: number of constants; neighbours differ by half a percent by default.
-    """
-
-    full_state_update = False
-
-    def __init__(self, min_depth: float = 0.1, max_depth: float = 100.0, count: int = 1400) -> None:
-        super().__init__()
-        grid = torch.logspace(math.log10(min_depth), math.log10(max_depth), count, dtype=torch.float64)
-        self.constants: Tensor
-        self.sums: Tensor
-        self.images: Tensor
-        self.register_buffer("constants", grid, persistent=False)
-        self.add_state("sums", default=torch.zeros(count, len(ERRORS), dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("images", default=torch.tensor(0), dist_reduce_fx="sum")
-
-    def update(self, target: Tensor) -> None:
-        """Add the ground truth of an image; an image without scored pixels is skipped.
-
-        Args:
-            target: (N,), the depths of the scored pixels in metres.
-        """
-        if len(target):
-            self.sums += constant_errors(self.constants.to(target.device), target)
-            self.images += 1
-
-    def compute(self) -> dict[str, float]:
-        """Return the best value of each error, by name."""
-        means = self.sums / self.images
-        best = (means[:, i].max() if higher_is_better(name) else means[:, i].min() for i, name in enumerate(ERRORS))
-        return dict(zip(ERRORS, (float(value) for value in best), strict=True))
-
-
-def constant_errors(constants: Tensor, target: Tensor) -> Tensor:
-    """Return the errors of constant predictions, (C, 9) float64 in the order of `ERRORS`.
-
-    Sums over the pixels below a constant are read from cumulative sums over the sorted target, in O((C + N) log N).
-
-    Args:
-        constants: (C,), in metres.
-        target: (N,), in metres.
-    """
-    g = target.double().sort().values
-    c, n = constants.double(), len(g)
-    log_c, log_g = c.log(), g.log()
-    below = torch.searchsorted(g, c)
-
-    def absolute(at: Tensor, values: Tensor, weight: Tensor) -> Tensor:
-        """Return the mean of |at * weight - values|, where values < at * weight for the first `below` pixels."""
-        values_sum, weight_sum = (F.pad(x.cumsum(0), (1, 0)) for x in (values, weight))
-        signed = at * (2 * weight_sum[below] - weight_sum[-1]) - (2 * values_sum[below] - values_sum[-1])
-        return signed / n
-
-    def share(factor: float) -> Tensor:
-        """Return the share of pixels with max(c / g, g / c) < factor."""
-        return (torch.searchsorted(g, c * factor) - torch.searchsorted(g, c / factor, right=True)).double() / n
-
-    mean_log, mean_log_square = log_g.mean(), log_g.square().mean()
-    log_square = (log_c.square() - 2 * log_c * mean_log + mean_log_square).clamp_min(0)
-    ones = torch.ones_like(g)
-    return torch.stack(
-        [
-            absolute(c, ones, 1 / g),
-            g.mean() - 2 * c + c.square() * (1 / g).mean(),
-            (c.square() - 2 * c * g.mean() + g.square().mean()).clamp_min(0).sqrt(),
-            log_square.sqrt(),
-            absolute(log_c, log_g, ones) / math.log(10),
-            (100 * (mean_log_square - mean_log.square()).clamp_min(0).sqrt()).expand_as(c),
-            *(share(1.25**power) for power in (1, 2, 3)),
-        ],
-        dim=1,
-    )
+    uniform = torch.rand(size, generator=torch.Generator().manual_seed(index))
+    return (uniform if device is None else sent(uniform, device)) * max_depth
 
 
 class Fitted(NamedTuple):
@@ -166,6 +90,10 @@ class Fitted(NamedTuple):
 
     constant: float
     median_map: Tensor
+
+    def to(self, device: torch.device) -> "Fitted":
+        """Return the baselines on a device."""
+        return Fitted(self.constant, self.median_map.to(device))
 
     def at(self, size: tuple[int, int]) -> Tensor:
         """Return the constant and the median map, resized to the size of a target, (2, H, W)."""

@@ -1,23 +1,36 @@
 """Evaluation: the errors of all heads and baselines for each image, exact on any number of devices."""
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
+from depthclip.accelerator import is_accelerator
 from depthclip.data.batches import Item, Unreadable
 from depthclip.errors import InputError
-from depthclip.evaluation.baselines import BestConstant, Fitted, random_depth
+from depthclip.evaluation.baselines import Fitted, random_depth
+from depthclip.evaluation.best_constant import BestConstant
+from depthclip.evaluation.means import depth_means, masked_means
 from depthclip.evaluation.measures import Measure, ScoredImage
 from depthclip.evaluation.metrics import UNREADABLE, DepthErrors, Result
 from depthclip.gather import gather
-from depthclip.protocol import Alignment, Scoring
+from depthclip.protocol import Alignment, Box, Scoring
 
 RANDOM, TRAINING_CONSTANT, TRAINING_MAP = "random", "training constant", "training median map"
 BEST_CONSTANT = "best constant (oracle)"
 BASELINES = (RANDOM, TRAINING_CONSTANT, TRAINING_MAP, BEST_CONSTANT)
+
+
+class Maps(Protocol):
+    """V predictions of an image, which are computed when they are read."""
+
+    def __iter__(self) -> Iterator[Tensor]:
+        """Yield one prediction after the other, (h, w) metres."""
+
+    def stack(self) -> Tensor:
+        """Return all predictions, (V, h, w) metres."""
 
 
 class Outcome(NamedTuple):
@@ -68,7 +81,8 @@ class Evaluation:
         alignments: Sequence[Alignment] = (),
     ) -> None:
         self.heads = heads
-        self.fitted = fitted
+        self.fitted = None if fitted is None else fitted.to(device)
+        self.fitted_maps: tuple[tuple[tuple[int, ...], Box], Tensor] | None = None  # of the last target
         self.baselines = baselines
         extra = (RANDOM, TRAINING_CONSTANT, TRAINING_MAP)[: 3 if fitted else 1] if baselines else ()
         self.errors = DepthErrors((*heads, *extra, *rivals), measures, alignments).to(device)
@@ -84,12 +98,16 @@ class Evaluation:
     def add(
         self,
         item: Item,
-        prediction: Tensor,
+        prediction: Tensor | Maps,
         scoring: Scoring,
         rivals: Sequence[Tensor] = (),
         spread: Tensor | None = None,
     ) -> None:
         """Score the depth of an image.
+
+        Without further figures and alignments, the CPU scores each prediction while it is in the cache, and an
+        accelerator scores all of them in a number of operations that does not grow with V, without waiting for it.
+        Otherwise the pixels that count are selected first, for which an accelerator waits.
 
         Args:
             item: the image with its ground truth.
@@ -102,37 +120,94 @@ class Evaluation:
             InputError: if the image has no ground truth.
         """
         target, seen = item.target, item.seen
-        aligned = scoring.align(prediction, target, seen)
+        truth, mask = seen.cut(target), scoring.mask(target, seen)
+        plain, parallel = self.plain(scoring), is_accelerator(target.device)
+        if not isinstance(prediction, Tensor) and (parallel or not plain):
+            prediction = prediction.stack()
+        maps = self.maps(item, prediction, scoring, rivals)
+        if not plain:
+            self.add_measured(item, torch.cat([*maps]), mask, scoring, spread)
+        elif parallel:
+            self.add_masked(item.index, torch.cat([*maps]), truth, mask, scoring)
+        else:
+            self.add_selected(item.index, maps, truth, mask, scoring)
+        self.alignment = scoring.alignment
+        self.labels[item.index] = (item.name, item.scene)
+
+    def plain(self, scoring: Scoring) -> bool:
+        """Return whether only the nine errors are computed, and no prediction is aligned."""
+        return not self.errors.measures and {scoring.alignment, *self.errors.alignments} == {"none"}
+
+    def maps(
+        self, item: Item, prediction: Tensor | Maps, scoring: Scoring, rivals: Sequence[Tensor]
+    ) -> Iterator[Tensor]:
+        """Yield the predictions of all rows at the pixels of the target that the model saw, (v, h, w) each."""
+        target, seen = item.target, item.seen
+        if isinstance(prediction, Tensor):
+            yield scoring.resampled(prediction, seen)
+        else:
+            yield from (scoring.resampled(each[None], seen) for each in prediction)
+        if not self.baselines:
+            return
+        device = target.device
+        yield random_depth(seen.size, scoring.farthest(target), item.index, device)[None]
+        if self.fitted is not None:
+            key = (target.shape, seen)
+            if self.fitted_maps is None or self.fitted_maps[0] != key:
+                self.fitted_maps = key, seen.cut(self.fitted.at((target.shape[0], target.shape[1])))
+            yield self.fitted_maps[1]
+        yield from (scoring.resampled(rival.to(target), seen) for rival in rivals)
+
+    def add_selected(self, index: int, maps: Iterable[Tensor], truth: Tensor, mask: Tensor, scoring: Scoring) -> None:
+        """Add the errors of an image, computed for one prediction after the other at the pixels that count."""
+        places = mask.flatten().nonzero()[:, 0].int()
+        values = truth.flatten().index_select(0, places)
+        log_values = values.log()
+        means = [
+            depth_means(each.flatten().index_select(0, places).clamp_(*scoring.limits)[None], values, log_values)
+            for part in maps
+            for each in part
+        ]
+        self.errors.add(index, len(values), torch.cat(means))
         if self.baselines:
-            maps = [aligned.prediction, random_depth(seen.size, scoring.farthest(target), item.index)[None]]
-            if self.fitted is not None:
-                maps.append(seen.cut(self.fitted.at((target.shape[0], target.shape[1]))))
-            maps += [scoring.resampled(rival, seen) for rival in rivals]
-            aligned = aligned._replace(prediction=torch.cat([each.to(prediction) for each in maps]))
-        pixels, values = aligned.pixels()
+            self.best_constant.update(values, log_values)
+
+    def add_masked(self, index: int, maps: Tensor, truth: Tensor, mask: Tensor, scoring: Scoring) -> None:
+        """Add the errors of an image, computed for all predictions at once and with a mask."""
+        missing = ~mask
+        # 1 m in both: these pixels add nothing to the sums
+        prediction = maps.clamp(*scoring.limits).masked_fill_(missing, 1).flatten(1)
+        truth, mask = truth.masked_fill(missing, 1).flatten(), mask.flatten()
+        log_truth = truth.log()
+        means = masked_means(prediction, truth, log_truth, mask, self.errors.limits)
+        self.errors.add(index, mask.sum(), means)
+        if self.baselines:
+            self.best_constant.update(truth, log_truth, mask)
+
+    def add_measured(self, item: Item, maps: Tensor, mask: Tensor, scoring: Scoring, spread: Tensor | None) -> None:
+        """Add the errors of an image in all alignments, and its further figures."""
+        target, seen = item.target, item.seen
+        pixels, values = maps[:, mask], seen.cut(target)[mask]
         focal = None if item.focal is None else item.focal * seen.size[1] / item.rgb.shape[-1]
         deviations = None
         if spread is not None:
             deviations = torch.full_like(pixels, math.nan)
-            deviations[: len(spread)] = scoring.resampled(spread, seen)[:, aligned.mask]
+            deviations[: len(spread)] = scoring.resampled(spread, seen)[:, mask]
         center = (target.shape[0] / 2 - seen.top, target.shape[1] / 2 - seen.left)
-        scored = ScoredImage(
-            scoring.limit(pixels, values), values, aligned.mask, focal, deviations, center, unaligned=pixels
-        )
+        scored = ScoredImage(scoring.limit(pixels, values), values, mask, focal, deviations, center, unaligned=pixels)
         further = (
             None if alignment == scoring.alignment else scoring.limit(pixels, values, alignment)
             for alignment in self.errors.alignments
         )
         self.errors.update(scored, item.index, further)
-        self.alignment = scoring.alignment
         if self.baselines:
             self.best_constant.update(values)
-        self.labels[item.index] = (item.name, item.scene)
 
     def skip(self, unreadable: Sequence[Unreadable]) -> None:
         """Count images that could not be read."""
         for image in unreadable:
             self.errors.skip(image.index)
+            self.best_constant.skip()
             self.labels[image.index] = (image.name, image.scene)
 
     def outcome(self) -> Outcome:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
+from depthclip.evaluation.means import LIMITS, depth_means
 from depthclip.evaluation.measures import Measure, ScoredImage, measured
 from depthclip.protocol import Alignment
 
@@ -43,28 +44,14 @@ def depth_errors(prediction: Tensor, truth: Tensor, log_truth: Tensor | None = N
         log_truth: (N,), the natural logarithm of the truth; computed if None.
     """
     log_truth = truth.log() if log_truth is None else log_truth
-    # one prediction at a time stays in the cache, which is several times faster than all at once
-    return torch.stack([_errors(p, truth, log_truth) for p in prediction])
+    return errors_of(depth_means(prediction, truth, log_truth))
 
 
-def _errors(p: Tensor, g: Tensor, log_g: Tensor) -> Tensor:
-    difference = p - g
-    relative = difference / g
-    d = p.log() - log_g
-    ratio = torch.maximum(p / g, g / p)
-    # float32 sums are accurate to 1e-7 here; only the variance of d, a small difference, needs more
-    mean_d, mean_square = d.mean(dtype=torch.float64), d.square().mean(dtype=torch.float64)
-    return torch.stack(
-        [
-            relative.abs().mean().double(),
-            (relative * difference).mean().double(),
-            difference.square().mean().double().sqrt(),
-            mean_square.sqrt(),
-            d.abs().mean().double() / math.log(10),
-            100 * (mean_square - mean_d.square()).clamp_min(0).sqrt(),
-            *((ratio < 1.25**power).count_nonzero().double() / len(g) for power in (1, 2, 3)),
-        ]
-    )
+def errors_of(means: Tensor) -> Tensor:
+    """Return the errors, (..., 9) in the order of `ERRORS`, for the means over pixels of `depth_means`, (..., 9)."""
+    abs_rel, sq_rel, square, log_square, log, log_mean, *shares = means.unbind(-1)
+    silog = 100 * (log_square - log_mean.square()).clamp_min(0).sqrt()
+    return torch.stack([abs_rel, sq_rel, square.sqrt(), log_square.sqrt(), log / math.log(10), silog, *shares], -1)
 
 
 @dataclass(frozen=True)
@@ -150,6 +137,8 @@ class DepthErrors(Metric):
         self.measures = tuple(measures)
         self.columns = (*ERRORS, *(name for measure in measures for name in measure.names))
         self.rows: list[Tensor]
+        self.limits: Tensor
+        self.register_buffer("limits", torch.tensor(LIMITS)[:, None], persistent=False)
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
     def update(self, image: ScoredImage, index: int, aligned: Iterable[Tensor | None] = ()) -> None:
@@ -163,19 +152,19 @@ class DepthErrors(Metric):
                 alignment of the protocol.
         """
         if not len(image.target):
-            self._add(index, 0, self._missing())
+            self.add(index, 0, self._missing())
             return
         log_target = image.target.log()
-        errors = [depth_errors(image.prediction, image.target, log_target)]
+        means = [depth_means(image.prediction, image.target, log_target)]
         if self.measures:
-            errors.append(measured(self.measures, image))
+            means.append(measured(self.measures, image))
         for prediction in aligned:
-            errors.append(errors[0] if prediction is None else depth_errors(prediction, image.target, log_target))
-        self._add(index, len(image.target), torch.cat(errors, 1))
+            means.append(means[0] if prediction is None else depth_means(prediction, image.target, log_target))
+        self.add(index, len(image.target), torch.cat(means, 1))
 
     def skip(self, index: int) -> None:
         """Add an image that could not be read."""
-        self._add(index, UNREADABLE, self._missing())
+        self.add(index, UNREADABLE, self._missing())
 
     def _missing(self) -> Tensor:
         return torch.full((len(self.names), self._width), math.nan, dtype=torch.float64)
@@ -184,14 +173,29 @@ class DepthErrors(Metric):
     def _width(self) -> int:
         return len(self.columns) + len(self.alignments) * len(ERRORS)
 
-    def _add(self, index: int, pixels: int, errors: Tensor) -> None:
-        head = torch.tensor([index, pixels], dtype=torch.float64)
-        self.rows.append(torch.cat([head.to(self.device), errors.flatten().to(self.device)])[None])
+    def add(self, index: int, pixels: int | Tensor, means: Tensor) -> None:
+        """Add one image of which the means over pixels are computed already.
+
+        Args:
+            index: index of the image in the data set.
+            pixels: number of pixels that count, or () as a tensor on the device.
+            means: (V, 9 + M + 9 A) float64: the means of `depth_means`, further figures, and the means in A further
+                alignments; ignored if no pixel counts.
+        """
+        means = means.to(self.device)
+        # filled on the device: a copy of Python's numbers would wait for it
+        count = pixels.reshape(1) if isinstance(pixels, Tensor) else means.new_full((1,), pixels)
+        self.rows.append(torch.cat([means.new_full((1,), index), count, means.flatten()])[None])
 
     def compute(self) -> Tensor:
         """Return the rows of all images on all devices, (N, 2 + V * (9 + M + 9 A)): index, pixels, errors; by index."""
         rows = self.rows if isinstance(self.rows, Tensor) else torch.cat(self.rows)
-        return rows[rows[:, 0].argsort()].cpu()
+        rows = rows[rows[:, 0].argsort()].cpu()
+        means = rows[:, 2:].unflatten(1, (len(self.names), self._width))
+        first, further, aligned = means.tensor_split((len(ERRORS), len(self.columns)), -1)
+        aligned = errors_of(aligned.unflatten(-1, (len(self.alignments), len(ERRORS)))).flatten(-2)
+        errors = torch.cat([errors_of(first), further, aligned], -1).flatten(1)
+        return torch.cat([rows[:, :2], errors.masked_fill(rows[:, 1:2] <= 0, math.nan)], 1)
 
     def result(self, alignment: Alignment = "none") -> Result:
         """Return the errors of all images on all devices; every device must call it.

@@ -26,12 +26,14 @@ class Calibration(nn.Module):
         super().__init__()
         self.register_buffer("mean", torch.zeros(words))
         self.register_buffer("images", torch.tensor(0))
+        self.computed = False  # whether `images` was found to be positive; reading it makes an accelerator wait
         self.sum, self.count = torch.zeros(words, dtype=torch.float64), 0
 
     @property
     def needs_images(self) -> bool:
         """Whether the means must still be computed."""
-        return not bool(self.images)
+        self.computed = bool(self.images)
+        return not self.computed
 
     def update(self, similarities: Tensor) -> None:
         """Add the similarities of B images, (B, K, h, w)."""
@@ -60,7 +62,7 @@ class Calibration(nn.Module):
         Raises:
             InputError: if the means are not computed yet.
         """
-        if self.needs_images:
+        if not self.computed and self.needs_images:
             raise InputError(
                 "the head has calibrated: true but no mean logits yet; test or train it with a data module that has "
                 "training images, or load a checkpoint that holds them"

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as TF
 
+from depthclip.accelerator import is_accelerator
 from depthclip.camera import check_focal
 from depthclip.checks import brief, check_choice, check_number
 from depthclip.encoder.interfaces import ImageFeatures, Needs, TextEncoder
@@ -139,6 +140,13 @@ class DepthHead(Head):
         """Return coarse depth, logits and bins for dense features (B, D, h, w).
 
         Logits and softmax are computed in float32 under any precision.
+
+        On an accelerator in evaluation mode, a depth that is not finite is returned as NaN, so that no batch waits for
+        the check; `test` and `validate` raise at the end of the epoch, and `infer` when it has the depth.
+
+        Raises:
+            InputError: if the depth is not finite, on the CPU or in training mode, or the means of a calibrated head
+                are not computed yet.
         """
         words = self.prompts(text, features.pooled)
         bins = self.bins(text, features.pooled)
@@ -151,7 +159,10 @@ class DepthHead(Head):
                 similarities = self.calibration(similarities)
             logits = similarities * (scale / temperature)
             depth = self.depth(logits, bins)
-        if not (depth.isfinite().all() and logits.isfinite().all()):
+        finite = depth.isfinite().all() & logits.isfinite().all()
+        if is_accelerator(depth.device) and not self.training:
+            return Coarse(depth.masked_fill(~finite, torch.nan), logits, bins)
+        if not finite:
             raise InputError(not_finite({"image features": dense, "words": words, "bins": bins}))
         return Coarse(depth, logits, bins)
 

@@ -4,7 +4,6 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -97,10 +96,10 @@ class Scoring:
         """The lowest and the highest prediction in metres; the highest is infinite if it has no limit."""
         return (self.min_depth, self.cap) if self.clamp is None else self.clamp
 
-    def farthest(self, target: Tensor) -> float:
-        """Return the highest prediction in metres, or the farthest target if predictions have no upper limit."""
+    def farthest(self, target: Tensor) -> float | Tensor:
+        """Return the highest prediction in metres, or the farthest target, (), if predictions have no upper limit."""
         highest = self.limits[1]
-        return highest if math.isfinite(highest) else float(target.max())
+        return highest if math.isfinite(highest) else target.max()
 
     def box(self, height: int, width: int) -> Box:
         """Return the box of the crop in a depth map of the given size.
@@ -113,9 +112,14 @@ class Scoring:
     def mask(self, target: Tensor, seen: Box) -> Tensor:
         """Return the mask (h, w) of the pixels that count, in the box of a target (H, W) that the model saw."""
         area = seen if self.crop_of == "seen" else Box(0, 0, target.shape[0], target.shape[1])
-        inside = torch.zeros_like(target, dtype=torch.bool)
-        self.box(*area.size).inside(area).cut(inside).fill_(True)
-        return seen.cut(inside & (target > self.min_depth) & (target < self.cap))
+        part = self.box(*area.size).inside(area).common(seen)
+        depth = part.cut(target)
+        counts = (depth > self.min_depth) & (depth < self.cap)
+        if part == seen:
+            return counts
+        mask = counts.new_zeros(seen.size)
+        part.relative_to(seen).cut(mask).copy_(counts)
+        return mask
 
     def resampled(self, prediction: Tensor, seen: Box) -> Tensor:
         """Resize predictions (V, h', w') to the size (h, w) of the box of the target that the model saw."""
@@ -150,7 +154,7 @@ class Scoring:
         alignment = alignment or self.alignment
         lowest, highest = self.limits
         if alignment == "disparity_affine" and len(target):
-            highest = self.farthest(target)
+            highest = float(self.farthest(target))
         return align_depth(prediction, target, alignment).clamp(lowest, highest)
 
     def select(self, prediction: Tensor, target: Tensor, seen: Box) -> tuple[Tensor, Tensor]:

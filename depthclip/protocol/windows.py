@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from depthclip.accelerator import sent
+
 
 @dataclass(frozen=True)
 class Windows:
@@ -64,8 +66,9 @@ class Windows:
         if self.count == 1:
             return maps
         down, across = self.starts
-        rows = interpolation(self.image[0], self.size[0], down, maps.shape[-2]).to(maps)
-        columns = interpolation(self.image[1], self.size[1], across, maps.shape[-1]).to(maps)
+        rows = interpolation(self.image[0], self.size[0], down, maps.shape[-2])
+        columns = interpolation(self.image[1], self.size[1], across, maps.shape[-1])
+        rows, columns = (sent(weights.to(maps.dtype), maps.device) for weights in (rows, columns))
         of_images = maps.unflatten(0, (-1, len(down), len(across)))
         with torch.autocast(maps.device.type, enabled=False):
             stripes = torch.einsum("yrh,brckhw->bckyw", rows, of_images)

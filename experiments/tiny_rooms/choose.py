@@ -18,7 +18,8 @@ from torch import Tensor
 from depthclip.data.rooms import VIEW, RoomsDataset, Split
 from depthclip.data.samples import Sample
 from depthclip.encoder import AttentionPool, Crops, FrozenCLIP, ImageFeatures, MaskCLIP
-from depthclip.evaluation.baselines import BestConstant, fit_baselines
+from depthclip.evaluation.baselines import fit_baselines
+from depthclip.evaluation.best_constant import BestConstant
 from depthclip.evaluation.metrics import ERRORS, depth_errors
 from depthclip.head import Bins, DepthHead, Prompts
 from depthclip.head.prompts import WORDS

@@ -1,0 +1,14 @@
+"""Accelerators: devices that run in the background, so that each value that Python reads waits for them."""
+
+import torch
+from torch import Tensor
+
+
+def is_accelerator(device: torch.device) -> bool:
+    """Return whether a device runs asynchronously: reading one of its values in Python waits for all of its work."""
+    return device.type != "cpu"
+
+
+def sent(x: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor from the CPU to a device without waiting for the device, through pinned memory if it is a GPU."""
+    return x.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else x.to(device)

@@ -1,0 +1,140 @@
+"""The oracle among constant depths: the best value of each error, exact and in one pass over the ground truth."""
+
+import math
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+
+from depthclip.accelerator import is_accelerator
+from depthclip.evaluation.lookup import Lookup
+from depthclip.evaluation.metrics import ERRORS, higher_is_better
+
+FACTORS = tuple(1.25**power for power in (1, 2, 3))  # of delta1, delta2 and delta3
+CHUNK = 1024  # images whose errors are computed at once
+
+
+class BestConstant(Metric):
+    """The errors of the constant depth that is best on the scored images, chosen for each error separately: an oracle.
+
+    The errors of each constant of a logarithmic grid are exact. Means over pixels add up in a histogram of the ground
+    truth, in which each image weighs 1 and whose edges are the depths that a constant separates; errors with a square
+    root are computed from the moments of each image.
+
+    Args:
+        min_depth: the smallest constant, in metres.
+        max_depth: the largest constant, in metres.
+        count: number of constants; neighbours differ by half a percent by default.
+    """
+
+    full_state_update = False
+
+    def __init__(self, min_depth: float = 0.1, max_depth: float = 100.0, count: int = 1400) -> None:
+        super().__init__()
+        grid = torch.logspace(math.log10(min_depth), math.log10(max_depth), count, dtype=torch.float64)
+        # g < c, g < c f and g <= c / f, each as g < edge
+        limits = [float32_from(grid), *(float32_from(grid * f) for f in FACTORS)]
+        limits += [float32_from(grid / f, exclusive=True) for f in FACTORS]
+        edges = torch.cat(limits).unique()
+        self.constants: Tensor
+        self.edges: Tensor
+        self.places: Tensor
+        self.histogram: Tensor
+        self.moments: list[Tensor]
+        self.register_buffer("constants", grid, persistent=False)
+        self.register_buffer("edges", edges, persistent=False)
+        self.register_buffer("places", torch.searchsorted(edges, torch.stack(limits)), persistent=False)
+        self.lookup = Lookup(edges)
+        self.add_state("histogram", torch.zeros(3, len(edges) + 1, dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("moments", default=[], dist_reduce_fx="cat")
+
+    def update(self, target: Tensor, log_target: Tensor | None = None, mask: Tensor | None = None) -> None:
+        """Add the ground truth of an image; an image without scored pixels is skipped.
+
+        Args:
+            target: (N,), the depths of the scored pixels in metres, float32 and positive.
+            log_target: (N,), the natural logarithm of the target; computed if None.
+            mask: (N,) bool, the pixels that count; None for all.
+        """
+        log_target = target.log() if log_target is None else log_target
+        if is_accelerator(target.device):
+            self._add_in_parallel(target, log_target, torch.ones_like(target) if mask is None else mask)
+        elif mask is None:
+            self._add(target, log_target)
+        else:
+            self._add(target[mask], log_target[mask])
+
+    def _add(self, target: Tensor, log_target: Tensor) -> None:
+        bins, count = self.lookup(target), len(target)
+        g, log_g = target.double(), log_target.double()
+        columns = None, g.reciprocal(), log_g
+        for row, weights in zip(self.histogram, columns, strict=True):
+            row += torch.bincount(bins, weights, minlength=len(row)).double() / max(count, 1)
+        sums = torch.stack([log_g.sum(), g.sum(), log_g @ log_g, g @ g])
+        self.moments.append(torch.cat([sums.new_full((1,), count), sums])[None])
+
+    def _add_in_parallel(self, target: Tensor, log_target: Tensor, mask: Tensor) -> None:
+        columns = [torch.ones_like(target), target.reciprocal(), log_target, target]
+        values = torch.stack([*columns, log_target.square(), target.square()]).double() * mask
+        sums = values.sum(1)
+        bins = torch.bucketize(target, self.edges, right=True)
+        self.histogram.index_add_(1, bins, values[:3] / sums[0].clamp_min(1))
+        self.moments.append(torch.cat([sums[:1], sums[2:]])[None])
+
+    def skip(self) -> None:
+        """Add an image without ground truth, so that each device has moments to gather."""
+        self.moments.append(self.constants.new_zeros(1, 5))
+
+    def compute(self) -> dict[str, float]:
+        """Return the best value of each error, by name."""
+        moments = self.moments if isinstance(self.moments, Tensor) else torch.cat(self.moments)
+        sums = constant_sums(self.constants, self.histogram, self.places, moments)
+        means = sums / (moments[:, 0] > 0).sum()
+        best = (means[:, i].max() if higher_is_better(name) else means[:, i].min() for i, name in enumerate(ERRORS))
+        return dict(zip(ERRORS, (float(value) for value in best), strict=True))
+
+
+def float32_from(bounds: Tensor, exclusive: bool = False) -> Tensor:
+    """Return the smallest float32 number that is at least each float64 bound, or greater than it if exclusive."""
+    rounded = bounds.float()
+    short = rounded.double() <= bounds if exclusive else rounded.double() < bounds
+    return torch.where(short, torch.nextafter(rounded, torch.full_like(rounded, torch.inf)), rounded)
+
+
+def constant_sums(constants: Tensor, histogram: Tensor, places: Tensor, moments: Tensor) -> Tensor:
+    """Return the sums over images of the errors of constant predictions, (C, 9) float64 in the order of `ERRORS`.
+
+    Args:
+        constants: (C,), in metres.
+        histogram: (3, E + 1), sums of 1, 1 / g and ln g over the pixels in each bin, divided by the pixels of an image.
+        places: (7, C), the edges below which lie the pixels with g < c, with g < c f for each of the three factors f,
+            and with g <= c / f.
+        moments: (M, 5), sums of 1, ln g, g, (ln g)^2 and g^2 over the pixels of each of M images.
+    """
+    means = (moments / moments[:, :1])[moments[:, 0] > 0]
+    below = histogram.cumsum(1)
+    pixels, inverse, logs = below[:, places[0]]
+    all_pixels, all_inverse, all_logs = below[:, -1]
+    c, log_c = constants, constants.log()
+    roots = torch.zeros(2, len(c), dtype=torch.float64, device=c.device)
+    for part in means.split(CHUNK):
+        roots[0] += root_mean_square(c, part[:, 2], part[:, 4])
+        roots[1] += root_mean_square(log_c, part[:, 1], part[:, 3])
+    silog = 100 * (means[:, 3] - means[:, 1].square()).clamp_min(0).sqrt().sum()
+    return torch.stack(
+        [
+            c * (2 * inverse - all_inverse) - (2 * pixels - all_pixels),
+            means[:, 2].sum() - 2 * c * all_pixels + c.square() * all_inverse,
+            *roots,
+            (log_c * (2 * pixels - all_pixels) - (2 * logs - all_logs)) / math.log(10),
+            silog.expand_as(c),
+            *(below[0, places[1 + k]] - below[0, places[4 + k]] for k in range(len(FACTORS))),
+        ],
+        dim=1,
+    )
+
+
+def root_mean_square(x: Tensor, mean: Tensor, mean_square: Tensor) -> Tensor:
+    """Return the sum over images of sqrt(mean (x - y)^2), (C,), from the moments of y, (M,), for each x, (C,)."""
+    squares = x.square() - 2 * x * mean[:, None] + mean_square[:, None]
+    return squares.clamp_min_(0).sqrt_().sum(0)
