@@ -26,7 +26,8 @@ class BatchDepth:
     def __init__(self, outputs: Sequence[Coarse], view: View, size: tuple[int, int]) -> None:
         self.outputs, self.view, self.size = outputs, view, size
         runs = itertools.groupby((output.depth for output in outputs), lambda depth: (depth.shape, depth.dtype))
-        self.runs = [nan_unless_finite(torch.cat([*run], 1)) for _, run in runs]  # (B, v, h, w) each
+        finite = [nan_unless_finite(torch.cat([*run], 1)) for _, run in runs]
+        self.images = [*zip(*(run.split(1) for run in finite), strict=True)]  # B times (1, v, h, w) for each run
 
     def image(self, k: int) -> "ImageDepth":
         """Return the depth of image k."""
@@ -46,8 +47,8 @@ class ImageDepth:
 
     def __iter__(self) -> Iterator[Tensor]:
         """Yield the depth of one head after the other, (h, w)."""
-        for run in self.batch.runs:
-            for coarse in run[self.k].split(1):
+        for run in self.batch.images[self.k]:
+            for coarse in run.split(1, 1):
                 yield self._upsampled(coarse)[0]
 
     def stack(self, heads: int | None = None) -> Tensor:
@@ -58,7 +59,7 @@ class ImageDepth:
         """
         if heads is not None:
             return torch.stack([*itertools.islice(self, heads)])
-        maps = [self._upsampled(run[self.k]) for run in self.batch.runs]
+        maps = [self._upsampled(run) for run in self.batch.images[self.k]]
         return maps[0] if len(maps) == 1 else torch.cat(maps)
 
     def coarse(self) -> list[Coarse]:
@@ -74,7 +75,7 @@ class ImageDepth:
         return spread_maps(self.coarse()[:heads], self.batch.view, self.batch.size)
 
     def _upsampled(self, coarse: Tensor) -> Tensor:
-        return self.batch.view.upsample(coarse[None], self.batch.size)[0].float()
+        return self.batch.view.upsample(coarse, self.batch.size)[0].float()
 
 
 def nan_unless_finite(depth: Tensor) -> Tensor:

@@ -64,14 +64,14 @@ def check_baselines(baselines: Sequence[Baseline], heads: Collection[str]) -> No
 
 
 def random_depth(
-    size: tuple[int, int], max_depth: float | Tensor, index: int, device: torch.device | None = None
+    size: tuple[int, ...], max_depth: float | Tensor, index: int, device: torch.device | None = None
 ) -> Tensor:
-    """Return uniformly distributed depth, (H, W): the "lower bound" of the DepthCLIP paper.
+    """Return uniformly distributed depth: the "lower bound" of the DepthCLIP paper.
 
     The numbers come from the generator of the CPU, so that all devices score the same depth.
 
     Args:
-        size: (H, W).
+        size: shape of the depth, such as (H, W).
         max_depth: upper bound of the depth, in metres; the lower bound is 0.
         index: index of the image, which seeds the generator.
         device: device of the result; the CPU if None.

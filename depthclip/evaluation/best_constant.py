@@ -6,7 +6,6 @@ import torch
 from torch import Tensor
 from torchmetrics import Metric
 
-from depthclip.accelerator import is_accelerator
 from depthclip.evaluation.lookup import Lookup
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 
@@ -48,38 +47,39 @@ class BestConstant(Metric):
         self.add_state("histogram", torch.zeros(3, len(edges) + 1, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("moments", default=[], dist_reduce_fx="cat")
 
-    def update(self, target: Tensor, log_target: Tensor | None = None, mask: Tensor | None = None) -> None:
+    def update(self, target: Tensor, log_target: Tensor | None = None) -> None:
         """Add the ground truth of an image; an image without scored pixels is skipped.
 
         Args:
             target: (N,), the depths of the scored pixels in metres, float32 and positive.
             log_target: (N,), the natural logarithm of the target; computed if None.
-            mask: (N,) bool, the pixels that count; None for all.
         """
-        log_target = target.log() if log_target is None else log_target
-        if is_accelerator(target.device):
-            self._add_in_parallel(target, log_target, torch.ones_like(target) if mask is None else mask)
-        elif mask is None:
-            self._add(target, log_target)
-        else:
-            self._add(target[mask], log_target[mask])
-
-    def _add(self, target: Tensor, log_target: Tensor) -> None:
-        bins, count = self.lookup(target), len(target)
-        g, log_g = target.double(), log_target.double()
-        columns = None, g.reciprocal(), log_g
-        for row, weights in zip(self.histogram, columns, strict=True):
+        bins, count = self.bins(target), len(target)
+        g, log_g = target.double(), (target.log() if log_target is None else log_target).double()
+        for row, weights in zip(self.histogram, (g.reciprocal(), None, log_g), strict=True):
             row += torch.bincount(bins, weights, minlength=len(row)).double() / max(count, 1)
-        sums = torch.stack([log_g.sum(), g.sum(), log_g @ log_g, g @ g])
-        self.moments.append(torch.cat([sums.new_full((1,), count), sums])[None])
+        self.moments.append(torch.stack([g.new_tensor(count), log_g.sum(), g.sum(), log_g @ log_g, g @ g])[None])
 
-    def _add_in_parallel(self, target: Tensor, log_target: Tensor, mask: Tensor) -> None:
-        columns = [torch.ones_like(target), target.reciprocal(), log_target, target]
-        values = torch.stack([*columns, log_target.square(), target.square()]).double() * mask
-        sums = values.sum(1)
+    def update_masked(self, target: Tensor, log_target: Tensor, mask: Tensor, pixels: Tensor) -> None:
+        """Add the ground truth of an image without selecting its pixels, for which an accelerator would wait.
+
+        Args:
+            target: (N,), depths in metres, float32 and positive.
+            log_target: (N,), their natural logarithm.
+            mask: (N,) bool, the pixels that count.
+            pixels: (1,), their number, at least 1.
+        """
+        columns = target.reciprocal(), mask, log_target, target, log_target.square(), target.square()
+        values = torch.stack(columns).double() * mask
+        self.moments.append(values[1:].sum(1)[None])
         bins = torch.bucketize(target, self.edges, right=True)
-        self.histogram.index_add_(1, bins, values[:3] / sums[0].clamp_min(1))
-        self.moments.append(torch.cat([sums[:1], sums[2:]])[None])
+        self.histogram.index_add_(1, bins, values[:3] / pixels)
+
+    def bins(self, target: Tensor) -> Tensor:
+        """Return the bin of each depth, (N,)."""
+        if target.device.type == "cpu":
+            return self.lookup(target)
+        return torch.bucketize(target, self.edges, right=True)
 
     def skip(self) -> None:
         """Add an image without ground truth, so that each device has moments to gather."""
@@ -106,15 +106,15 @@ def constant_sums(constants: Tensor, histogram: Tensor, places: Tensor, moments:
 
     Args:
         constants: (C,), in metres.
-        histogram: (3, E + 1), sums of 1, 1 / g and ln g over the pixels in each bin, divided by the pixels of an image.
+        histogram: (3, E + 1), sums of 1 / g, 1 and ln g over the pixels in each bin, divided by the pixels of an image.
         places: (7, C), the edges below which lie the pixels with g < c, with g < c f for each of the three factors f,
             and with g <= c / f.
         moments: (M, 5), sums of 1, ln g, g, (ln g)^2 and g^2 over the pixels of each of M images.
     """
     means = (moments / moments[:, :1])[moments[:, 0] > 0]
     below = histogram.cumsum(1)
-    pixels, inverse, logs = below[:, places[0]]
-    all_pixels, all_inverse, all_logs = below[:, -1]
+    inverse, pixels, logs = below[:, places[0]]
+    all_inverse, all_pixels, all_logs = below[:, -1]
     c, log_c = constants, constants.log()
     roots = torch.zeros(2, len(c), dtype=torch.float64, device=c.device)
     for part in means.split(CHUNK):
@@ -128,7 +128,7 @@ def constant_sums(constants: Tensor, histogram: Tensor, places: Tensor, moments:
             *roots,
             (log_c * (2 * pixels - all_pixels) - (2 * logs - all_logs)) / math.log(10),
             silog.expand_as(c),
-            *(below[0, places[1 + k]] - below[0, places[4 + k]] for k in range(len(FACTORS))),
+            *(below[1, places[1 + k]] - below[1, places[4 + k]] for k in range(len(FACTORS))),
         ],
         dim=1,
     )

@@ -33,6 +33,22 @@ class Maps(Protocol):
         """Return all predictions, (V, h, w) metres."""
 
 
+class Fixed(NamedTuple):
+    """What images of one size have in common.
+
+    Args:
+        size: (H, W) of the target.
+        seen: box of the target that the model saw, of size (h, w).
+        inside: (h * w,) bool, the pixels in the crop of the protocol; None if all are.
+        fitted: (2, h, w) metres, the baselines fitted to training images; None without them.
+    """
+
+    size: tuple[int, int]
+    seen: Box
+    inside: Tensor | None
+    fitted: Tensor | None
+
+
 class Outcome(NamedTuple):
     """The result of an evaluation of N images.
 
@@ -82,7 +98,7 @@ class Evaluation:
     ) -> None:
         self.heads = heads
         self.fitted = None if fitted is None else fitted.to(device)
-        self.fitted_maps: tuple[tuple[tuple[int, ...], Box], Tensor] | None = None  # of the last target
+        self.fixed: Fixed | None = None  # of the last image
         self.baselines = baselines
         extra = (RANDOM, TRAINING_CONSTANT, TRAINING_MAP)[: 3 if fitted else 1] if baselines else ()
         self.errors = DepthErrors((*heads, *extra, *rivals), measures, alignments).to(device)
@@ -119,18 +135,16 @@ class Evaluation:
         Raises:
             InputError: if the image has no ground truth.
         """
-        target, seen = item.target, item.seen
-        truth, mask = seen.cut(target), scoring.mask(target, seen)
-        plain, parallel = self.plain(scoring), is_accelerator(target.device)
+        plain, parallel = self.plain(scoring), is_accelerator(item.target.device)
         if not isinstance(prediction, Tensor) and (parallel or not plain):
             prediction = prediction.stack()
         maps = self.maps(item, prediction, scoring, rivals)
         if not plain:
-            self.add_measured(item, torch.cat([*maps]), mask, scoring, spread)
+            self.add_measured(item, torch.cat([*maps]), scoring, spread)
         elif parallel:
-            self.add_masked(item.index, torch.cat([*maps]), truth, mask, scoring)
+            self.add_masked(item, torch.cat([*maps]), scoring)
         else:
-            self.add_selected(item.index, maps, truth, mask, scoring)
+            self.add_selected(item, maps, scoring)
         self.alignment = scoring.alignment
         self.labels[item.index] = (item.name, item.scene)
 
@@ -150,43 +164,54 @@ class Evaluation:
         if not self.baselines:
             return
         device = target.device
-        yield random_depth(seen.size, scoring.farthest(target), item.index, device)[None]
-        if self.fitted is not None:
-            key = (target.shape, seen)
-            if self.fitted_maps is None or self.fitted_maps[0] != key:
-                self.fitted_maps = key, seen.cut(self.fitted.at((target.shape[0], target.shape[1])))
-            yield self.fitted_maps[1]
+        yield random_depth((1, *seen.size), scoring.farthest(target), item.index, device)
+        if (fitted := self.fixed_of(target, seen, scoring).fitted) is not None:
+            yield fitted
         yield from (scoring.resampled(rival.to(target), seen) for rival in rivals)
 
-    def add_selected(self, index: int, maps: Iterable[Tensor], truth: Tensor, mask: Tensor, scoring: Scoring) -> None:
+    def fixed_of(self, target: Tensor, seen: Box, scoring: Scoring) -> Fixed:
+        """Return what images of the size of a target (H, W) have in common, computed if the last image differed."""
+        size = (target.shape[0], target.shape[1])
+        if self.fixed is None or self.fixed[:2] != (size, seen):
+            fitted = None if self.fitted is None else seen.cut(self.fitted.at(size))
+            inside = scoring.inside(target, seen)
+            self.fixed = Fixed(size, seen, None if inside is None else inside.flatten(), fitted)
+        return self.fixed
+
+    def add_selected(self, item: Item, maps: Iterable[Tensor], scoring: Scoring) -> None:
         """Add the errors of an image, computed for one prediction after the other at the pixels that count."""
-        places = mask.flatten().nonzero()[:, 0].int()
-        values = truth.flatten().index_select(0, places)
+        target, seen = item.target, item.seen
+        places = scoring.mask(target, seen).flatten().nonzero()[:, 0].int()
+        values = seen.cut(target).flatten().index_select(0, places)
         log_values = values.log()
         means = [
             depth_means(each.flatten().index_select(0, places).clamp_(*scoring.limits)[None], values, log_values)
             for part in maps
             for each in part
         ]
-        self.errors.add(index, len(values), torch.cat(means))
+        self.errors.add(item.index, len(values), torch.cat(means))
         if self.baselines:
             self.best_constant.update(values, log_values)
 
-    def add_masked(self, index: int, maps: Tensor, truth: Tensor, mask: Tensor, scoring: Scoring) -> None:
+    def add_masked(self, item: Item, maps: Tensor, scoring: Scoring) -> None:
         """Add the errors of an image, computed for all predictions at once and with a mask."""
-        missing = ~mask
+        depth = item.seen.cut(item.target).flatten()
+        inside = self.fixed_of(item.target, item.seen, scoring).inside
+        mask = scoring.counts(depth) if inside is None else scoring.counts(depth) & inside
+        missing, pixels = ~mask, mask.sum(0, keepdim=True)
         # 1 m in both: these pixels add nothing to the sums
-        prediction = maps.clamp(*scoring.limits).masked_fill_(missing, 1).flatten(1)
-        truth, mask = truth.masked_fill(missing, 1).flatten(), mask.flatten()
-        log_truth = truth.log()
-        means = masked_means(prediction, truth, log_truth, mask, self.errors.limits)
-        self.errors.add(index, mask.sum(), means)
+        truth = depth.masked_fill(missing, 1)
+        prediction = maps.flatten(1).clamp(*scoring.limits).masked_fill_(missing, 1)
+        log_truth, some = truth.log(), pixels.clamp_min(1)
+        means = masked_means(prediction, truth, log_truth, missing, some, self.errors.limits)
+        self.errors.add(item.index, pixels, means)
         if self.baselines:
-            self.best_constant.update(truth, log_truth, mask)
+            self.best_constant.update_masked(truth, log_truth, mask, some)
 
-    def add_measured(self, item: Item, maps: Tensor, mask: Tensor, scoring: Scoring, spread: Tensor | None) -> None:
+    def add_measured(self, item: Item, maps: Tensor, scoring: Scoring, spread: Tensor | None) -> None:
         """Add the errors of an image in all alignments, and its further figures."""
         target, seen = item.target, item.seen
+        mask = scoring.mask(target, seen)
         pixels, values = maps[:, mask], seen.cut(target)[mask]
         focal = None if item.focal is None else item.focal * seen.size[1] / item.rgb.shape[-1]
         deviations = None

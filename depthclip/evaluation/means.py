@@ -41,28 +41,27 @@ def _shares(ratio: Tensor) -> list[Tensor]:
     return [torch.tensor(count / max(len(values), 1), dtype=torch.float64) for count in counts]
 
 
-def masked_means(prediction: Tensor, target: Tensor, log_target: Tensor, mask: Tensor, limits: Tensor) -> Tensor:
-    """Return the means of an image in a number of operations that does not grow with V, (V, 9) float64.
+def masked_means(
+    prediction: Tensor, target: Tensor, log_target: Tensor, missing: Tensor, pixels: Tensor, limits: Tensor
+) -> Tensor:
+    """Return the means of `depth_means` in a number of operations that does not grow with V, (V, 9) float64.
 
-    The result is that of `depth_means`; NaN if no pixel counts. The pixels are not selected, because an accelerator
-    would wait for their number.
+    The pixels are not selected, because an accelerator would wait for their number.
 
     Args:
         prediction: (V, N) metres, positive, and equal to the target at the pixels that do not count.
         target: (N,) metres, positive.
         log_target: (N,), the natural logarithm of the target.
-        mask: (N,) bool, the pixels that count.
+        missing: (N,) bool, the pixels that do not count.
+        pixels: (1,), the number of pixels that count, at least 1.
         limits: (3, 1), `LIMITS` on the device.
     """
-    missing = ~mask
-    sums = torch.cat([_sums(part, target, log_target, missing, limits) for part in prediction.split(ROWS)])
-    return sums / mask.sum()
-
-
-def _sums(p: Tensor, g: Tensor, log_g: Tensor, missing: Tensor, limits: Tensor) -> Tensor:
-    difference = p - g
-    relative = difference / g
-    d = p.log().sub_(log_g)
-    ratio = torch.maximum(p / g, g / p).masked_fill_(missing, torch.inf)
+    if len(prediction) > ROWS:
+        parts = prediction.split(ROWS)
+        return torch.cat([masked_means(p, target, log_target, missing, pixels, limits) for p in parts])
+    difference = prediction - target
+    relative = difference / target
+    d = prediction.log().sub_(log_target)
+    ratio = torch.maximum(prediction / target, target / prediction).masked_fill_(missing, torch.inf)
     terms = torch.stack((relative.abs(), relative * difference, difference.square(), d.square(), d.abs(), d), 1)
-    return torch.cat([terms.sum(-1, dtype=torch.float64), (ratio[:, None] < limits).sum(-1)], 1)
+    return torch.cat([terms.sum(-1, dtype=torch.float64), (ratio[:, None] < limits).sum(-1)], 1) / pixels

@@ -178,13 +178,13 @@ class DepthErrors(Metric):
 
         Args:
             index: index of the image in the data set.
-            pixels: number of pixels that count, or () as a tensor on the device.
+            pixels: number of pixels that count, or (1,) as a tensor on the device.
             means: (V, 9 + M + 9 A) float64: the means of `depth_means`, further figures, and the means in A further
                 alignments; ignored if no pixel counts.
         """
         means = means.to(self.device)
         # filled on the device: a copy of Python's numbers would wait for it
-        count = pixels.reshape(1) if isinstance(pixels, Tensor) else means.new_full((1,), pixels)
+        count = pixels if isinstance(pixels, Tensor) else means.new_full((1,), pixels)
         self.rows.append(torch.cat([means.new_full((1,), index), count, means.flatten()])[None])
 
     def compute(self) -> Tensor:

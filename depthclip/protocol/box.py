@@ -29,12 +29,8 @@ class Box(NamedTuple):
         """Convert the box from pixels of an area of a map to pixels of the map."""
         return Box(self.top + area.top, self.left + area.left, self.bottom + area.top, self.right + area.left)
 
-    def relative_to(self, area: "Box") -> "Box":
-        """Convert the box from pixels of a map to pixels of an area of the map."""
-        return Box(self.top - area.top, self.left - area.left, self.bottom - area.top, self.right - area.left)
-
     def common(self, other: "Box") -> "Box":
-        """Return the box of the pixels that lie in both boxes; its size is 0 along an axis without common pixels."""
+        """Return the box of the pixels that lie in both boxes; its size is 0 along an axis without any."""
         top, left = max(self.top, other.top), max(self.left, other.left)
         return Box(top, left, max(top, min(self.bottom, other.bottom)), max(left, min(self.right, other.right)))
 

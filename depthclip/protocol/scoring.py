@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -109,17 +110,24 @@ class Scoring:
         """
         return resolve_crop(self.crop, height, width, "scoring.crop", "a depth map")
 
+    def inside(self, target: Tensor, seen: Box) -> Tensor | None:
+        """Return the mask (h, w) of the crop, in the box of a target (H, W) that the model saw; None for all of it."""
+        area = seen if self.crop_of == "seen" else Box(0, 0, target.shape[0], target.shape[1])
+        crop = self.box(*area.size).inside(area)
+        if crop.common(seen) == seen:
+            return None
+        mask = torch.zeros_like(target, dtype=torch.bool)
+        crop.cut(mask).fill_(True)
+        return seen.cut(mask)
+
+    def counts(self, depth: Tensor) -> Tensor:
+        """Return which depths in metres lie between min_depth and max_depth, of the same shape."""
+        return (depth > self.min_depth) & (depth < self.cap)
+
     def mask(self, target: Tensor, seen: Box) -> Tensor:
         """Return the mask (h, w) of the pixels that count, in the box of a target (H, W) that the model saw."""
-        area = seen if self.crop_of == "seen" else Box(0, 0, target.shape[0], target.shape[1])
-        part = self.box(*area.size).inside(area).common(seen)
-        depth = part.cut(target)
-        counts = (depth > self.min_depth) & (depth < self.cap)
-        if part == seen:
-            return counts
-        mask = counts.new_zeros(seen.size)
-        part.relative_to(seen).cut(mask).copy_(counts)
-        return mask
+        counts, inside = self.counts(seen.cut(target)), self.inside(target, seen)
+        return counts if inside is None else counts & inside
 
     def resampled(self, prediction: Tensor, seen: Box) -> Tensor:
         """Resize predictions (V, h', w') to the size (h, w) of the box of the target that the model saw."""
