@@ -3,6 +3,7 @@
 import math
 import os
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,6 +34,7 @@ BATCHES = (
     "val_check_interval",
 )
 PRECISIONS = ("32-true", "32", "16-mixed", "bf16-mixed", "16", "bf16")
+FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # keys of torch.cpu.get_capabilities
 PROFILERS = ("simple", "advanced", "pytorch", "xla")
 TIMES = ("weeks", "days", "hours", "minutes", "seconds")
 
@@ -59,8 +61,8 @@ def check_trainer(given: Mapping[str, Any]) -> None:
         check_count("trainer.fast_dev_run", int(given["fast_dev_run"]), at_least=0, unit="batches")
     if isinstance(given.get("profiler"), str | int | float):
         check_choice("trainer.profiler", given["profiler"], PROFILERS)
-    check_precision(given.get("precision"))
     check_accelerator(given.get("accelerator"))
+    check_precision(given.get("precision"), given.get("accelerator"))
     check_devices(given.get("devices"), given.get("accelerator"))
     check_time(given.get("max_time"))
 
@@ -83,14 +85,43 @@ def check_batches(name: str, value: object) -> None:
         check_count(f"trainer.{name}", value, at_least=0, unit="batches")  # type: ignore[arg-type]  # checked there
 
 
-def check_precision(value: object) -> None:
-    """Raise unless the precision is supported.
+def check_precision(value: object, accelerator: object = None) -> None:
+    """Raise unless the precision is supported; warn if it is slow on the processor.
+
+    Lightning replaces float16 by bfloat16 on a CPU, with a warning.
+
+    Args:
+        value: the precision.
+        accelerator: the accelerator, or None for the default.
 
     Raises:
-        InputError: if it is not.
+        InputError: if the precision is not supported.
     """
-    if value is not None:
-        check_choice("trainer.precision", str(value), PRECISIONS, "because depth and its errors are kept in 32 bits")
+    if value is None:
+        return
+    check_choice("trainer.precision", str(value), PRECISIONS, "because depth and its errors are kept in 32 bits")
+    if str(value) not in ("32-true", "32") and not has_fast_half(str(value), accelerator):
+        warnings.warn(
+            f"trainer.precision {value}: this processor has no instructions for bfloat16, so that it is slower than 32 "
+            "bits; use 32-true",
+            stacklevel=2,
+        )
+
+
+def has_fast_half(precision: str, accelerator: object) -> bool:
+    """Return whether the processor multiplies matrices in the reduced precision, as far as PyTorch can know.
+
+    Args:
+        precision: one of bfloat16 or float16.
+        accelerator: the accelerator, or None for the default.
+    """
+    if accelerator == "mps" or (accelerator != "cpu" and torch.backends.mps.is_available()):
+        return True
+    if accelerator != "cpu" and torch.cuda.is_available():
+        return not precision.startswith("bf16") or torch.cuda.is_bf16_supported(including_emulation=False)
+    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch have none
+    known = [bool(capabilities[name]) for name in FAST_BFLOAT16 if name in capabilities]
+    return any(known) or not known
 
 
 def check_accelerator(value: object) -> None:

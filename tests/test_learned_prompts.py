@@ -255,3 +255,21 @@ def test_other_towers_are_refused_by_name(make, kind):
 def test_errors_name_the_argument(make, wrong, message):
     with pytest.raises(ValueError, match=message):
         wrong(make("clip")[2])
+
+
+@pytest.mark.parametrize("kind", ["clip", "bidirectional", "class-token"])
+@pytest.mark.parametrize("learner", ["context", "conditional"])
+def test_sentences_in_parts_have_the_features_and_gradients_of_all_at_once(make, monkeypatch, kind, learner):
+    """Each part has at most 60 tokens; the backward pass computes its layers again."""
+    text, results = make(kind)[2], []
+    torch.manual_seed(0)
+    prompts = prepared(LEARNERS[learner](), text)
+    pooled, weight = F.normalize(torch.randn(4, 24), dim=-1), torch.randn(24)
+    for most in (10**6, 60):
+        monkeypatch.setattr("depthclip.encoder.text.KEPT_TOKENS", most)
+        prompts.zero_grad()
+        features = prompts(text, pooled)
+        (features @ weight).square().sum().backward()
+        results.append([features.detach(), *(each.grad.clone() for each in prompts.parameters())])
+    for whole, parts in zip(*results, strict=True):
+        torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)

@@ -8,8 +8,10 @@ from pathlib import Path
 import open_clip
 import pytest
 import torch
+from torch.nn import functional as F
 
 from depthclip.encoder import FrozenCLIP
+from depthclip.encoder.text import CLIPText
 from depthclip.errors import InputError
 from depthclip.head import Prompts
 
@@ -126,3 +128,47 @@ def test_punctuation_that_siglips_tokenizer_strips_causes_a_warning(words, tmp_p
     text = FrozenCLIP(name, None, "tokens").text
     with pytest.warns(UserWarning, match="'This is far.' and 'this is far' have the same tokens, because"):
         text.encode(["This is far.", "this is far"])
+
+
+def by_open_clip(encoder, sentences):
+    """Return the features of open_clip's own encode_text, each sentence alone."""
+    tokenizer = open_clip.get_tokenizer(encoder.name)
+    with torch.no_grad():
+        return torch.cat([encoder.model.encode_text(tokenizer([each]), normalize=True) for each in sentences])
+
+
+def test_many_sentences_of_any_length_have_the_features_of_each_alone(clip):
+    encoder = clip("small-vit", "tokens")
+    sentences = [f"{k} " * (1 + k % 30) for k in range(300)]
+    features = encoder.text.encode(sentences)
+    some = [0, 29, 30, 31, 150, 299]
+    expected = by_open_clip(encoder, [sentences[k] for k in some])
+    torch.testing.assert_close(features[some], expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(encoder.text.encode_anew(sentences), features, atol=1e-6, rtol=0)
+
+
+def test_sentences_of_one_length_share_a_batch(clip, monkeypatch):
+    """Half of the sentences have 3 tokens, the others 32; each batch is as long as its longest sentence."""
+    text = clip("small-vit", "tokens").text
+    shapes = []
+    run = text.encode_embeddings
+    monkeypatch.setattr(text, "encode_embeddings", lambda x: (shapes.append(tuple(x.values.shape[:2])), run(x))[1])
+    short = [chr(97 + k // 26) + chr(97 + k % 26) for k in range(512)]
+    text.encode([f"{each} " * (1 + 29 * (k % 2)) for k, each in enumerate(short)])
+    assert sum(rows for rows, _ in shapes) == 512
+    assert max(rows for rows, _ in shapes) <= 256
+    assert shapes[0][1] < 10 < shapes[-1][1]
+
+
+@pytest.mark.parametrize("pad_at_the_end", [False, True])
+def test_a_sentence_that_fills_the_context_is_accepted_and_a_longer_one_is_refused(clip, pad_at_the_end):
+    """Some tokenizers end a sentence that was cut with a token that is also the padding (SigLIP's)."""
+    model, plain = clip("small-vit", "tokens").model, open_clip.get_tokenizer("small-vit")
+
+    def padded(texts, context_length=None):
+        return F.pad(plain(texts, (context_length or 77))[:, 1:], (0, 1))
+
+    text = CLIPText(model, padded if pad_at_the_end else plain)
+    assert text.encode(["far", "far " * 75]).shape == (2, 48)  # with start and end, 77 tokens
+    with pytest.raises(InputError, match="the sentence 'near near .*too long for the text tower, which takes 77"):
+        text.encode(["far", "far " * 75, "near " * 76])

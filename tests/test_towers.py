@@ -153,3 +153,21 @@ def test_needs_of_several_heads_are_merged_and_each_gets_its_part():
     features = ImageFeatures(torch.zeros(1), torch.ones(1), maps)
     assert [layer.item() for layer in features.select(both, b).layers] == [0, 3]
     assert features.select(both, a).pooled is None
+
+
+def test_a_convolutional_tower_runs_channels_last_and_computes_the_same(clip):
+    """The intermediate maps show the format; open_clip's own tower runs with contiguous images and weights."""
+    encoder = clip("small-resnet", "attention_pool")
+    image = torch.rand(2, 3, 64, 96)
+    layers = encoder.encode_image(image, Needs(layers=(0, 4))).layers
+    assert all(each.is_contiguous(memory_format=torch.channels_last) for each in layers)
+    plain = deepcopy(encoder.model.visual).to(memory_format=torch.contiguous_format)
+    expected = plain.forward_intermediates(normalized(encoder, image), indices=[0, 4], intermediates_only=True)
+    for actual, layer in zip(layers, expected["image_intermediates"], strict=True):
+        assert_near(actual, layer)
+
+
+@pytest.mark.parametrize("name", ["small-resnet", "small-vit"])
+def test_a_frozen_tower_builds_no_graph(clip, name):
+    features = clip(name, "maskclip").encode_image(torch.rand(1, 3, 64, 64), Needs(pooled=True, layers=(0,)))
+    assert not any(each.requires_grad for each in (features.dense, features.pooled, *features.layers))

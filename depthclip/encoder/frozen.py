@@ -32,6 +32,9 @@ class FrozenCLIP(TowerEncoder):
         tokenizer: a folder with the files of the tokenizer, for models whose tokenizer comes from the Hugging Face hub
             (SigLIP, CLIPA, MetaCLIP 2, XLM-RoBERTa, NLLB, ...; needs transformers); null to find it in the cache or on
             the hub. NLLB marks the language of a sentence: `src_lang` in `tokenizer_config.json` selects it.
+        compile: whether torch.compile compiles the image tower and the readout at the first image, which takes from
+            seconds to minutes; it needs a C++ compiler (on a GPU, Triton). If it fails, a warning is shown and the
+            model runs without it.
 
     Raises:
         InputError: if the model, tag, file, readout, normalization or tokenizer is unknown, they do not fit each other,
@@ -45,6 +48,7 @@ class FrozenCLIP(TowerEncoder):
         readout: str | Readout = "auto",
         normalization: str | MeanStd = "tower",
         tokenizer: str | None = None,
+        compile: bool = False,
     ) -> None:
         chosen = None if readout == "auto" else readout_of(readout)
         tower = tower_of(check_clip(name, pretrained, normalization))  # without weights
@@ -52,7 +56,7 @@ class FrozenCLIP(TowerEncoder):
         check_fit(selected, tower)
         model: Any
         model, tokenize, (mean, std) = load_clip(name, pretrained, normalization, tokenizer)
-        super().__init__(model, tower_of(model.visual), selected, mean, std)
+        super().__init__(model, tower_of(model.visual), selected, mean, std, compile)
         self.name = name
         self.pretrained = pretrained
         self.text = CLIPText(self.model, tokenize)

@@ -7,6 +7,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.utils.checkpoint import checkpoint
 
 from depthclip.checks import brief
 from depthclip.encoder.interfaces import TokenEmbeddings
@@ -14,7 +15,9 @@ from depthclip.encoder.text_towers import TextTower, text_tower_of
 from depthclip.errors import InputError
 
 LONGEST_SENTENCE = 4000  # characters: more exceed any context, and tokenizers need hours for very long words
-BATCH = 256  # sentences in a forward pass
+BATCH = 256  # sentences in a forward pass without gradients
+# Tokens in a forward pass with gradients. The layers of CLIP's text tower (12 of width 512) keep 0.4 MB for each token.
+KEPT_TOKENS = 8192
 
 
 class Tokenizer(Protocol):
@@ -74,15 +77,32 @@ class FrozenText:
         """
         different = list(dict.fromkeys(texts))
         new = [text for text in different if text not in self._features]
-        for start in range(0, len(new), BATCH):
-            part = new[start : start + BATCH]
-            ids = self._tokens(part)
-            with torch.no_grad():
-                features = self.encode_embeddings(self._tower.embed(ids.to(self.device)))
-            self._features.update(zip(part, features.float().cpu(), strict=True))
-            self._ids.update(zip(part, (row.numpy().tobytes() for row in ids), strict=True))
+        if new:
+            ids = self._tokens(new)
+            self._features.update(zip(new, self._encode_ids(ids).cpu(), strict=True))
+            self._ids.update(zip(new, (row.numpy().tobytes() for row in ids), strict=True))
         self._warn_of_equal(different)
         return torch.stack([self._features[text] for text in texts]).to(self.device)
+
+    def encode_anew(self, texts: Sequence[str]) -> Tensor:
+        """Return the features of N sentences as `encode`, (N, D), without remembering them.
+
+        Raises:
+            InputError: if a sentence is longer than the tower's context.
+        """
+        return self._encode_ids(self._tokens(texts))
+
+    @torch.no_grad()
+    def _encode_ids(self, ids: Tensor) -> Tensor:
+        # in float32 under any precision; sentences of similar length share a batch, because a batch is as long as its
+        # longest sentence where the tower allows that
+        order = torch.arange(len(ids))
+        if len(ids) > BATCH:
+            order = (ids != self._tokenizer([""])[0, -1]).sum(1).argsort(stable=True)
+        with torch.autocast(self.device.type, enabled=False):
+            parts = [self._tower.embed(ids[part].to(self.device)) for part in order.split(BATCH)]
+            features = torch.cat([self.encode_embeddings(part).float() for part in parts])
+        return features[order.argsort().to(features.device)]
 
     def _warn_of_equal(self, texts: Sequence[str]) -> None:
         first: dict[bytes, str] = {}
@@ -101,11 +121,15 @@ class FrozenText:
                 raise InputError(f"the sentence {brief(text)} has {len(text)} characters; it must be shortened")
         ids = self._tokenizer(list(texts))
         length = ids.shape[1]
+        # a sentence that was cut ends without padding, or with one token that is padding and end in one (SigLIP)
+        full = (ids[:, -2:] != self._tokenizer([""])[:, -2:]).any(1).nonzero().flatten().tolist()
+        if not full:
+            return ids
         # with room for one more token, a sentence that fits has the same ids and a padding token at the end
-        longer = self._tokenizer([*texts, ""], context_length=length + 1)
-        cut = (longer[:-1, :length] != ids).any(1) | (longer[:-1, -1] != longer[-1, -1])
+        longer = self._tokenizer([*(texts[k] for k in full), ""], context_length=length + 1)
+        cut = (longer[:-1, :length] != ids[full]).any(1) | (longer[:-1, -1] != longer[-1, -1])
         if cut.any():
-            text = texts[int(cut.int().argmax())]
+            text = texts[full[int(cut.int().argmax())]]
             raise InputError(
                 f"the sentence {brief(text)} is too long for the text tower, which takes {length} tokens; use a "
                 "shorter template, shorter words or fewer learned vectors"
@@ -121,8 +145,26 @@ class FrozenText:
         return self._tower.embed(self._tokens(texts).to(self.device))
 
     def encode_embeddings(self, embeddings: TokenEmbeddings) -> Tensor:
-        """Return the features of N embedded sentences, (N, D), unit length; gradients flow to the embeddings."""
-        return F.normalize(self._tower.run(embeddings), dim=-1)
+        """Return the features of N embedded sentences, (N, D), unit length; gradients flow to the embeddings.
+
+        Many sentences are encoded in parts. If they have gradients, the backward pass computes the layers of each part
+        again (gradient checkpointing), so that memory does not grow with the number of sentences.
+        """
+        values = embeddings.values
+        keeps = torch.is_grad_enabled() and values.requires_grad
+        most = max(1, KEPT_TOKENS // values.shape[1]) if keeps else BATCH
+        if len(values) <= most:
+            return F.normalize(self._tower.run(embeddings).float(), dim=-1)
+        features = []
+        for k in range(0, len(values), most):
+            rows = slice(k, k + most)
+            mask = None if embeddings.mask is None else embeddings.mask[rows]
+            part = TokenEmbeddings(values[rows], embeddings.ends[rows], mask)
+            if keeps:  # the frozen tower draws no random numbers
+                features.append(checkpoint(self._tower.run, part, use_reentrant=False, preserve_rng_state=False))
+            else:
+                features.append(self._tower.run(part))
+        return F.normalize(torch.cat(features).float(), dim=-1)
 
 
 class CLIPText(FrozenText):

@@ -123,8 +123,8 @@ class NativeText:
 class HFText:
     """An `HFTextEncoder` of open_clip: an encoder of transformers with a pooler and a projection.
 
-    The encoder is bidirectional and ignores padding, so sentences run at the full length of the tokenizer, with their
-    mask. Padding must follow the sentence, because positions are counted from the first token.
+    The encoder is bidirectional and ignores padding, so sentences run with their mask, up to the end of the longest
+    one. Padding must follow the sentence, because positions are counted from the first token.
 
     Args:
         tower: the encoder.
@@ -159,11 +159,15 @@ class HFText:
 def embed_padded(embedding: nn.Embedding, ids: Tensor, pad: int) -> TokenEmbeddings:
     """Return the embeddings of N sentences, given as token ids (N, L), with the mask of their tokens.
 
+    Columns that hold nothing but padding are left out.
+
     Raises:
         InputError: if there is padding before a token, or a sentence has no token.
     """
     mask = padding_mask(ids, pad)
-    return TokenEmbeddings(embedding(ids), mask.sum(1) - 1, mask)
+    lengths = mask.sum(1)
+    longest = int(lengths.max())
+    return TokenEmbeddings(embedding(ids[:, :longest]), lengths - 1, mask[:, :longest])
 
 
 def padding_mask(ids: Tensor, pad: int) -> Tensor:

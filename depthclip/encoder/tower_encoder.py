@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from depthclip.encoder.compiled import Compiled
 from depthclip.encoder.encoder import NOTHING, Encoder
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.encoder.readouts import Readout
@@ -20,21 +21,31 @@ class TowerEncoder(Encoder):
         readout: a readout that fits the tower.
         mean: three numbers that are subtracted from the RGB values in [0, 1].
         std: three numbers by which the difference is divided.
+        compile: whether the tower and the readout run through torch.compile.
     """
 
     mean: Tensor
     std: Tensor
 
     def __init__(
-        self, model: nn.Module, tower: Tower, readout: Readout, mean: tuple[float, ...], std: tuple[float, ...]
+        self,
+        model: nn.Module,
+        tower: Tower,
+        readout: Readout,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        compile: bool = False,
     ) -> None:
         super().__init__()
         self.model: Any = model.requires_grad_(False).eval()
         self.tower = tower
+        if tower.channels_last:  # changes how convolutions lie in memory, and neither their values nor their names
+            tower.to(memory_format=torch.channels_last)
         self.readout = readout
         self.register_buffer("mean", torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(3, 1, 1), persistent=False)
         self.readout.set_normalization(self.mean, self.std)
+        self.read = Compiled(read) if compile else read
 
     @property
     def weights(self) -> nn.Module:
@@ -69,4 +80,12 @@ class TowerEncoder(Encoder):
         Raises:
             InputError: if a layer in `needs` is not a block of the tower.
         """
-        return self.readout(self.tower, (rgb - self.mean) / self.std, needs)
+        images = (rgb - self.mean) / self.std
+        if self.tower.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        return self.read(self.readout, self.tower, images, needs)
+
+
+def read(readout: Readout, tower: Tower, images: Tensor, needs: Needs) -> ImageFeatures:
+    """Return the features that a readout computes from normalized images (B, 3, H, W)."""
+    return readout(tower, images, needs)

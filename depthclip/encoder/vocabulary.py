@@ -73,19 +73,14 @@ def encode_words(text: TextEncoder, words: Sequence[str], sentences: Callable[[s
         check_tokens(text, batch)
         groups = [list(sentences(word)) for word in batch]
         flat = [sentence for group in groups for sentence in group]
-        encoded = torch.cat(
-            [encode_anew(text, flat[k : k + WORDS_PER_BATCH]) for k in range(0, len(flat), WORDS_PER_BATCH)]
-        )
+        if isinstance(text, FrozenText):
+            encoded = text.encode_anew(flat)
+        else:
+            parts = range(0, len(flat), WORDS_PER_BATCH)
+            encoded = torch.cat([text.encode(flat[k : k + WORDS_PER_BATCH]) for k in parts])
         means = torch.stack([group.mean(0) for group in encoded.split([len(group) for group in groups])])
         features.append(F.normalize(means, dim=-1).cpu())
     return torch.cat(features)
-
-
-def encode_anew(text: TextEncoder, sentences: Sequence[str]) -> Tensor:
-    """Return the features of sentences, (N, D) float32 of unit length, without remembering the sentences."""
-    if isinstance(text, FrozenText):
-        return text.encode_embeddings(text.embed(sentences)).float()
-    return text.encode(sentences)
 
 
 def check_tokens(text: TextEncoder, words: Sequence[str]) -> None:

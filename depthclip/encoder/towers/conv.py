@@ -14,6 +14,8 @@ class ConvTower(TimmTower):
     The final features of a FastVit pass a squeeze-and-excitation layer, whose weights depend on the whole image.
     """
 
+    channels_last = True
+
     def __init__(self, visual: Any) -> None:
         super().__init__(visual, type(visual.trunk).__name__, len(visual.trunk.stages))
 

@@ -18,6 +18,8 @@ class ResNetTower(Tower):
     the stem (0) and layer1 to layer4 (1 to 4).
     """
 
+    channels_last = True
+
     def __init__(self, visual: ModifiedResNet) -> None:
         side = visual.image_size
         super().__init__("ResNet", 32, (side, side), STAGES, visual.output_dim)
