@@ -1,6 +1,6 @@
 """Turn the frames of a video as its display matrix says, which phones write in place of turning the pixels."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,10 +13,10 @@ def matrix_of(frame: "VideoFrame") -> np.ndarray:
 
     It maps the pixel (x, y) to (a x + c y, b x + d y), up to a shift.
     """
-    for data in frame.side_data:
-        if data.type.name == "DISPLAYMATRIX":
-            return np.frombuffer(bytes(data)[:36], np.int32).reshape(3, 3)[:2, :2] / 65536
-    return np.eye(2)
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return np.eye(2)
+    return np.frombuffer(memoryview(data)[:36], np.int32).reshape(3, 3)[:2, :2] / 65536
 
 
 def shown(pixels: np.ndarray, matrix: np.ndarray) -> np.ndarray:

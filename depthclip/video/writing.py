@@ -56,7 +56,7 @@ def mp4(
 
         def write(picture: np.ndarray, pts: int) -> None:
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame = frame.reformat(format="yuv420p", dst_colorspace=BT709)
+            frame = frame.reformat(format="yuv420p", dst_colorspace="ITU709")
             frame.pts, frame.time_base = pts, time_base
             container.mux(stream.encode(frame))
 
