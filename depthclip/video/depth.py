@@ -35,7 +35,7 @@ class VideoDepth:
     """
 
     def __init__(self, model: PhotoEstimator, smoothing: float = 0.0, fov: float | None = None) -> None:
-        check_number("smoothing", smoothing, at_least=0, at_most=0.999, hint="use 0 for none")
+        check_smoothing(smoothing)
         if smoothing and not isinstance(model.head, DepthHead):
             raise InputError(
                 f"smoothing {smoothing:g} needs logits, which the head {type(model.head).__name__} does not have; use "
@@ -93,3 +93,12 @@ class VideoDepth:
         assert isinstance(head, DepthHead)  # checked by the constructor
         assert view.bins is not None
         return view._replace(depth=head.depth(logits, view.bins), logits=logits)
+
+
+def check_smoothing(smoothing: float) -> None:
+    """Raise unless a smoothing over time is in its range.
+
+    Raises:
+        InputError: with its value.
+    """
+    check_number("smoothing", smoothing, at_least=0, at_most=0.999, hint="use 0 for none")

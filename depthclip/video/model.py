@@ -17,7 +17,7 @@ from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
 from depthclip.parser_messages import parser_sentence
 from depthclip.positional import RECIPES, grouped
-from depthclip.recipe_files import load_yaml
+from depthclip.recipe_files import load_yaml, one_line, shorten
 from depthclip.trust import check_untyped, trusting
 
 OPTIONS = ("output", "smoothing", "every", "max_frames", "fov", "device", "ckpt_path", "overwrite", "config", "model")
@@ -97,7 +97,7 @@ def device_of(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).item()
     except Exception as error:  # torch raises several types
-        raise InputError(f"device {name!r} cannot be used ({error}); use cpu, cuda or cuda:1") from error
+        raise InputError(f"device {name!r} cannot be used ({shorten(one_line(error))}); use cpu, cuda or cuda:1") from error
     return device

@@ -61,7 +61,7 @@ class Video:
     def __init__(self, path: str | Path, every: int = 1, max_frames: int | None = None) -> None:
         check_count("every", every, unit="frames", hint="use 1 for all frames")
         if max_frames is not None:
-            check_count("max_frames", max_frames, unit="frames", hint="use null for all frames")
+            check_count("max_frames", max_frames, unit="frames", hint="leave it out for all frames")
         self.path = regular_file(argument_path("video", str(path)), "video")
         self.every = every
         self.max_frames = max_frames

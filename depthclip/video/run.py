@@ -15,7 +15,7 @@ from depthclip.data.paths import quoted
 from depthclip.errors import InputError
 from depthclip.file_names import file_names
 from depthclip.table import print_text
-from depthclip.video.depth import VideoDepth
+from depthclip.video.depth import VideoDepth, check_smoothing
 from depthclip.video.drawing import Panel
 from depthclip.video.model import build_model
 from depthclip.video.passes import estimate_frames, write_files
@@ -38,6 +38,7 @@ def run(options: Namespace, arguments: Sequence[str]) -> None:
     began = time.monotonic()
     if "--print_config" in arguments:  # which needs no video, and ends the process
         build_model(arguments, options.ckpt_path, options.device)
+    check_smoothing(options.smoothing)
     if options.fov is not None:
         check_fov("fov", options.fov)
     video = Video(options.clip, options.every, options.max_frames)
@@ -62,7 +63,7 @@ def run(options: Namespace, arguments: Sequence[str]) -> None:
     shape = " x ".join(str(length) for length in (len(estimated), *estimated.seen))
     smoothing = f"{options.smoothing:g}, exponential mean of the logits" if options.smoothing else "none"
     print_text(
-        f"{len(estimated)} frames of {quoted(video.path)} in {seconds:.1f} s, {len(estimated) / seconds:.2g} frames per "
+        f"{len(estimated)} frames of {quoted(video.path)} in {seconds:.1f} s, {len(estimated) / seconds:.1f} a "
         f"second; {paths[0]}: frames beside their depth, colours from {near:.2f} to {far:.2f} m, without sound; "
         f"{paths[1]}: depth, {shape} float32 metres; smoothing over time: {smoothing}"
     )
