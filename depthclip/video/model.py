@@ -99,5 +99,7 @@ def device_of(name: str | None) -> torch.device:
         device = torch.device(name)
         torch.zeros(1, device=device).item()
     except Exception as error:  # torch raises several types
-        raise InputError(f"device {name!r} cannot be used ({shorten(one_line(error))}); use cpu, cuda or cuda:1") from error
+        raise InputError(
+            f"device {name!r} cannot be used ({shorten(one_line(error))}); use cpu, cuda or cuda:1"
+        ) from error
     return device

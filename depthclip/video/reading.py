@@ -83,17 +83,19 @@ class Video:
             stream.thread_type = "AUTO"
             ratio = stream.sample_aspect_ratio or Fraction(1)
             stop = None if self.max_frames is None else self.max_frames * self.every
-            size, pts = None, -1
+            size, matrix, pts = None, np.eye(2), -1
             for index, frame in enumerate(islice(self._decoded(container), 0, stop)):
                 if index % self.every:
                     continue
                 if size is None:
                     size, pts = (round(frame.width * ratio) or 1, frame.height), (frame.pts or 0) - 1
+                    # once, since frames whose side data was read stay in memory until the next garbage collection
+                    matrix = matrix_of(frame)
                 # a stream may state no times, or the same time twice
                 stated = round(index / (self.rate * self.every) / self.time_base) if frame.pts is None else frame.pts
                 pts = max(pts + 1, stated)
                 pixels = frame.to_ndarray(format="rgb24", width=size[0], height=size[1])
-                yield Frame(shown(pixels, matrix_of(frame)), float(pts * self.time_base), pts)
+                yield Frame(shown(pixels, matrix), float(pts * self.time_base), pts)
             if size is None:
                 raise DataError(f"video {quoted(self.path)} has no frames; fetch it again, or convert it to MP4")
 

@@ -36,8 +36,8 @@ def sound(path: Path) -> None:
 
 
 def without_frames(path: Path) -> None:
-    """A Matroska file whose video stream is empty."""
-    with av.open(str(path), "w", format="matroska") as container:
+    """A fragmented MP4 file whose video stream is empty."""
+    with av.open(str(path), "w", options={"movflags": "frag_keyframe+empty_moov"}) as container:
         stream = container.add_stream("libx264", rate=25)
         stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
         container.start_encoding()
