@@ -1,4 +1,4 @@
-"""Run the command line: `python -m depthclip {fit,validate,test,predict,learn,score,compare}`."""
+"""Run the command line: `python -m depthclip {fit,validate,test,predict,video,learn,score,compare}`."""
 
 import os
 import sys
@@ -8,7 +8,8 @@ from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
 
-USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,score,compare} [-c recipe.yaml] [--key value ...]
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,video,learn,score,compare} [-c recipe.yaml]
+                           [--key value ...]
 
 Estimate metric depth with a frozen CLIP, sentences about distance, and a few depths in metres.
 
@@ -17,6 +18,7 @@ subcommands:
   validate  score a model on the validation split
   fit       learn prompts or bins while CLIP stays frozen
   predict   write depth maps of photographs: predict photo.jpg folder 'trip/*.jpg' -c rooms
+  video     write the depth of a video: video clip.mp4 -c rooms; see video --help
   learn     fit, then test with the learned parameters
   score     score depth maps in files, written by any method; see score --help
   compare   print runs and studies in one table with paired differences and intervals
@@ -65,6 +67,10 @@ def main(args: list[str] | None = None) -> int:
                 from depthclip.score import parse
 
                 parse(given[1:])
+            if given[0] == "video" and {"-h", "--help"} & {*given}:
+                from depthclip.video_command import parse as parse_video
+
+                parse_video(given[1:])
             return run_reporting(given)
         except Ended as ended:
             if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -81,8 +87,9 @@ def run_reporting(given: list[str]) -> int:
     from depthclip.learn import learn
     from depthclip.messages import is_users, sentence
     from depthclip.score import score
+    from depthclip.video_command import video
 
-    alone = {"learn": learn, "score": score}
+    alone = {"learn": learn, "score": score, "video": video}
     try:
         code = 0
         if given[0] in alone:

@@ -23,7 +23,7 @@ from depthclip.stitching import mean_of_mirrored, stitch
 
 UNKNOWN_FOCAL = (
     "the focal length of an image is not known, so that its depth is not multiplied by focal / camera; pass fov or "
-    "focal to infer, set data.fov of Photos, or set camera of the head to null"
+    "focal to infer, --fov to the command video, set data.fov of Photos, or set camera of the head to null"
 )
 
 

@@ -27,7 +27,7 @@ def with_photographs(args: Sequence[str]) -> list[str]:
         return list(args)
     photographs: list[str] = []
     options: list[tuple[str, ...]] = []
-    for option in _grouped(args[1:]):
+    for option in grouped(args[1:]):
         if option[0] == "":
             photographs.append(option[1])
         else:
@@ -50,8 +50,8 @@ def photos(images: Sequence[str] | None = None) -> str:
     return json.dumps({"class_path": CLASSES[1], "init_args": {**given, **PLAIN}})
 
 
-def _grouped(args: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Yield options with their values, and photographs as ("", path)."""
+def grouped(args: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    """Yield options with their values, and photographs or videos as ("", path)."""
     rest = iter(args)
     for arg in rest:
         if arg == "--":

@@ -45,6 +45,7 @@ REFUSED = tuple(
         "score_run",
         "study",
         "trust",
+        "video",
     )
 )
 

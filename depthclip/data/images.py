@@ -12,6 +12,7 @@ from depthclip.data.samples import DataError
 
 SKIP = "set loading.on_error: skip"
 AGAIN = f"fetch it again, or {SKIP}"
+VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi")
 
 
 def read_colours(path: Path) -> np.ndarray:
@@ -54,6 +55,10 @@ def opened(path: Path, what: str) -> Iterator[Image.Image]:
     except DataError:
         raise
     except UnidentifiedImageError as error:
+        if path.suffix.lower() in VIDEOS:
+            raise DataError(
+                f"{what} {path} is a video; use `python -m depthclip video {path}` with the same recipe, or {SKIP}"
+            ) from error
         raise DataError(
             f"{what} {path} cannot be read (its format is unknown or its header damaged); convert it to PNG, {AGAIN}"
         ) from error
