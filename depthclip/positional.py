@@ -10,7 +10,7 @@ from depthclip.recipe_files import shorten
 FLAGS = ("-h", "--help", "--overwrite", "--print_config")  # options without a value
 RECIPES = ("-c", "--config")
 CLASSES = ("Photos", "depthclip.data.Photos", "depthclip.data.photos.Photos")
-PLAIN = {"view": None, "loading": {"batch_size": 1, "num_workers": 0, "on_error": "skip"}}
+PLAIN = {"view": None, "loading": {"batch_size": 1, "num_workers": None, "on_error": "skip"}}
 
 
 def with_photographs(args: Sequence[str]) -> list[str]:

@@ -102,6 +102,18 @@ class Batch:
         ]
         return replace(self, items=moved)
 
+    def pin_memory(self) -> "Batch":
+        """Return the batch in page-locked memory, from which a GPU copies faster; a DataLoader calls this."""
+        pinned = [
+            replace(
+                item,
+                rgb=item.rgb.pin_memory(),
+                depth=None if item.depth is None else item.depth.pin_memory(),
+            )
+            for item in self.items
+        ]
+        return replace(self, items=pinned)
+
     def by_size(self) -> Iterator[tuple[list[Item], Tensor]]:
         """Yield the items of each size, with their images stacked, (n, 3, h, w)."""
         sizes: dict[tuple[int, ...], list[Item]] = {}

@@ -114,7 +114,7 @@ def examine(name: str, samples: DepthDataset, data: DepthDataModule, console: Co
     """Read every sample of a split once; return the findings and a few samples, evenly spread."""
     findings, shown = Findings(len(samples)), []
     chosen = set(np.linspace(0, len(samples) - 1, min(SHOWN, len(samples)), dtype=int).tolist())
-    reading = attempts(samples, data.loading.num_workers)
+    reading = attempts(samples, data.workers(len(samples)))
     for index, read in enumerate(track(reading, f"reading {name}", len(samples), console=console)):
         if isinstance(read, str):
             findings.unreadable.append(read)

@@ -15,6 +15,7 @@ from depthclip.data.batches import Batch, BatchLoader, Item, Unreadable, Viewed
 from depthclip.data.plausible import DepthCheck
 from depthclip.data.samples import DataError, DepthDataset, Subset, choose_shots, with_truth
 from depthclip.data.sampling import TrainingSampler, UnrepeatedSampler
+from depthclip.data.workers import automatic_workers, ignore_interrupts
 from depthclip.errors import InputError
 from depthclip.protocol import Scoring, View, scoring_of, seen_in_truth, view_of
 
@@ -30,7 +31,9 @@ class Loading:
 
     Args:
         batch_size: number of images per batch.
-        num_workers: number of processes that read; 0 reads in the main process.
+        num_workers: number of processes that read, per device; 0 reads in the main process; null for 0 for fewer than
+            64 images, else one process beside a model on the CPU, and up to 8 for a GPU, as far as there are cores. The
+            figures do not depend on it.
         on_error: `raise` the error of an unreadable file, or `skip` its image, with a warning.
         seed: seed of the order of the training images.
 
@@ -39,13 +42,14 @@ class Loading:
     """
 
     batch_size: int = 8
-    num_workers: int = 0
+    num_workers: int | None = None
     on_error: Literal["raise", "skip"] = "raise"
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_count("loading.batch_size", self.batch_size, at_most=LARGEST_BATCH, unit="images")
-        check_count("loading.num_workers", self.num_workers, at_least=0, at_most=MOST_WORKERS, unit="processes")
+        if self.num_workers is not None:
+            check_count("loading.num_workers", self.num_workers, at_least=0, at_most=MOST_WORKERS, unit="processes")
         check_choice("loading.on_error", self.on_error, ("raise", "skip"))
         check_count("loading.seed", self.seed, at_least=0, at_most=LARGEST_SEED)
 
@@ -217,14 +221,27 @@ class DepthDataModule(LightningDataModule):
         return self._loader(viewed, UnrepeatedSampler(viewed, self.trainer.world_size, self.trainer.global_rank))
 
     def _loader(self, viewed: Viewed, sampler: DistributedSampler | None = None) -> BatchLoader:
+        workers = self.workers(len(viewed))
         return BatchLoader(
             viewed,
             batch_size=self.loading.batch_size,
             sampler=sampler,
-            num_workers=self.loading.num_workers,
+            num_workers=workers,
             collate_fn=self.collate if viewed.augment is None else self.collate_augmented,
-            persistent_workers=self.loading.num_workers > 0,
+            persistent_workers=workers > 0,
+            pin_memory=self._device == "cuda",
+            worker_init_fn=ignore_interrupts,
         )
+
+    @property
+    def _device(self) -> str:
+        return self.trainer.strategy.root_device.type if self.trainer else "cpu"
+
+    def workers(self, images: int) -> int:
+        """Return the number of processes that read a split of some number of images, per device."""
+        if self.loading.num_workers is not None:
+            return self.loading.num_workers
+        return automatic_workers(images, self.trainer.num_devices if self.trainer else 1, self._device == "cpu")
 
     def collate(self, read: Sequence[Item | Unreadable]) -> Batch:
         """Return a batch of the items and the unreadable samples."""

@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from depthclip.camera import focal_length
 from depthclip.checks import check_choice, check_count, check_number, check_pair
 from depthclip.data.augment import Augment
 from depthclip.data.module import DepthDataModule, Loading, Shots, Split
-from depthclip.data.raycast import SCENES, Picture, draw_room, random_type
+from depthclip.data.raycast import SCENES, Picture, draw_depth, draw_room, random_type
 from depthclip.data.samples import DepthDataset, Sample
 from depthclip.errors import InputError
 from depthclip.protocol import SCORINGS, Scoring, View
@@ -35,10 +36,21 @@ def room(split: Split, index: int, seed: int = 0, fov: float | tuple[float, floa
         seed: seed of all rooms.
         fov: field of view across the width in degrees, or the bounds between which it is drawn for each room.
     """
-    rng = generator(split, index, seed)
-    # from a child of the generator, so that the field of view takes no draw from the room
-    across = rng.spawn(1)[0].uniform(*fov) if isinstance(fov, tuple) else fov
+    rng, across = _start(split, index, seed, fov)
     return draw_room(rng, fov=across)
+
+
+def room_depth(split: Split, index: int, seed: int = 0, fov: float | tuple[float, float] = 70.0) -> np.ndarray:
+    """Return the depth of room `index` of a split, (120, 160) in metres, without drawing its colours.
+
+    Args:
+        split: `train`, `val` or `test`.
+        index: number of the room.
+        seed: seed of all rooms.
+        fov: field of view across the width in degrees, or the bounds between which it is drawn for each room.
+    """
+    rng, across = _start(split, index, seed, fov)
+    return draw_depth(rng, fov=across)
 
 
 def fov_of(fov: float | tuple[float, float]) -> tuple[float, float] | float:
@@ -66,6 +78,13 @@ def generator(split: Split, index: int, seed: int) -> np.random.Generator:
     """
     check_choice("split", split, SPLITS)
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(SPLITS.index(split), index)))
+
+
+def _start(split: Split, index: int, seed: int, fov: float | tuple[float, float]) -> tuple[np.random.Generator, float]:
+    """Return the generator of a room and its field of view in degrees."""
+    rng = generator(split, index, seed)
+    # from a child of the generator, so that the field of view takes no draw from the room
+    return rng, rng.spawn(1)[0].uniform(*fov) if isinstance(fov, tuple) else fov
 
 
 class RoomsDataset(DepthDataset):
@@ -114,6 +133,13 @@ class RoomsDataset(DepthDataset):
     def scene(self, index: int) -> str:
         """Return the type of room `index`."""
         return random_type(generator(self.split, self.rooms[index], self.seed))
+
+    def truth(self, index: int) -> tuple[Tensor | None, tuple[int, int]]:
+        """Return the depth of room `index` and its (height, width); its colours are not drawn."""
+        if index in self.drawn:
+            return super().truth(index)
+        depth = torch.from_numpy(room_depth(self.split, self.rooms[index], self.seed, self.fov))
+        return depth, (depth.shape[0], depth.shape[1])
 
     def __getitem__(self, index: int) -> Sample:
         """Return a room as (3, 120, 160) uint8, with exact planar depth of 0.5 to 10 metres and its type as scene."""

@@ -6,7 +6,7 @@ tables, and the light of the lamp beside the camera decreases with distance.
 """
 
 from depthclip.data.raycast.geometry import camera_rays, cast
-from depthclip.data.raycast.render import Picture, draw_room
+from depthclip.data.raycast.render import Picture, draw_depth, draw_room
 from depthclip.data.raycast.rooms import SCENES, random_scene, random_type
 from depthclip.data.raycast.scenes import Camera, Scene, Solid, Surface
 from depthclip.data.raycast.textures import COLOURS, TEXTURES
@@ -22,6 +22,7 @@ __all__ = [
     "Surface",
     "camera_rays",
     "cast",
+    "draw_depth",
     "draw_room",
     "random_scene",
     "random_type",

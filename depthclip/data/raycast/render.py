@@ -39,18 +39,37 @@ def draw_room(rng: np.random.Generator, height: int = 120, width: int = 160, fov
         width: width of the picture in pixels.
         fov: field of view across the width, in degrees.
     """
+    scene, rays, depth, index = _look(rng, height, width, fov)
+    linear = shade(scene, rays, depth, index, width, rng)
+    encoded = np.clip(linear, 0, 1) ** (1 / 2.2)
+    encoded += rng.standard_normal(encoded.shape, dtype=np.float32) * 0.012
+    rgb = (np.clip(encoded, 0, 1) * 255 + 0.5).astype(np.uint8).T
+    return Picture(rgb.reshape(height, width, 3), depth.reshape(height, width), index.reshape(height, width), scene)
+
+
+def draw_depth(rng: np.random.Generator, height: int = 120, width: int = 160, fov: float = 70.0) -> Array:
+    """Return the depth that `draw_room` draws from the same generator, (H, W) float32 metres, without the colours.
+
+    Args:
+        rng: source of all draws.
+        height: height of the picture in pixels.
+        width: width of the picture in pixels.
+        fov: field of view across the width, in degrees.
+    """
+    return _look(rng, height, width, fov)[2].reshape(height, width)
+
+
+def _look(
+    rng: np.random.Generator, height: int, width: int, fov: float
+) -> tuple[Scene, Array, Array, NDArray[np.uint8]]:
+    """Draw scenes until the depth is in range, and return the scene, its rays, their depth and their surfaces."""
     name = random_type(rng)
     while True:
         scene = random_scene(rng, name, fov)
         rays = camera_rays(scene.camera, height, width)
         depth, index = cast(scene, rays)
         if depth.min() >= NEAREST and depth.max() <= FARTHEST:
-            break
-    linear = shade(scene, rays, depth, index, width, rng)
-    encoded = np.clip(linear, 0, 1) ** (1 / 2.2)
-    encoded += rng.standard_normal(encoded.shape, dtype=np.float32) * 0.012
-    rgb = (np.clip(encoded, 0, 1) * 255 + 0.5).astype(np.uint8).T
-    return Picture(rgb.reshape(height, width, 3), depth.reshape(height, width), index.reshape(height, width), scene)
+            return scene, rays, depth, index
 
 
 def shade(

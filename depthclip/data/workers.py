@@ -1,0 +1,36 @@
+"""Choose how many worker processes read the images of a split."""
+
+import multiprocessing
+import os
+import signal
+
+FEW_IMAGES = 64  # are read before worker processes would have paid for their start
+MOST_PER_GPU = 8  # of a device; more rarely decode faster than one GPU encodes
+
+
+def automatic_workers(images: int, devices: int = 1, on_cpu: bool = True) -> int:
+    """Return the number of worker processes for `num_workers: null`.
+
+    The number is 0 for fewer than 64 images, on a single core, and where a new process cannot be forked, so that a
+    script without `if __name__ == "__main__"` works. Beside a tower on the CPU, one process reads faster than the tower
+    encodes; more would take cores from the tower. For a GPU, the cores are divided among the devices, up to 8 each.
+
+    Args:
+        images: number of images of the split.
+        devices: number of devices of this machine, each of which has its own workers.
+        on_cpu: whether the model runs on the CPU.
+    """
+    if images < FEW_IMAGES or multiprocessing.get_start_method() != "fork":
+        return 0
+    spare = cores() // devices - 1
+    return max(0, min(1 if on_cpu else MOST_PER_GPU, spare))
+
+
+def cores() -> int:
+    """Return the number of CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def ignore_interrupts(worker: int) -> None:
+    """Ignore Ctrl-C in a worker process; the main process receives it too, and ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
