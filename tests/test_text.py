@@ -170,5 +170,5 @@ def test_a_sentence_that_fills_the_context_is_accepted_and_a_longer_one_is_refus
 
     text = CLIPText(model, padded if pad_at_the_end else plain)
     assert text.encode(["far", "far " * 75]).shape == (2, 48)  # with start and end, 77 tokens
-    with pytest.raises(InputError, match="the sentence 'near near .*too long for the text tower, which takes 77"):
+    with pytest.raises(InputError, match=r"the sentence 'near near .*too long for the text tower, which takes 77"):
         text.encode(["far", "far " * 75, "near " * 76])
