@@ -119,7 +119,9 @@ def has_fast_half(precision: str, accelerator: object) -> bool:
         return True
     if accelerator != "cpu" and torch.cuda.is_available():
         return not precision.startswith("bf16") or torch.cuda.is_bf16_supported(including_emulation=False)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions of PyTorch have none
+    capabilities: dict[str, object] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older versions of PyTorch have none
     known = [bool(capabilities[name]) for name in FAST_BFLOAT16 if name in capabilities]
     return any(known) or not known
 

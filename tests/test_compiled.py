@@ -25,8 +25,7 @@ def pair(name, readout):
     return encoders
 
 
-@pytest.mark.parametrize(("name", "readout"), [("small-resnet", "attention_pool"), ("small-vit", "tokens")])
-def test_a_compiled_tower_has_the_same_features_at_any_size_and_the_same_state(small, monkeypatch, name, readout):
+def test_a_compiled_tower_has_the_same_features_at_any_size_and_the_same_state(small, monkeypatch):
     """The backend of Dynamo alone needs no C++ compiler."""
     calls = []
 
@@ -35,11 +34,11 @@ def test_a_compiled_tower_has_the_same_features_at_any_size_and_the_same_state(s
         return compiler(function, backend="eager")
 
     monkeypatch.setattr(torch, "compile", compile_without_code)
-    compiled, plain = pair(name, readout)
+    compiled, plain = pair("small-vit", "tokens")
     keys = compiled.state_dict().keys()
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("error")
-        for size in ((64, 64), (96, 64), (64, 128), (70, 100), (64, 64)):
+        for size in ((64, 64), (96, 128), (70, 100)):
             image = torch.rand(2, 3, *size)
             expected = plain.encode_image(image, Needs(pooled=True))
             actual = compiled.encode_image(image, Needs(pooled=True))

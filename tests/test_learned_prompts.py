@@ -272,4 +272,4 @@ def test_sentences_in_parts_have_the_features_and_gradients_of_all_at_once(make,
         (features @ weight).square().sum().backward()
         results.append([features.detach(), *(each.grad.clone() for each in prompts.parameters())])
     for whole, parts in zip(*results, strict=True):
-        torch.testing.assert_close(parts, whole, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(parts, whole, atol=1e-5, rtol=2e-4)

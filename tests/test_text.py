@@ -139,7 +139,7 @@ def by_open_clip(encoder, sentences):
 
 def test_many_sentences_of_any_length_have_the_features_of_each_alone(clip):
     encoder = clip("small-vit", "tokens")
-    sentences = [f"{k} " * (1 + k % 30) for k in range(300)]
+    sentences = [f"{'far ' * (k % 30)}{k}" for k in range(300)]
     features = encoder.text.encode(sentences)
     some = [0, 29, 30, 31, 150, 299]
     expected = by_open_clip(encoder, [sentences[k] for k in some])
@@ -148,13 +148,13 @@ def test_many_sentences_of_any_length_have_the_features_of_each_alone(clip):
 
 
 def test_sentences_of_one_length_share_a_batch(clip, monkeypatch):
-    """Half of the sentences have 3 tokens, the others 32; each batch is as long as its longest sentence."""
+    """Half of the sentences have 29 words more than the others; each batch is as long as its longest sentence."""
     text = clip("small-vit", "tokens").text
     shapes = []
     run = text.encode_embeddings
     monkeypatch.setattr(text, "encode_embeddings", lambda x: (shapes.append(tuple(x.values.shape[:2])), run(x))[1])
     short = [chr(97 + k // 26) + chr(97 + k % 26) for k in range(512)]
-    text.encode([f"{each} " * (1 + 29 * (k % 2)) for k, each in enumerate(short)])
+    text.encode([f"{'far ' * (29 * (k % 2))}{each}" for k, each in enumerate(short)])
     assert sum(rows for rows, _ in shapes) == 512
     assert max(rows for rows, _ in shapes) <= 256
     assert shapes[0][1] < 10 < shapes[-1][1]
@@ -170,5 +170,5 @@ def test_a_sentence_that_fills_the_context_is_accepted_and_a_longer_one_is_refus
 
     text = CLIPText(model, padded if pad_at_the_end else plain)
     assert text.encode(["far", "far " * 75]).shape == (2, 48)  # with start and end, 77 tokens
-    with pytest.raises(InputError, match="the sentence 'near near .*too long for the text tower, which takes 77"):
+    with pytest.raises(InputError, match=r"the sentence 'near near .*too long for the text tower, which takes 77"):
         text.encode(["far", "far " * 75, "near " * 76])
