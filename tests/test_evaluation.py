@@ -60,8 +60,8 @@ def test_images_count_alike_whatever_their_pixels_and_empty_ones_are_counted():
     pairs = [random_pair(k, (k + 3, 5)) for k in range(3)]
     for index, (p, g) in reversed(list(enumerate(pairs))):
         both = torch.stack([torch.from_numpy(p), torch.from_numpy(p) * 2]).flatten(1)
-        errors.update(scored(both, torch.from_numpy(g).flatten() + 1), index)
-    errors.update(scored(torch.ones(2, 0), torch.ones(0)), 3)
+        errors.score(scored(both, torch.from_numpy(g).flatten() + 1), index)
+    errors.score(scored(torch.ones(2, 0), torch.ones(0)), 3)
     errors.skip(4)
     result = errors.result()
     assert (result.images, result.skipped) == (3, 2)

@@ -55,7 +55,7 @@ def test_nyu_errors_of_the_released_evaluation():
     truth, depth = torch.from_numpy(arrays["nyu_truth"]), torch.from_numpy(arrays["nyu_prediction"])
     errors = DepthErrors(["p"])
     prediction, target = SCORINGS["depthclip_nyu"].select(depth[None], truth, Box(56, 60, 472, 604))
-    errors.update(ScoredImage(prediction, target, torch.ones(1, len(target), dtype=torch.bool)), index=0)
+    errors.score(ScoredImage(prediction, target, torch.ones(1, len(target), dtype=torch.bool)), index=0)
     figures = errors.result().figures()["p"]
     for name, value in METRICS["nyu"].items():
         if name != "abs_diff":

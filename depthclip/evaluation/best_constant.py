@@ -47,28 +47,36 @@ class BestConstant(Metric):
         self.add_state("histogram", torch.zeros(3, len(edges) + 1, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("moments", default=[], dist_reduce_fx="cat")
 
-    def update(self, target: Tensor, log_target: Tensor | None = None) -> None:
+    def update(
+        self,
+        target: Tensor,
+        log_target: Tensor | None = None,
+        mask: Tensor | None = None,
+        pixels: Tensor | None = None,
+    ) -> None:
         """Add the ground truth of an image; an image without scored pixels is skipped.
+
+        With a mask the pixels are not selected, for which an accelerator would wait.
 
         Args:
             target: (N,), the depths of the scored pixels in metres, float32 and positive.
             log_target: (N,), the natural logarithm of the target; computed if None.
+            mask: (N,) bool, the pixels that count; None for all.
+            pixels: (1,), the number of pixels that count, at least 1; computed if None.
         """
-        bins, count = self.bins(target), len(target)
-        g, log_g = target.double(), (target.log() if log_target is None else log_target).double()
+        log_target = target.log() if log_target is None else log_target
+        if mask is None:
+            self._add(target, log_target)
+        else:
+            self._add_masked(target, log_target, mask, mask.sum(0, True).clamp_min(1) if pixels is None else pixels)
+
+    def _add(self, target: Tensor, log_target: Tensor) -> None:
+        bins, g, log_g = self.bins(target), target.double(), log_target.double()
         for row, weights in zip(self.histogram, (g.reciprocal(), None, log_g), strict=True):
-            row += torch.bincount(bins, weights, minlength=len(row)).double() / max(count, 1)
-        self.moments.append(torch.stack([g.new_tensor(count), log_g.sum(), g.sum(), log_g @ log_g, g @ g])[None])
+            row += torch.bincount(bins, weights, minlength=len(row)).double() / max(len(g), 1)
+        self.moments.append(torch.stack([g.new_tensor(len(g)), log_g.sum(), g.sum(), log_g @ log_g, g @ g])[None])
 
-    def update_masked(self, target: Tensor, log_target: Tensor, mask: Tensor, pixels: Tensor) -> None:
-        """Add the ground truth of an image without selecting its pixels, for which an accelerator would wait.
-
-        Args:
-            target: (N,), depths in metres, float32 and positive.
-            log_target: (N,), their natural logarithm.
-            mask: (N,) bool, the pixels that count.
-            pixels: (1,), their number, at least 1.
-        """
+    def _add_masked(self, target: Tensor, log_target: Tensor, mask: Tensor, pixels: Tensor) -> None:
         columns = target.reciprocal(), mask, log_target, target, log_target.square(), target.square()
         values = torch.stack(columns).double() * mask
         self.moments.append(values[1:].sum(1)[None])

@@ -189,7 +189,7 @@ class Evaluation:
             for part in maps
             for each in part
         ]
-        self.errors.add(item.index, len(values), torch.cat(means))
+        self.errors.update(item.index, len(values), torch.cat(means))
         if self.baselines:
             self.best_constant.update(values, log_values)
 
@@ -204,9 +204,9 @@ class Evaluation:
         prediction = maps.flatten(1).clamp(*scoring.limits).masked_fill_(missing, 1)
         log_truth, some = truth.log(), pixels.clamp_min(1)
         means = masked_means(prediction, truth, log_truth, missing, some, self.errors.limits)
-        self.errors.add(item.index, pixels, means)
+        self.errors.update(item.index, pixels, means)
         if self.baselines:
-            self.best_constant.update_masked(truth, log_truth, mask, some)
+            self.best_constant.update(truth, log_truth, mask, some)
 
     def add_measured(self, item: Item, maps: Tensor, scoring: Scoring, spread: Tensor | None) -> None:
         """Add the errors of an image in all alignments, and its further figures."""
@@ -224,7 +224,7 @@ class Evaluation:
             None if alignment == scoring.alignment else scoring.limit(pixels, values, alignment)
             for alignment in self.errors.alignments
         )
-        self.errors.update(scored, item.index, further)
+        self.errors.score(scored, item.index, further)
         if self.baselines:
             self.best_constant.update(values)
 

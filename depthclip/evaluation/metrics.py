@@ -141,8 +141,8 @@ class DepthErrors(Metric):
         self.register_buffer("limits", torch.tensor(LIMITS)[:, None], persistent=False)
         self.add_state("rows", default=[], dist_reduce_fx="cat")
 
-    def update(self, image: ScoredImage, index: int, aligned: Iterable[Tensor | None] = ()) -> None:
-        """Add one image.
+    def score(self, image: ScoredImage, index: int, aligned: Iterable[Tensor | None] = ()) -> None:
+        """Compute the errors of one image and add them.
 
         Args:
             image: V predictions and the ground truth, positive, at the N pixels that count; an image without any pixel
@@ -152,7 +152,7 @@ class DepthErrors(Metric):
                 alignment of the protocol.
         """
         if not len(image.target):
-            self.add(index, 0, self._missing())
+            self.update(index, 0, self._missing())
             return
         log_target = image.target.log()
         means = [depth_means(image.prediction, image.target, log_target)]
@@ -160,11 +160,11 @@ class DepthErrors(Metric):
             means.append(measured(self.measures, image))
         for prediction in aligned:
             means.append(means[0] if prediction is None else depth_means(prediction, image.target, log_target))
-        self.add(index, len(image.target), torch.cat(means, 1))
+        self.update(index, len(image.target), torch.cat(means, 1))
 
     def skip(self, index: int) -> None:
         """Add an image that could not be read."""
-        self.add(index, UNREADABLE, self._missing())
+        self.update(index, UNREADABLE, self._missing())
 
     def _missing(self) -> Tensor:
         return torch.full((len(self.names), self._width), math.nan, dtype=torch.float64)
@@ -173,7 +173,7 @@ class DepthErrors(Metric):
     def _width(self) -> int:
         return len(self.columns) + len(self.alignments) * len(ERRORS)
 
-    def add(self, index: int, pixels: int | Tensor, means: Tensor) -> None:
+    def update(self, index: int, pixels: int | Tensor, means: Tensor) -> None:
         """Add one image of which the means over pixels are computed already.
 
         Args:
