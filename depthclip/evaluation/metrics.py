@@ -23,6 +23,7 @@ ERRORS = (
     "delta3",
 )
 UNREADABLE = -1
+MOST_ROWS = 1024  # tensors that are kept before they are joined
 
 
 def higher_is_better(error: str) -> bool:
@@ -187,6 +188,8 @@ class DepthErrors(Metric):
     def _add(self, index: int, pixels: int, errors: Tensor) -> None:
         head = torch.tensor([index, pixels], dtype=torch.float64)
         self.rows.append(torch.cat([head.to(self.device), errors.flatten().to(self.device)])[None])
+        if len(self.rows) == MOST_ROWS:  # a tensor of one image takes ten times the memory of its numbers
+            self.rows = [torch.cat(self.rows)]
 
     def compute(self) -> Tensor:
         """Return the rows of all images on all devices, (N, 2 + V * (9 + M + 9 A)): index, pixels, errors; by index."""
