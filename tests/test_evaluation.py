@@ -55,6 +55,17 @@ def test_delta_is_strict():
     assert depth_errors(p, g)[0, ERRORS.index("delta1")] == 0.5
 
 
+def test_many_images_are_kept_in_few_tensors():
+    errors, images = DepthErrors(["a"]), 1300
+    depths = np.random.default_rng(0).uniform(1, 2, images).astype(np.float32)
+    for index in np.random.default_rng(1).permutation(images).tolist():
+        errors.update(scored(torch.tensor([[depths[index]]]), torch.ones(1)), index)
+    assert len(errors.rows) < images / 2
+    result = errors.result()
+    assert result.index.tolist() == [*range(images)]
+    np.testing.assert_allclose(result.errors[:, 0, 0], depths - 1, rtol=1e-6)
+
+
 def test_images_count_alike_whatever_their_pixels_and_empty_ones_are_counted():
     errors = DepthErrors(["a", "b"])
     pairs = [random_pair(k, (k + 3, 5)) for k in range(3)]

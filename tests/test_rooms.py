@@ -149,6 +149,19 @@ def test_dataset_knows_the_scene_without_drawing() -> None:
         assert sample.depth.dtype == torch.float32
 
 
+@pytest.mark.parametrize("fov", [70.0, (30.0, 100.0)])
+def test_ground_truth_alone_is_that_of_the_drawn_room(fov: float | tuple[float, float]) -> None:
+    rooms = RoomsDataset("train", 6, fov=fov)
+    for index in range(len(rooms)):
+        depth, size = rooms.truth(index)
+        assert depth is not None
+        assert size == (120, 160)
+        assert np.array_equal(depth.numpy(), room("train", index, fov=fov).depth)
+    assert not rooms.drawn
+    drawn = rooms[0].depth
+    assert rooms.truth(0)[0] is drawn
+
+
 def test_data_module_gives_batches() -> None:
     data = Rooms(train_size=4, val_size=2, test_size=3, loading=Loading(batch_size=2))
     data.setup("test")

@@ -27,12 +27,13 @@ def started(command, **options):
 def test_a_signal_ends_a_run_with_a_sentence(tmp_path, number, code, subcommand):
     sizes = ["--data.test_size=5000", "--data.train_size=5000"]
     learn = ["--model.head.learn_temperature=true"] if subcommand == "fit" else []
-    process = started([subcommand, *ROOMS[1:], *sizes, *learn], cwd=tmp_path)
+    process = started([subcommand, *ROOMS[1:], *sizes, *learn], cwd=tmp_path, start_new_session=True)
     end = time.monotonic() + 120
     while not list(tmp_path.glob("runs/rooms/version_0")) and time.monotonic() < end:
         time.sleep(0.2)
     time.sleep(2)
-    process.send_signal(number)
+    # a terminal and a batch system signal all processes of a run
+    os.killpg(process.pid, number) if subcommand == "test" else process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
     assert errors.splitlines()[-1] == f"error: ended by {number.name}; finished files are kept"

@@ -15,7 +15,7 @@ from depthclip.data.batches import Batch, BatchLoader, Item, Unreadable, Viewed
 from depthclip.data.plausible import DepthCheck
 from depthclip.data.samples import DataError, DepthDataset, Subset, choose_shots, with_truth
 from depthclip.data.sampling import TrainingSampler, UnrepeatedSampler
-from depthclip.data.workers import automatic_workers, ignore_interrupts
+from depthclip.data.workers import automatic_workers, leave_signals_to_main
 from depthclip.errors import InputError
 from depthclip.protocol import Scoring, View, scoring_of, seen_in_truth, view_of
 
@@ -230,7 +230,7 @@ class DepthDataModule(LightningDataModule):
             collate_fn=self.collate if viewed.augment is None else self.collate_augmented,
             persistent_workers=workers > 0,
             pin_memory=self._device == "cuda",
-            worker_init_fn=ignore_interrupts,
+            worker_init_fn=leave_signals_to_main,
         )
 
     @property

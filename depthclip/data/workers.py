@@ -31,6 +31,10 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def ignore_interrupts(worker: int) -> None:
-    """Ignore Ctrl-C in a worker process; the main process receives it too, and ends its workers."""
+def leave_signals_to_main(worker: int) -> None:
+    """Let the main process report the signals that a whole group of processes receives, such as Ctrl-C.
+
+    A worker ignores SIGINT, since the main process ends it, and exits at SIGTERM without an error.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda number, frame: os._exit(0))

@@ -24,6 +24,7 @@ ERRORS = (
     "delta3",
 )
 UNREADABLE = -1
+MOST_ROWS = 1024  # tensors that are kept before they are joined
 
 
 def higher_is_better(error: str) -> bool:
@@ -186,6 +187,8 @@ class DepthErrors(Metric):
         # filled on the device: a copy of Python's numbers would wait for it
         count = pixels if isinstance(pixels, Tensor) else means.new_full((1,), pixels)
         self.rows.append(torch.cat([means.new_full((1,), index), count, means.flatten()])[None])
+        if len(self.rows) == MOST_ROWS:  # a tensor of one image takes ten times the memory of its numbers
+            self.rows = [torch.cat(self.rows)]
 
     def compute(self) -> Tensor:
         """Return the rows of all images on all devices, (N, 2 + V * (9 + M + 9 A)): index, pixels, errors; by index."""
