@@ -1,4 +1,4 @@
-"""Run the command line: `python -m depthclip {fit,validate,test,predict,learn,score,compare}`."""
+"""Run the command line: `python -m depthclip {fit,validate,test,predict,learn,score,compare,app}`."""
 
 import os
 import sys
@@ -8,7 +8,7 @@ from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
 
-USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,score,compare} [-c recipe.yaml] [--key value ...]
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,score,compare,app} [-c recipe.yaml] [--key value ...]
 
 Estimate metric depth with a frozen CLIP, sentences about distance, and a few depths in metres.
 
@@ -20,6 +20,7 @@ subcommands:
   learn     fit, then test with the learned parameters
   score     score depth maps in files, written by any method; see score --help
   compare   print runs and studies in one table with paired differences and intervals
+  app       serve a page on this machine, on which words are edited; see app --help
   recipes   list the recipes that come with the package
 
 examples:
@@ -61,6 +62,10 @@ def main(args: list[str] | None = None) -> int:
                 from depthclip.study.compare import main as compare
 
                 return compare(given[1:])
+            if given[0] == "app" and {"-h", "--help"} & {*given}:
+                from depthclip.app.options import parse as parse_app
+
+                parse_app(given[1:])
             if given[0] == "score" and {"-h", "--help"} & {*given}:
                 from depthclip.score import parse
 
@@ -77,12 +82,13 @@ def main(args: list[str] | None = None) -> int:
 def run_reporting(given: list[str]) -> int:
     """Run a subcommand and return its exit code; print an error that the user can correct as one sentence."""
     # imported here because these imports are slow and `--help` works without them
+    from depthclip.app.command import app
     from depthclip.cli import run
     from depthclip.learn import learn
     from depthclip.messages import is_users, sentence
     from depthclip.score import score
 
-    alone = {"learn": learn, "score": score}
+    alone = {"app": app, "learn": learn, "score": score}
     try:
         code = 0
         if given[0] in alone:

@@ -1,0 +1,119 @@
+"""The page: its components, and which function each event calls."""
+
+from pathlib import Path
+
+import gradio as gr
+
+from depthclip.app.callbacks import Callbacks
+from depthclip.app.studio import RECIPE, Studio
+
+BUNDLED = (
+    "**Not for photographs.** This is the CLIP that comes with the package. It was trained on procedural rooms only, so "
+    "its depth of your photographs is meaningless: it shows what words do, on the rooms below. For photographs, start "
+    "the page with a CLIP that was trained on them: `python -m depthclip app -c photos` downloads OpenAI's RN50."
+)
+ZERO_SHOT = (
+    "**Metres of a zero-shot model.** Nothing was trained on depth: the metres come from the depths that you assign to "
+    "the words. Expect near and far to be told apart, and errors of a third and more."
+)
+THEME = gr.themes.Soft(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
+CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")
+
+
+def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> gr.Blocks:
+    """Return the page.
+
+    Args:
+        studio: the model.
+        rooms: example images.
+        fov: their field of view in degrees.
+        folder: folder for files to download.
+    """
+    calls = Callbacks(studio, rooms, fov, folder)
+    lines, templates, temperature = calls.restore()
+    with gr.Blocks(title="depthclip", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as page:
+        opened, point = gr.State(None, time_to_live=3600), gr.State(None)
+        before = gr.State(studio.wording)
+        gr.Markdown("# depthclip\nDepth of a photograph from sentences about distance. Edit the words and see the map.")
+        gr.Markdown(BUNDLED if studio.bundled else ZERO_SHOT, elem_classes="banner")
+        with gr.Row():
+            with gr.Column(scale=5, min_width=250):
+                photograph = gr.Image(label="Photograph", interactive=False, height=230, buttons=["fullscreen"])
+                file = gr.File(label="Drop or choose a photograph", file_types=["image"], height=110, elem_id="file")
+                gallery = gr.Gallery(
+                    [str(room) for room in rooms],
+                    label="Or choose a room",
+                    columns=3,
+                    height=120,
+                    allow_preview=False,
+                    interactive=False,
+                    object_fit="cover",
+                    buttons=[],
+                    elem_id="rooms",
+                )
+            with gr.Column(scale=9, min_width=320):
+                depth = gr.Image(
+                    label="Depth", interactive=False, format="png", buttons=["fullscreen"], elem_id="depth", height=440
+                )
+                scale = gr.HTML()
+                spot = gr.Textbox(show_label=False, container=False, interactive=False, elem_id="point")
+            with gr.Column(scale=6, min_width=280):
+                words = gr.Textbox(
+                    lines, lines=13, max_lines=24, label="Words from near to far | metres", elem_id="words"
+                )
+                sentences = gr.Textbox(templates, lines=1, max_lines=6, label="Templates, one per line")
+                with gr.Row():
+                    heat = gr.Number(temperature, label="Temperature", step=0.05, min_width=100)
+                    view = gr.Number(None, label="Field of view", placeholder="EXIF", min_width=100)
+                with gr.Row():
+                    readout = gr.Dropdown(studio.readouts, value=RECIPE, label="Readout (encodes again)", min_width=150)
+                    mirror = gr.Checkbox(studio.model.mirror, label="Mirror (encodes again)", min_width=150)
+                restore = gr.Button("Words of the recipe", size="sm")
+        status = gr.HTML(elem_id="status")
+        with gr.Row():
+            with gr.Column(scale=13, min_width=320):
+                gr.Markdown("### Responses")
+                responses = gr.HTML(elem_id="responses")
+            with gr.Column(scale=7, min_width=300):
+                gr.Markdown("### Histogram of depths")
+                bars = gr.HTML(elem_id="histogram")
+        with gr.Row():
+            with gr.Column(scale=13, min_width=320):
+                gr.Markdown("### Before and after\nLeft: the words that you kept, at first those of the recipe. Right: your words.")
+                slider = gr.ImageSlider(show_label=False, interactive=False, format="png", buttons=["fullscreen"])
+                keep = gr.Button("Keep the present words as “before”", size="sm")
+            with gr.Column(scale=7, min_width=300):
+                gr.Markdown(
+                    "### Files\nDepth as 16-bit PNG with its scale, `.npy` in metres, GLB, and the recipe that gives the "
+                    "same depth on the command line."
+                )
+                write = gr.Button("Make the files", variant="primary", elem_id="write")
+                files = gr.File(label="Download", file_count="multiple", interactive=False, elem_id="files")
+
+        wording, again = [words, sentences, heat], [readout, mirror]
+        given = [opened, *wording, view, before, point]
+        shown = [depth, scale, spot, responses, bars, slider, files, status]
+        photo = [opened, photograph, view, point]
+
+        def then_show(event: gr.events.Dependency) -> None:
+            event.success(calls.update, given, shown, show_progress="hidden", api_visibility="private")
+
+        then_show(page.load(calls.open_first, again, photo, show_progress_on=depth, api_visibility="private"))
+        then_show(file.upload(calls.open_file, [file, *again], photo, show_progress_on=depth, api_visibility="private"))
+        then_show(gallery.select(calls.open_room, again, [*photo, file], api_visibility="private"))
+        for each in again:
+            then_show(each.input(calls.encode_again, [opened, *again], [opened, photograph], api_visibility="private"))
+        for each in (*wording, view):
+            each.input(
+                calls.update,
+                given,
+                shown,
+                trigger_mode="always_last",
+                show_progress="hidden",
+                api_visibility="private",
+            )
+        then_show(depth.select(calls.choose, opened, point, show_progress="hidden", api_visibility="private"))
+        then_show(keep.click(calls.keep, wording, before, show_progress="hidden", api_visibility="private"))
+        then_show(restore.click(calls.restore, None, wording, show_progress="hidden", api_visibility="private"))
+        write.click(calls.write, [opened, *wording, view], files, api_visibility="private")
+    return page
