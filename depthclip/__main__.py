@@ -8,7 +8,7 @@ from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
 
-USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,score,compare,app} [-c recipe.yaml] [--key value ...]
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,score,compare,app} [-c recipe.yaml] [--key value]
 
 Estimate metric depth with a frozen CLIP, sentences about distance, and a few depths in metres.
 

@@ -50,8 +50,11 @@ class Callbacks:
 
     def encode_again(self, photo: OpenedPhoto | None, readout: str, mirror: bool) -> tuple[Any, ...]:
         """Return the photograph encoded with another readout or another view."""
-        photo = None if photo is None else self.encode(photo.path, readout, mirror)
-        return photo, None if photo is None else photo.rgb
+        if photo is None:
+            return None, None
+        photo = self.encode(photo.path, readout, mirror)
+        gr.Info(f"{escape(photo.path.name)} was encoded again, which an edit of words does not need")
+        return photo, photo.rgb
 
     def encode(self, path: str | Path, readout: str, mirror: bool) -> OpenedPhoto:
         """Return an encoded photograph.
@@ -62,7 +65,9 @@ class Callbacks:
         try:
             return self.studio.open(path, readout, mirror)
         except InputError as error:
-            raise gr.Error(plain(error, Path(path)), title="The photograph was refused", print_exception=False) from error
+            raise gr.Error(
+                plain(error, Path(path)), title="The photograph was refused", print_exception=False
+            ) from error
 
     def update(
         self,

@@ -85,7 +85,9 @@ def serve(studio: Studio, host: str, port: int | None, max_upload: int, folder: 
             css=CSS,
         )
     except OSError as error:
-        raise InputError(f"--host {host} --port {port or 7860} cannot be used ({error}); choose another port") from error
+        raise InputError(
+            f"--host {host} --port {port or 7860} cannot be used ({error}); choose another port"
+        ) from error
     return page
 
 

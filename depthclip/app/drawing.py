@@ -14,18 +14,24 @@ from depthclip.pictures import colour_depth
 
 WEIGHT_MAP = "viridis"
 BARS = 60
-WIDTH, HEIGHT, BASE = 600, 190, 150  # of the histogram; BASE is the height of its axis
+WIDTH, HEIGHT, BASE = 460, 150, 105  # of the histogram; BASE is the height of its axis
 MOST_MAPS = 200  # words whose weights are drawn; a page with more cannot be read
 
 
 def gradient(colours: np.ndarray) -> str:
     """Return colours (N, 3) uint8 as a CSS gradient from left to right."""
-    return f"linear-gradient(to right, {', '.join('#%02x%02x%02x' % tuple(each) for each in colours)})"
+    return f"linear-gradient(to right, {', '.join(hexadecimal(each) for each in colours)})"
+
+
+def hexadecimal(colour: np.ndarray) -> str:
+    """Return a colour (3,) uint8 as in HTML, such as `#ff8000`."""
+    return f"#{colour.tobytes().hex()}"
 
 
 def ticks(low: float, high: float, count: int = 6) -> list[float]:
     """Return round numbers from `low` to `high`, about `count` of them."""
-    return [each for each in MaxNLocator(count).tick_values(low, high).tolist() if low <= each <= high]
+    candidates = MaxNLocator(count, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+    return [float(each) for each in candidates if low <= each <= high]
 
 
 def scale_bar(near: float, far: float) -> str:
@@ -86,16 +92,17 @@ def histogram(depth: np.ndarray, bins: Sequence[float], near: float, far: float)
         return (metres - low) / (high - low) * WIDTH
 
     bars = "".join(
-        f'<rect x="{k * step:.1f}" y="{BASE - 135 * count / tallest:.1f}" width="{step - 1:.1f}" '
-        f'height="{135 * count / tallest:.1f}" fill="#{r:02x}{g:02x}{b:02x}"/>'
-        for k, (count, (r, g, b)) in enumerate(zip(counts, colours, strict=True))
+        f'<rect x="{k * step:.1f}" y="{BASE - 85 * count / tallest:.1f}" width="{step - 1:.1f}" '
+        f'height="{85 * count / tallest:.1f}" fill="{hexadecimal(colour)}"/>'
+        for k, (count, colour) in enumerate(zip(counts, colours, strict=True))
         if count
     )
     marks = "".join(
         f'<path d="M{across(each):.1f} {BASE + 2}l4 8h-8z" fill="currentColor" opacity="0.55"/>' for each in bins
     )
     labels = "".join(
-        f'<text x="{across(each):.1f}" y="{BASE + 27}" text-anchor="middle">{each:g}</text>' for each in ticks(low, high)
+        f'<text x="{across(each):.1f}" y="{BASE + 27}" text-anchor="middle">{each:g}</text>'
+        for each in ticks(low, high)
     )
     share = counts.max() / max(counts.sum(), 1)
     return (

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from depthclip.checks import check_count
 
 LARGEST_UPLOAD = 1024  # megabytes
+ABOUT = "Serve a page on this machine: depth of a photograph, whose words can be edited."
 
 
 def parse(args: Sequence[str]) -> argparse.Namespace:
@@ -14,7 +15,7 @@ def parse(args: Sequence[str]) -> argparse.Namespace:
     Raises:
         InputError: if a number is out of its range.
     """
-    parser = argparse.ArgumentParser(prog="python -m depthclip app", description="Serve a page on this machine: depth of a photograph, whose words can be edited.", allow_abbrev=False)
+    parser = argparse.ArgumentParser(prog="python -m depthclip app", description=ABOUT, allow_abbrev=False)
     parser.add_argument(
         "-c", "--config", default="rooms", metavar="RECIPE", help="recipe: a YAML file, or a name such as rooms, photos"
     )

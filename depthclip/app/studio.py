@@ -57,9 +57,7 @@ class OpenedPhoto:
             size: (H, W) in pixels.
         """
         focal = self.encoded.focal
-        return replace(
-            self.encoded, size=size, focal=None if focal is None else focal * size[1] / self.encoded.size[1]
-        )
+        return replace(self.encoded, size=size, focal=None if focal is None else focal * size[1] / self.encoded.size[1])
 
 
 @dataclass(frozen=True)
