@@ -42,12 +42,13 @@ def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> g
                 photograph = gr.Image(
                     show_label=False, interactive=False, height=200, buttons=["fullscreen"], elem_id="photograph"
                 )
-                file = gr.File(label="Drop or choose a photograph", file_types=["image"], height=130, elem_id="file")
-                gr.Markdown("or one of these rooms:")
+                gr.Markdown("Drop or choose a photograph, or choose a room:")
+                file = gr.File(show_label=False, file_types=["image"], height=110, elem_id="file")
                 gallery = gr.Gallery(
                     [str(room) for room in rooms],
                     show_label=False,
                     columns=3,
+                    height=92,
                     allow_preview=False,
                     interactive=False,
                     buttons=[],
@@ -77,7 +78,7 @@ def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> g
                 sentences = gr.Textbox(templates, lines=1, max_lines=6, label="Templates, one per line")
                 with gr.Row():
                     heat = gr.Number(temperature, label="Temperature", step=0.05, min_width=100, elem_id="temperature")
-                    view = gr.Number(None, label="Field of view, degrees", placeholder="EXIF", min_width=100)
+                    view = gr.Number(None, label="Field of view (°)", placeholder="EXIF", min_width=100)
                 status = gr.HTML(elem_id="status")
                 restore = gr.Button("Restore the words of the recipe", size="sm")
         gr.Markdown(
@@ -123,7 +124,7 @@ def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> g
             )
         )
         gr.on(
-            [words.input, sentences.input, heat.input, view.input],
+            [words.change, sentences.change, heat.change, view.change],
             calls.update,
             given,
             shown,
@@ -133,6 +134,6 @@ def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> g
         )
         then_show(depth.select(calls.choose, opened, point, show_progress="hidden", api_visibility="private"))
         then_show(keep.click(calls.keep, wording, before, show_progress="hidden", api_visibility="private"))
-        then_show(restore.click(calls.restore, None, wording, show_progress="hidden", api_visibility="private"))
+        restore.click(calls.restore, None, wording, show_progress="hidden", api_visibility="private")
         write.click(calls.write, [opened, *wording, view], files, api_visibility="private")
     return page
