@@ -47,7 +47,7 @@ def write_files(
     files = DepthFolder(folder, [photo.path.name], {}, formats)
     files.open()
     rgb = torch.from_numpy(photo.rgb).permute(2, 0, 1).float() / 255
-    depths = (torch.from_numpy(each.estimate.depth) for each in (full, seen))
+    depths = (torch.from_numpy(each.depth) for each in (full, seen))
     depth, small = depths
     files.write(Prediction(0, photo.path.name, depth, rgb, small, seen.focal))
     (folder / RECIPE_FILE).write_text(recipe_text(studio, photo, wording, fov), encoding="utf-8")

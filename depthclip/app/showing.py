@@ -10,7 +10,7 @@ from depthclip.app.studio import OpenedPhoto, Reading, Studio
 from depthclip.app.wording import Wording
 from depthclip.pictures import colour_depth, depth_range
 
-SIDE = 800  # pixels of the longer side of the maps on the page
+SIDE = 640  # pixels of the longer side of the maps on the page
 Point = tuple[float, float]  # shares of the width and the height, from the upper left corner
 
 
@@ -59,9 +59,9 @@ def show(
     """
     small = photo.at_most(SIDE)
     reading = studio.read(small, wording, fov)
-    depth = reading.estimate.depth
-    other = depth if before == wording else studio.read(small, before, fov).estimate.depth
-    near, far = depth_range(torch.from_numpy(depth), torch.from_numpy(other))
+    depth = reading.depth
+    other = depth if before == wording else studio.read(small, before, fov).depth
+    near, far = depth_range(*(torch.from_numpy(each[::4, ::4]) for each in (depth, other)))  # a sample of the pixels
     picture = colour_depth(depth, near, far)
     pixel = None if point is None else pixel_at(point, depth.shape)
     return Showing(
@@ -87,14 +87,13 @@ def describe(reading: Reading, photo: OpenedPhoto, point: Point | None) -> str:
         return "Click on the map for the depth of a point."
     height, width = photo.encoded.size
     column, row = pixel_at(point, (height, width))
-    x, y = pixel_at(point, reading.estimate.depth.shape)
-    spread = "" if reading.estimate.spread is None else f" ± {reading.estimate.spread[y, x]:.2f} m"
+    x, y = pixel_at(point, reading.depth.shape)
     i, j = pixel_at(point, reading.weights.shape[1:])
     weights = reading.weights[:, j, i]
     best = int(weights.argmax())
     return (
-        f"{reading.estimate.depth[y, x]:.2f} m{spread} at ({column}, {row}); the patch there is most like "
-        f"“{reading.words[best]}” ({weights[best]:.0%})"
+        f"{reading.depth[y, x]:.2f} m ± {reading.spread[y, x]:.2f} m at ({column}, {row}); the patch there is most "
+        f"like “{reading.words[best]}” ({weights[best]:.0%})"
     )
 
 

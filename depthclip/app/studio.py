@@ -5,9 +5,11 @@ from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
+from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from depthclip.app.wording import Wording, wording_of
 from depthclip.checks import check_choice
@@ -15,11 +17,9 @@ from depthclip.encoded import EncodedPhoto
 from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.readouts import READOUTS, check_fit, fitting_names, readout_of
 from depthclip.encoder.tower_encoder import TowerEncoder
-from depthclip.errors import InputError
 from depthclip.head.words import replace_words, with_fixed_words
 from depthclip.inference import PhotoEstimator
 from depthclip.photograph import focal_of, rgb_of, stated_focal
-from depthclip.uncertainty import Estimate, estimate
 
 RECIPE = "recipe"  # the readout of the recipe, which may have arguments
 
@@ -65,7 +65,8 @@ class Reading:
     """What a head reads in an encoded photograph.
 
     Args:
-        estimate: depth and its uncertainty, maps (H, W).
+        depth: (H, W) float32 in metres.
+        spread: (H, W) float32, its standard deviation in metres.
         weights: (K, h, w) in [0, 1], the weight of each word in each patch.
         words: the K words.
         bins: their K depths in metres, multiplied by the factor of the camera if the head has one.
@@ -73,7 +74,8 @@ class Reading:
         notes: warnings, such as of words out of order.
     """
 
-    estimate: Estimate
+    depth: np.ndarray
+    spread: np.ndarray
     weights: np.ndarray
     words: tuple[str, ...]
     bins: tuple[float, ...]
@@ -182,9 +184,9 @@ class Studio:
             warnings.simplefilter("always")
             estimator = self.estimator(photo.encoder, wording)
             output = estimator.read(photo.features, photo.needs, photo.view, photo.seen, [seen])[0]
-            maps = estimate(output, photo.view, photo.size, None)
-        if output.weights is None or output.bins is None:
-            raise InputError("the head has no words or no bins; use a DepthHead")
-        bins = tuple(output.bins.flatten().tolist())
+        # a DepthHead has words and bins, and so a spread
+        depth, spread, weights, bins = output.depth, cast(Tensor, output.spread), output.weights, output.bins
+        maps = (photo.view.upsample(each, photo.size)[0, 0].float().cpu().numpy() for each in (depth, spread))
         notes = tuple(dict.fromkeys(str(warning.message) for warning in caught))
-        return Reading(maps, output.weights[0].cpu().numpy(), wording.words, bins, focal, notes)
+        metres = tuple(cast(Tensor, bins).flatten().tolist())
+        return Reading(*maps, cast(Tensor, weights)[0].cpu().numpy(), wording.words, metres, focal, notes)
