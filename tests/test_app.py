@@ -15,10 +15,13 @@ from depthclip.__main__ import main
 from depthclip.app.command import app, draw_rooms, serve
 from depthclip.app.downloads import write_files
 from depthclip.app.drawing import ticks, weight_maps
+from depthclip.app.options import parse
 from depthclip.app.showing import show
 from depthclip.app.studio import RECIPE, Studio
 from depthclip.app.wording import Wording, read_wording
 from depthclip.errors import InputError
+from tests.test_commands import commands
+from tests.test_docs import DOCS
 
 EDITED = Wording(
     ("near by", "close", "far", "far off"), (1.1, 1.7, 4.25, 6.5), ("It is {distance}", "a {distance} {object}"), 0.2
@@ -164,6 +167,16 @@ def test_a_large_photograph_is_drawn_small(studio, tmp_path):
     assert studio.read(opened.encoded, EDITED).depth.shape == (2000, 1500)
 
 
+def test_the_commands_of_the_page_of_docs():
+    runs = [
+        command.partition("-m depthclip ")[2] for command in commands(DOCS / "app.md") if "-m depthclip " in command
+    ]
+    options = [parse(shlex.split(run)[1:]) for run in runs if run.startswith("app")]
+    assert [each.config for each in options] == ["rooms", "photos", "rooms"]
+    assert (options[2].host, options[2].port, options[2].max_upload) == ("0.0.0.0", 8000, 10)
+    assert "predict photo.jpg -c recipe.yaml --output depth --formats '[png, npy]'" in runs
+
+
 def test_without_gradio(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"pip install 'depthclip\[app\]'"):
@@ -264,6 +277,13 @@ def test_the_page_in_a_browser(page, studio, tmp_path, monkeypatch, capsys, reco
     (tmp_path / "notes.jpg").write_text("no image")
     page.locator("#file input[type=file]").set_input_files(tmp_path / "notes.jpg")
     expect(page.get_by_text("image notes.jpg cannot be read")).to_be_visible()
+
+    # another view: the photograph is encoded again
+    page.locator("#mirror input").uncheck()
+    expect(page.get_by_text("room-2.png was encoded again")).to_be_visible()
+    page.locator("#temperature input").fill("0.35")
+    expect(page.locator("#status")).to_contain_text("2 words")
+    expect(page.locator("#files a[download]")).to_have_count(0)  # they are of former words
 
     # another tab has words of its own
     other = page.context.browser.new_page()

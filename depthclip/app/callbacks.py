@@ -14,7 +14,7 @@ from depthclip.app.wording import Wording, read_wording
 from depthclip.data.images import SKIP
 from depthclip.errors import InputError
 
-SHOWN = 7  # outputs of `update` besides the status
+SHOWN = 6  # outputs of `update` besides the status
 
 
 class Callbacks:
@@ -34,27 +34,27 @@ class Callbacks:
         self.folder = folder
 
     def open_file(self, path: str, readout: str, mirror: bool) -> tuple[Any, ...]:
-        """Return the encoded photograph of an uploaded file, the picture of it, no field of view, and no point."""
+        """Return the encoded photograph of an uploaded file, a picture of it, and no field of view, point and files."""
         photo = self.encode(path, readout, mirror)
-        return photo, photo.rgb, None, None
+        return photo, photo.rgb, None, None, None
 
     def open_room(self, readout: str, mirror: bool, event: gr.SelectData) -> tuple[Any, ...]:
-        """Return the same of the chosen room, with its field of view, and no file."""
+        """Return the same of the chosen room, with its field of view, and no uploaded file."""
         photo = self.encode(self.rooms[int(event.index)], readout, mirror)
-        return photo, photo.rgb, self.fov, None, None
+        return photo, photo.rgb, self.fov, None, None, None
 
     def open_first(self, readout: str, mirror: bool) -> tuple[Any, ...]:
         """Return the same of the first room."""
         photo = self.encode(self.rooms[0], readout, mirror)
-        return photo, photo.rgb, self.fov, None
+        return photo, photo.rgb, self.fov, None, None
 
     def encode_again(self, photo: OpenedPhoto | None, readout: str, mirror: bool) -> tuple[Any, ...]:
-        """Return the photograph encoded with another readout or another view."""
+        """Return the photograph encoded with another readout or another view, a picture of it, and no files."""
         if photo is None:
-            return None, None
+            return None, None, None
         photo = self.encode(photo.path, readout, mirror)
         gr.Info(f"{escape(photo.path.name)} was encoded again, which an edit of words does not need")
-        return photo, photo.rgb
+        return photo, photo.rgb, None
 
     def encode(self, path: str | Path, readout: str, mirror: bool) -> OpenedPhoto:
         """Return an encoded photograph.
@@ -90,7 +90,7 @@ class Callbacks:
         height, width = photo.encoded.size
         notes = "".join(f'<p class="note">Note: {escape(note)}</p>' for note in shown.notes)
         status = f"<p>{escape(photo.path.name)}, {width} × {height} pixels, {len(wording.words)} words</p>{notes}"
-        return *shown[:6], None, status
+        return *shown[:SHOWN], status
 
     def keep(self, lines: str, templates: str, temperature: float | None) -> Wording:
         """Return the present words, with which later ones are compared.

@@ -117,7 +117,7 @@ def marked(picture: np.ndarray, point: tuple[int, int] | None) -> np.ndarray:
     """Return a picture (H, W, 3) uint8 with a ring around a point (x, y) in pixels; unchanged without a point."""
     if point is None:
         return picture
-    image, reach = Image.fromarray(picture), max(3, max(picture.shape) // 80)
+    image, reach = Image.fromarray(picture), max(3, max(picture.shape) // 60)
     draw = ImageDraw.Draw(image)
     for width, colour in ((3, "black"), (1, "white")):
         box = (point[0] - reach, point[1] - reach, point[0] + reach, point[1] + reach)

@@ -55,7 +55,9 @@ def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> g
                     elem_id="rooms",
                 )
                 readout = gr.Dropdown(studio.readouts, value=RECIPE, label="Readout")
-                mirror = gr.Checkbox(studio.model.mirror, label="Average with the mirrored photograph")
+                mirror = gr.Checkbox(
+                    studio.model.mirror, label="Average with the mirrored photograph", elem_id="mirror"
+                )
                 gr.Markdown("A change of these two encodes the photograph again.", elem_classes="hint")
             with gr.Column(scale=9, min_width=320):
                 gr.Markdown("### Depth")
@@ -73,7 +75,7 @@ def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> g
             with gr.Column(scale=6, min_width=280):
                 gr.Markdown("### Words")
                 words = gr.Textbox(
-                    lines, lines=13, max_lines=24, label="From near to far: word | metres", elem_id="words"
+                    lines, lines=7, max_lines=24, label="From near to far: word | metres", elem_id="words"
                 )
                 sentences = gr.Textbox(templates, lines=1, max_lines=6, label="Templates, one per line")
                 with gr.Row():
@@ -100,12 +102,12 @@ def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> g
                     "cloud (GLB), and the recipe, which gives the same depth on the command line."
                 )
                 write = gr.Button("Make the files", variant="primary", elem_id="write")
-                files = gr.File(label="Download", file_count="multiple", interactive=False, height=260, elem_id="files")
+                files = gr.File(label="Download", file_count="multiple", interactive=False, height=340, elem_id="files")
 
         wording, again = [words, sentences, heat], [readout, mirror]
         given = [opened, *wording, view, before, point]
-        shown = [depth, scale, spot, responses, bars, slider, files, status]
-        photo = [opened, photograph, view, point]
+        shown = [depth, scale, spot, responses, bars, slider, status]
+        photo = [opened, photograph, view, point, files]
 
         def then_show(event: gr.events.Dependency) -> None:
             event.success(calls.update, given, shown, show_progress="hidden", api_visibility="private")
@@ -118,13 +120,15 @@ def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> g
                 [readout.input, mirror.input],
                 calls.encode_again,
                 [opened, *again],
-                [opened, photograph],
+                [opened, photograph, files],
                 show_progress_on=depth,
                 api_visibility="private",
             )
         )
+        edits = [words.change, sentences.change, heat.change, view.change]
+        gr.on(edits, lambda: None, None, files, queue=False, show_progress="hidden", api_visibility="private")
         gr.on(
-            [words.change, sentences.change, heat.change, view.change],
+            edits,
             calls.update,
             given,
             shown,

@@ -185,8 +185,15 @@ class Studio:
             estimator = self.estimator(photo.encoder, wording)
             output = estimator.read(photo.features, photo.needs, photo.view, photo.seen, [seen])[0]
         # a DepthHead has words and bins, and so a spread
-        depth, spread, weights, bins = output.depth, cast(Tensor, output.spread), output.weights, output.bins
-        maps = (photo.view.upsample(each, photo.size)[0, 0].float().cpu().numpy() for each in (depth, spread))
+        spread, bins, weights = (cast(Tensor, each) for each in (output.spread, output.bins, output.weights))
+        maps = [photo.view.upsample(each, photo.size)[0, 0].float().cpu().numpy() for each in (output.depth, spread)]
         notes = tuple(dict.fromkeys(str(warning.message) for warning in caught))
-        metres = tuple(cast(Tensor, bins).flatten().tolist())
-        return Reading(*maps, cast(Tensor, weights)[0].cpu().numpy(), wording.words, metres, focal, notes)
+        return Reading(
+            depth=maps[0],
+            spread=maps[1],
+            weights=weights[0].cpu().numpy(),
+            words=wording.words,
+            bins=tuple(bins.flatten().tolist()),
+            focal=focal,
+            notes=notes,
+        )
