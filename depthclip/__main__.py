@@ -1,14 +1,29 @@
-"""Run the command line: `python -m depthclip {fit,validate,test,predict,video,learn,score,compare}`."""
+"""Run the command line: `python -m depthclip {fit,validate,test,predict,video,learn,score,compare,app,benchmark}`."""
 
 import os
 import sys
+from importlib import import_module
 
 from depthclip import recipes
 from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
 
-USAGE = """usage: python -m depthclip {fit,validate,test,predict,video,learn,score,compare} [-c recipe.yaml]
+# subcommands that are functions, by the module of the function, and by the module whose `parse` prints their help
+COMMANDS = {
+    "app": "depthclip.app.command",
+    "benchmark": "depthclip.benchmark.command",
+    "learn": "depthclip.learn",
+    "score": "depthclip.score",
+    "video": "depthclip.video_command",
+}
+PARSERS = {
+    "app": "depthclip.app.options",
+    "benchmark": "depthclip.benchmark.command",
+    "score": "depthclip.score",
+    "video": "depthclip.video_command",
+}
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,video,learn,score,compare,app,benchmark} [-c recipe.yaml]
                            [--key value ...]
 
 Estimate metric depth with a frozen CLIP, sentences about distance, and a few depths in metres.
@@ -22,6 +37,8 @@ subcommands:
   learn     fit, then test with the learned parameters
   score     score depth maps in files, written by any method; see score --help
   compare   print runs and studies in one table with paired differences and intervals
+  app       serve a page on this machine, on which words are edited; see app --help
+  benchmark measure what a recipe costs: speed, shares, memory, growth; see benchmark --help
   recipes   list the recipes that come with the package
 
 examples:
@@ -63,14 +80,8 @@ def main(args: list[str] | None = None) -> int:
                 from depthclip.study.compare import main as compare
 
                 return compare(given[1:])
-            if given[0] == "score" and {"-h", "--help"} & {*given}:
-                from depthclip.score import parse
-
-                parse(given[1:])
-            if given[0] == "video" and {"-h", "--help"} & {*given}:
-                from depthclip.video_command import parse as parse_video
-
-                parse_video(given[1:])
+            if given[0] in PARSERS and {"-h", "--help"} & {*given}:
+                import_module(PARSERS[given[0]]).parse(given[1:])
             return run_reporting(given)
         except Ended as ended:
             if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -84,16 +95,12 @@ def run_reporting(given: list[str]) -> int:
     """Run a subcommand and return its exit code; print an error that the user can correct as one sentence."""
     # imported here because these imports are slow and `--help` works without them
     from depthclip.cli import run
-    from depthclip.learn import learn
     from depthclip.messages import is_users, sentence
-    from depthclip.score import score
-    from depthclip.video_command import video
 
-    alone = {"learn": learn, "score": score, "video": video}
     try:
         code = 0
-        if given[0] in alone:
-            alone[given[0]](given[1:])
+        if given[0] in COMMANDS:
+            getattr(import_module(COMMANDS[given[0]]), given[0])(given[1:])
         else:
             code = run(given).exit_code
         sys.stdout.flush()

@@ -29,6 +29,7 @@ RUNS = sorted(
         for command in commands(page)
         if "-m depthclip " in command
         and "depthclip compare " not in command  # tests/test_compare.py runs those
+        and not re.search(r"depthclip app\b|recipe\.yaml", command)  # tests/test_app.py runs those
         and "--ckpt_path" not in command  # tests/test_ordinal_words.py trains, then runs those
     }
 )
