@@ -215,7 +215,11 @@ class DepthCLIP(PhotoEstimator, EvaluatedModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Return the head's depth of the part of each image that the model saw, at its size in the image."""
-        return [prediction_of(item, depth[0], outputs[0], batch) for item, depth, outputs in self.estimates(batch)]
+        words, intervals = self.head.labels, self.intervals
+        return [
+            prediction_of(item, depth[0], outputs[0], batch, words, intervals)
+            for item, depth, outputs in self.estimates(batch)
+        ]
 
     def estimates(self, batch: Batch) -> Iterator[tuple[Item, Tensor, list[Coarse]]]:
         """Yield each item with the depth of all heads, (V, h, w) metres at the size the model saw, and their outputs.
