@@ -91,9 +91,7 @@ class DepthFolder:
         self.suffixes = {"npy": [".npy"], "ply": [".ply"], "glb": [".glb"], "uncertainty": [f"{UNCERTAINTY}.npz"]}
         self.suffixes["panel"] = [f"{PANEL}.{each}" for each in ("png", *([vector] if vector else []))]
         self.chosen = list(range(len(names)))
-        self.scales: dict[
-            str, float
-        ] = {}  # values per metre of the files in the folder, by name and format; 1 except for png
+        self.scales: dict[str, float] = {}  # values per metre of the files in the folder; 1 except for png
 
     @property
     def complete(self) -> int:
@@ -241,7 +239,8 @@ class DepthFolder:
             scales["npy"] = 1.0
         for each in (each for each in FORMATS if each in self.formats and each not in MAPS):
             paths = [self.folder / f"{file}{suffix}" for suffix in self.suffixes[each]]
-            if all([is_companion(path, bool(picture)) for path in paths]):  # all are checked
+            found = [is_companion(path, bool(picture)) for path in paths]
+            if all(found):
                 scales[each] = 1.0
         if picture.get("image") != name or not scales.keys() >= set(self.formats):
             return False

@@ -24,8 +24,8 @@ def write_panel(file: BinaryIO, prediction: Prediction, file_type: str) -> None:
 def write_uncertainty(file: BinaryIO, prediction: Prediction) -> None:
     """Write the maps (H, W) float32 of the `Estimate` of an image, except for its depth, as .npz.
 
-    The arrays are `spread`, `disagreement`, `low` and `high` in metres, and `entropy` in nats. A map that the model does
-    not have is left out.
+    The arrays are `spread`, `disagreement`, `low` and `high` in metres, and `entropy` in nats. A map that the model
+    does not have is left out.
 
     Args:
         file: opened binary file.

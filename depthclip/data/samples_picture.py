@@ -36,9 +36,8 @@ def draw_samples(shown: Sequence[Sample], view: View, path: Path) -> None:
         draw_view(left, view, *sample.image.shape[-2:])
         if sample.depth is not None:
             scale = depth_range(sample.depth)
-            draw_map(
-                page.axes(MARGIN + width + BETWEEN, top, width, height), visible(sample.depth)[0], *scale, DEPTH_MAP
-            )
+            right = page.axes(MARGIN + width + BETWEEN, top, width, height)
+            draw_map(right, visible(sample.depth)[0], *scale, DEPTH_MAP)
             bar = page.axes(MARGIN + 2 * width + BETWEEN + GAP, top, BAR, height)
             add_scale(bar, *scale, DEPTH_MAP, metres)
         top += height

@@ -50,7 +50,7 @@ def add_scale(
         unit: function that writes a value with its unit.
         upright: whether the values go up rather than to the right.
     """
-    width, height = axes.bbox.size / axes.figure.dpi
+    width, height = axes.bbox.width / axes.figure.dpi, axes.bbox.height / axes.figure.dpi
     shades = np.linspace(0, 1, 256)[:, None] if upright else np.linspace(0, 1, 256)[None]
     extent = (0, 1, low, high) if upright else (low, high, 0, 1)
     axes.imshow(shades, cmap=colours, norm=Normalize(0, 1), aspect="auto", origin="lower", extent=extent)

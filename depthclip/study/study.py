@@ -62,7 +62,8 @@ class Study:
         settings: settings of all variants, with either recipe.
         quick_settings: settings of all variants with `--quick`, unless `--data` is given.
         notes: function that returns text below the table, as Markdown; variants that failed have no row.
-        draw: function that draws figure.png, or figure.pdf or figure.svg with `--vector`; variants that failed have no row.
+        draw: function that draws figure.png, and figure.pdf or figure.svg with `--vector`; variants that failed
+            have no row.
         needs: text about the files that the study needs, printed if nothing could be scored.
     """
 
