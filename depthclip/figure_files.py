@@ -3,8 +3,11 @@
 from pathlib import Path
 from typing import BinaryIO, Literal, get_args
 
+import numpy as np
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from PIL import Image
 
 DPI = 150
 MOST_PIXELS = 60_000  # along a side; matplotlib draws fewer than 2**16
@@ -25,7 +28,13 @@ def write_figure(figure: Figure, file: BinaryIO, file_type: str) -> None:
     """
     dpi = min(DPI, MOST_PIXELS / max(figure.get_size_inches()))
     if file_type not in VECTORS:
-        figure.savefig(file, format="png", dpi=dpi)
+        figure.set_dpi(dpi)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        # without alpha, which would make the file larger
+        Image.fromarray(np.ascontiguousarray(np.asarray(canvas.buffer_rgba())[..., :3])).save(
+            file, "PNG", dpi=(dpi, dpi)
+        )
         return
     # fonts as TrueType, and text as text
     with rc_context({"pdf.fonttype": 42, "svg.fonttype": "none", "svg.hashsalt": "depthclip"}):

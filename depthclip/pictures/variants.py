@@ -59,7 +59,7 @@ def draw_heads(samples: Sequence["Shown"], names: Sequence[str]) -> Figure:
     rows = len(names) + 2
     title = height_of(1) + 0.03
     tall = [title + rows * (height + BETWEEN) + BELOW + MARGIN for height in heights]
-    page, top = Page(sum(tall) + MARGIN), MARGIN
+    page, top = Page(sum(tall) + MARGIN, 2 * MARGIN + NAMES + count * (column + BETWEEN)), MARGIN
     for block, height, needed in zip(blocks, heights, tall, strict=True):
         first, step = top + title, height + BETWEEN
         labels = ["image", "ground truth", *names]
