@@ -23,8 +23,8 @@ PARSERS = {
     "score": "depthclip.score",
     "video": "depthclip.video_command",
 }
-USAGE = """usage: python -m depthclip {fit,validate,test,predict,video,learn,score,compare,app,benchmark} [-c recipe.yaml]
-                           [--key value ...]
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,video,learn,score,compare,app,benchmark}
+                           [-c recipe.yaml] [--key value ...]
 
 Estimate metric depth with a frozen CLIP, sentences about distance, and a few depths in metres.
 

@@ -26,6 +26,7 @@ TOP_LEVEL = (
     "output",
     "formats",
     "overwrite",
+    "vector",
     "seed_everything",
     "model",
     "data",

@@ -26,6 +26,7 @@ from depthclip.data.rooms import Rooms
 from depthclip.depth_writer import DepthWriter
 from depthclip.encoder.readouts import with_arguments
 from depthclip.errors import InputError
+from depthclip.figure_files import Vector
 from depthclip.fitting import checkpoint_callbacks
 from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
@@ -58,11 +59,17 @@ class DepthCLI(LightningCLI):
         parser.set_defaults({f"trainer.{name}": value for name, value in self.trainer_defaults.items()})
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Add the options --name, --output, --formats and --overwrite."""
+        """Add the options --name, --output, --formats, --overwrite and --vector."""
         parser.add_argument("--name", default="depthclip", help="the run's folder within runs/")
         parser.add_argument("--output", type=str, help="predict: folder of the depth maps; existing maps are kept")
-        text = "predict: formats: png, 16-bit with a stated scale; npy, float32 metres; ply and glb, point clouds"
-        parser.add_argument("--formats", type=list[Literal["png", "npy", "ply", "glb"]], default=["png"], help=text)
+        text = (
+            "predict: formats: png, 16-bit with a stated scale; npy, float32 metres; ply and glb, point clouds; panel, "
+            "picture of the image, its depth and the weight of each word; uncertainty, .npz of float32 maps"
+        )
+        kinds = list[Literal["png", "npy", "ply", "glb", "panel", "uncertainty"]]
+        parser.add_argument("--formats", type=kinds, default=["png"], help=text)
+        text = "format in which panels and variants are written besides PNG, for papers: pdf or svg"
+        parser.add_argument("--vector", type=Vector | None, default=None, help=text)
         text = "predict: write depth maps again that are in the folder already, also those of another model"
         parser.add_argument("--overwrite", action="store_true", help=text)
 
@@ -169,8 +176,8 @@ class DepthCLI(LightningCLI):
             raise InputError(
                 f"the Trainer refuses its arguments: {sentence(error)}; check trainer: {shorten(changed, 200)}"
             ) from error
-        self.writer = DepthWriter(recipe, recipe["output"], recipe["formats"], recipe["overwrite"])
-        trainer.callbacks.extend([Report(recipe), self.writer])  # type: ignore[attr-defined]  # a public list that Trainer does not type
+        self.writer = DepthWriter(recipe, recipe["output"], recipe["formats"], recipe["overwrite"], config.vector)
+        trainer.callbacks.extend([Report(recipe, config.vector), self.writer])  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
         self.model.data_settings = recipe["data"]
         return trainer

@@ -1,10 +1,10 @@
-"""Write depth maps as 16-bit PNG, .npy files or point clouds to a folder that a later run can complete."""
+"""Write depth maps and what belongs to them to a folder that a later run can complete."""
 
 import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
@@ -16,14 +16,17 @@ from depthclip.checks import check_choice
 from depthclip.clouds import CLOUDS, check_trimesh, write_cloud
 from depthclip.data.paths import quoted
 from depthclip.errors import InputError
-from depthclip.file_names import COLOUR, file_names, printable
-from depthclip.output_files import is_array, is_cloud, texts_of
-from depthclip.pictures import colour_depth, depth_range
+from depthclip.figure_files import VECTORS, Vector
+from depthclip.file_names import COLOUR, PANEL, UNCERTAINTY, file_names, printable
+from depthclip.further_files import write_panel, write_uncertainty
+from depthclip.output_files import is_array, is_companion, texts_of
+from depthclip.pictures import colour_depth, depth_range, with_scale
 from depthclip.shown import Prediction
 
 SCALES = (1000, 500, 256, 100, 50, 20, 10, 5, 2, 1)  # values per metre
 LARGEST = 65535
-FORMATS = ("png", "npy", *CLOUDS)
+MAPS = ("png", "npy")
+FORMATS = (*MAPS, *CLOUDS, "panel", "uncertainty")
 INDEX = "index.json"
 LISTED = 20  # skipped images in the summary
 
@@ -49,10 +52,12 @@ class DepthFolder:
         names: names of all samples.
         settings: settings that the depths depend on; `open` refuses a folder with other settings.
         formats: formats of the depth maps: `png`, 16-bit PNG that states its values per metre; `npy`, float32 metres;
-            `ply` and `glb`, point clouds.
+            `ply` and `glb`, point clouds; `panel`, a picture of the image, its depth and the weights of the words;
+            `uncertainty`, .npz of float32 maps.
         sources: for each sample, the path of its image, by which images of the same name differ; "" without a file.
         overwrite: whether depth maps in the folder are written again, also those of other images and settings. Files
             that this class did not write are never replaced.
+        vector: `pdf` or `svg`, in which panels are written besides PNG; None for none.
 
     Raises:
         InputError: if there is no format, a format is unknown, or trimesh is missing for point clouds.
@@ -66,11 +71,14 @@ class DepthFolder:
         formats: Sequence[str] = ("png",),
         sources: Sequence[str] | None = None,
         overwrite: bool = False,
+        vector: Vector | None = None,
     ) -> None:
         if not formats:
-            raise InputError("formats [] writes no depth map; use png, npy, ply or glb, or several of them")
+            raise InputError(f"formats [] writes no depth map; use {', '.join(FORMATS)}, or several of them")
         for each in formats:
             check_choice("formats", each, FORMATS)
+        if vector is not None:
+            check_choice("vector", vector, VECTORS)
         if clouds := [each for each in formats if each in CLOUDS]:
             check_trimesh(clouds)
         self.folder = folder
@@ -80,8 +88,10 @@ class DepthFolder:
         self.settings = json.loads(json.dumps(settings, default=str))
         self.formats = tuple(formats)
         self.overwrite = overwrite
+        self.suffixes = {"npy": [".npy"], "ply": [".ply"], "glb": [".glb"], "uncertainty": [f"{UNCERTAINTY}.npz"]}
+        self.suffixes["panel"] = [f"{PANEL}.{each}" for each in ("png", *([vector] if vector else []))]
         self.chosen = list(range(len(names)))
-        self.scales: dict[str, float] = {}  # values per metre of the depth maps in the folder, by file; 1 of clouds
+        self.scales: dict[str, float] = {}  # values per metre of the files in the folder; 1 except for png
 
     @property
     def complete(self) -> int:
@@ -136,7 +146,8 @@ class DepthFolder:
         known = index < len(self.chosen)
         file = self.files[self.chosen[index]] if known else f"{index:06d}"
         values, scale = to_png_values(depth)
-        picture = colour_depth(depth, *depth_range(torch.from_numpy(depth)))
+        scale_bar = depth_range(torch.from_numpy(depth))
+        picture = with_scale(colour_depth(depth, *scale_bar), *scale_bar)
         text = PngInfo()
         text.add_text("image", printable(name))
         text.add_text("depth_scale", f"{scale:.17g}")
@@ -146,11 +157,9 @@ class DepthFolder:
             # the picture is written first: if there is a depth map, its sample can be identified
             self._write_png(f"{file}{COLOUR}.png", picture, text)
             for each in (each for each in FORMATS[1:] if each in self.formats):
-                with open_atomic(self.folder / f"{file}.{each}") as opened:
-                    if each in CLOUDS:
-                        write_cloud(opened, prediction, each)
-                    else:
-                        np.save(opened, depth.astype(np.float32, copy=False))
+                for suffix in self.suffixes[each]:
+                    with open_atomic(self.folder / f"{file}{suffix}") as opened:
+                        self._write(opened, prediction, each, suffix.rpartition(".")[2])
                 self.scales[f"{file}.{each}"] = 1.0
             if "png" in self.formats:
                 self._write_png(f"{file}.png", values, text)
@@ -159,16 +168,16 @@ class DepthFolder:
             raise _unwritable(self.folder / f"{file}.{self.formats[-1]}", error) from error
 
     def write_index(self) -> None:
-        """Write the index: the scale and the image of each depth map in the folder.
+        """Write the index: the scale and the image of each depth map in the folder; further files are not in it.
 
         Raises:
             InputError: if the file cannot be written.
         """
-        images = {f"{file}.{each}": n for file, n in zip(self.files, self.names, strict=True) for each in FORMATS}
+        images = {f"{file}.{each}": n for file, n in zip(self.files, self.names, strict=True) for each in MAPS}
         maps = {
             file: {"image": images.get(file, ""), "depth_scale": scale}
             for file, scale in sorted(self.scales.items())
-            if not file.endswith(CLOUDS)
+            if file.endswith(MAPS)
         }
         try:
             with open_atomic(self.folder / INDEX) as opened:
@@ -190,6 +199,7 @@ class DepthFolder:
         )
         png = f"16-bit PNG, values per metre: {scales or 'none'} (also in {INDEX} and as depth_scale in each file)"
         texts = {"png": png, "npy": ".npy, float32 metres", "ply": ".ply, points", "glb": ".glb, points"}
+        texts |= {"panel": f"{PANEL}.png, panels", "uncertainty": f"{UNCERTAINTY}.npz, maps of uncertainty"}
         described = " and ".join(texts[each] for each in self.formats)
         parts = [f"{self.complete} depth maps with pictures are in {self.folder}: {described}"]
         if before:
@@ -200,7 +210,8 @@ class DepthFolder:
             listed = ", ".join(quoted(name) for name in skipped[:LISTED])
             more = "" if len(skipped) <= LISTED else f" and {len(skipped) - LISTED} more"
             parts.append(f"{len(skipped)} images could not be read: {listed}{more}")
-        return "; ".join(parts)
+        counted = f"{self.complete - before} written, {before} kept, {len(skipped)} skipped"
+        return "; ".join(parts) + f"\n{counted}"
 
     def _check_index(self) -> None:
         path = self.folder / INDEX
@@ -226,8 +237,10 @@ class DepthFolder:
         scales = {"png": float(depth["depth_scale"])} if depth else {}
         if "npy" in self.formats and is_array(self.folder / f"{file}.npy", bool(picture)):
             scales["npy"] = 1.0
-        for each in (each for each in CLOUDS if each in self.formats):
-            if is_cloud(self.folder / f"{file}.{each}", bool(picture)):
+        for each in (each for each in FORMATS if each in self.formats and each not in MAPS):
+            paths = [self.folder / f"{file}{suffix}" for suffix in self.suffixes[each]]
+            found = [is_companion(path, bool(picture)) for path in paths]
+            if all(found):
                 scales[each] = 1.0
         if picture.get("image") != name or not scales.keys() >= set(self.formats):
             return False
@@ -243,6 +256,17 @@ class DepthFolder:
                 f"{self.folder / file}.png holds the depth of {quoted(other)}, not of {quoted(mine)}; choose another "
                 "folder with --output, or use --overwrite"
             )
+
+    def _write(self, opened: BinaryIO, prediction: Prediction, kind: str, file_type: str) -> None:
+        """Write a file of one of the formats except for png."""
+        if kind in CLOUDS:
+            write_cloud(opened, prediction, kind)
+        elif kind == "panel":
+            write_panel(opened, prediction, file_type)
+        elif kind == "uncertainty":
+            write_uncertainty(opened, prediction)
+        else:
+            np.save(opened, prediction.depth.numpy().astype(np.float32, copy=False))
 
     def _write_png(self, file: str, pixels: np.ndarray, text: PngInfo) -> None:
         with open_atomic(self.folder / file) as opened:

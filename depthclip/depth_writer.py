@@ -10,6 +10,7 @@ from depthclip.data.batches import Batch
 from depthclip.data.samples import DepthDataset, Subset
 from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
+from depthclip.figure_files import Vector
 from depthclip.gather import gather
 from depthclip.module import DepthCLIP
 from depthclip.runs import run_folder
@@ -26,6 +27,7 @@ class DepthWriter(Callback):
             into `depth` in the folder of the run.
         formats: formats of the depth maps, see `DepthFolder`.
         overwrite: whether to write depth maps again that are there already.
+        vector: format in which panels are written besides PNG: `pdf`, `svg`, or None.
     """
 
     def __init__(
@@ -34,12 +36,14 @@ class DepthWriter(Callback):
         output: str | Path | None = None,
         formats: Sequence[str] = ("png",),
         overwrite: bool = False,
+        vector: Vector | None = None,
     ) -> None:
         self.recipe = recipe or {}
         self.output = output
         self.formats = formats
         self.overwrite = overwrite
-        self.depths = DepthFolder(Path(), [], {}, formats)
+        self.vector: Vector | None = vector
+        self.depths = DepthFolder(Path(), [], {}, formats, vector=vector)
         self.missing = 0  # depth maps, before predict starts
         self.reduced = 0  # images that were larger than what the model saw, on this device
         self.skipped: list[str] = []  # names of the images that could not be read; of all devices in the end
@@ -62,7 +66,7 @@ class DepthWriter(Callback):
         names = [] if samples is None else [samples.name(k) for k in range(len(samples))]
         sources = [] if samples is None else [source_of(samples, k) for k in range(len(samples))]
         self.depths = DepthFolder(
-            folder, names, {**settings, "view": view}, self.formats, sources, overwrite=self.overwrite
+            folder, names, {**settings, "view": view}, self.formats, sources, self.overwrite, self.vector
         )
         missing = trainer.strategy.broadcast(self.depths.open())
         self.missing, self.reduced, self.skipped = len(missing), 0, []
@@ -74,6 +78,7 @@ class DepthWriter(Callback):
             self.limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 0
             if trainer.is_global_zero:
                 print_text(f"all {len(samples)} depth maps are in {self.depths.folder} already; nothing is computed")
+                print_text(f"0 written, {len(samples)} kept, 0 skipped")
             return
         # each device needs an image; where fewer are missing, a few are computed again
         spare = iter(sorted(set(range(len(samples))) - set(missing)))

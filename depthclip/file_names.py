@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import PurePosixPath
 
-COLOUR = ".colour"
+COLOUR, PANEL, UNCERTAINTY = ".colour", ".panel", ".uncertainty"
 LONGEST = 180  # bytes; a file name may have 255, and suffixes are added to it
 
 
@@ -50,9 +50,9 @@ def _digest(name: str) -> str:
     return hashlib.sha256(os.fsencode(name)).hexdigest()[:12]
 
 
-def _claims(name: str) -> tuple[str, str]:
+def _claims(name: str) -> tuple[str, ...]:
     """Return the file names that a sample uses, with case folded because some file systems ignore case."""
-    return name.casefold(), f"{name}{COLOUR}".casefold()
+    return tuple(f"{name}{suffix}".casefold() for suffix in ("", COLOUR, PANEL))
 
 
 def printable(name: str) -> str:

@@ -216,8 +216,10 @@ class DepthCLIP(PhotoEstimator, EvaluatedModule):
 
     def predict_step(self, batch: Batch, batch_idx: int) -> list[Prediction]:
         """Return the head's depth of the part of each image that the model saw, at its size in the image."""
+        words, intervals = self.head.labels, self.intervals
         return [
-            prediction_of(item, depth.stack(1)[0], depth.coarse()[0], batch) for item, depth in self.estimates(batch)
+            prediction_of(item, depth.stack(1)[0], depth.coarse()[0], batch, words, intervals)
+            for item, depth in self.estimates(batch)
         ]
 
     def estimates(self, batch: Batch) -> Iterator[tuple[Item, ImageDepth]]:

@@ -46,8 +46,8 @@ def is_array(path: Path, pictured: bool) -> bool:
     raise _foreign(path)
 
 
-def is_cloud(path: Path, pictured: bool) -> bool:
-    """Return whether there is a point cloud that has a picture of depthclip beside it.
+def is_companion(path: Path, pictured: bool) -> bool:
+    """Return whether there is a point cloud, panel or other file that has a picture of depthclip beside it.
 
     Raises:
         InputError: if the path leads to anything else.

@@ -21,8 +21,10 @@ from depthclip.evaluated import EvaluatedModule
 from depthclip.evaluation.evaluation import BEST_CONSTANT, Outcome
 from depthclip.evaluation.metrics import ERRORS, higher_is_better
 from depthclip.evaluation.summary import plain_table
+from depthclip.figure_files import Vector, copies
 from depthclip.module import DepthCLIP
-from depthclip.pictures import compare_heads, panel, save_picture, strips
+from depthclip.pictures import compare_heads, panel, title_of
+from depthclip.pictures.variants import only
 from depthclip.runs import remove_without_results, run_folder
 from depthclip.table import metrics_table, print_text, render
 from depthclip.version import __version__
@@ -36,10 +38,12 @@ class Report(Callback):
 
     Args:
         recipe: recipe of the run, written into metrics.json.
+        vector: format in which the pictures are written besides PNG: `pdf`, `svg`, or None.
     """
 
-    def __init__(self, recipe: dict[str, Any] | None = None) -> None:
+    def __init__(self, recipe: dict[str, Any] | None = None, vector: Vector | None = None) -> None:
         self.recipe = recipe or {}
+        self.vector = vector
         self.folder = Path()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -113,11 +117,7 @@ class Report(Callback):
             write_json(written[0], metrics)
             write_errors(written[1], model.outcome)
             if model.shown:
-                written.append(self.folder / "panel.png")
-                panel(model.shown, model.head.labels if isinstance(model, DepthCLIP) else (), written[-1])
-                if len(model.names) > 1:
-                    written.append(self.folder / "variants.png")
-                    draw_variants(model, self.folder)
+                written += draw_pictures(model, self.folder, self.vector)
         except OSError as error:
             raise InputError(
                 f"the results cannot be written to {self.folder} ({error.strerror or error}); free space, or choose "
@@ -152,13 +152,29 @@ def write_errors(path: Path, outcome: Outcome) -> None:
         )
 
 
-def draw_variants(model: EvaluatedModule, folder: Path) -> None:
-    """Draw the depths of all heads into variants.png, and each below image and target into the folder `variants`."""
-    rows = strips(model.shown)
-    compare_heads(rows, model.names, folder / "variants.png")
-    (folder / "variants").mkdir(exist_ok=True)
-    for number, depth in enumerate(rows[2:]):
-        save_picture(np.vstack([*rows[:2], depth]), folder / "variants" / f"{number:03d}.png")
+def draw_pictures(model: EvaluatedModule, folder: Path, vector: Vector | None) -> list[Path]:
+    """Draw panel.png and, with variants, variants.png, and return the paths.
+
+    The folder `variants` gets a picture of each head alone.
+
+    Args:
+        model: a model that has scored images.
+        folder: folder of the pictures.
+        vector: format in which both are written besides PNG; None for none.
+    """
+    words = model.head.labels if isinstance(model, DepthCLIP) else ()
+    names = [title_of(model.names[0], words), *model.names[1:]]
+    written = copies(folder / "panel.png", vector)
+    for path in written:
+        panel(model.shown, words, path)
+    if len(names) > 1:
+        for path in copies(folder / "variants.png", vector):
+            compare_heads(model.shown, names, path)
+            written.append(path)
+        (folder / "variants").mkdir(exist_ok=True)
+        for number, name in enumerate(names):
+            compare_heads(only(model.shown, number), [name], folder / "variants" / f"{number:03d}.png")
+    return written
 
 
 def track(logger: WandbLogger, metrics: dict[str, Any], head: str, pictures: Path | None) -> None:

@@ -78,6 +78,7 @@ def parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
         "--any_unit", action="store_true", help="accept depths beyond 5 times or below 1/5 of the truth"
     )
     parser.add_argument("--name", default="score", help="the run's folder within runs/")
+    parser.add_argument("--vector", choices=["pdf", "svg"], help="format of the pictures besides PNG, for papers")
     try:
         options, rest = parser.parse_known_args(list(args))
     except argparse.ArgumentError as error:

@@ -94,7 +94,7 @@ def run(options: Namespace, arguments: Sequence[str]) -> PredictionScorer:
         accelerator="cpu",
         devices=1,
         logger=RunLogger("runs", options.name),
-        callbacks=[Report({"predictions": predictions, **recipe})],
+        callbacks=[Report({"predictions": predictions, **recipe}, options.vector)],
         enable_model_summary=False,
         enable_checkpointing=False,
     )

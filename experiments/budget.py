@@ -17,6 +17,7 @@ from rich.console import Console
 
 from depthclip import DepthCLIP, evaluate
 from depthclip.cli import resolve
+from depthclip.figure_files import copies
 from depthclip.instantiate import instantiate
 from depthclip.probes import Ladder, blank_table, build_ladder, draw_waterfall, row_of, step_tables
 from depthclip.probes.ladder import CONTROLS, STEPS, WORDS
@@ -77,9 +78,11 @@ def run(options: Options, console: Console) -> int:
     notes = f"{step_tables(results)}\n\n{blank_table(results, ladder.blanks())}"
     console.print(screen_table(results, layout))
     console.print(f"{footnote(results, layout)}\n\n{notes}", markup=False, soft_wrap=True)
-    written = [*save_tables(results, layout, notes, options.out), options.out / "figure.png"]
-    draw_waterfall(results, written[-1])
-    console.print("written:", *map(str, written), sep="\n  ", soft_wrap=True, markup=False)
+    written = save_tables(results, layout, notes, options.out)
+    pictures = copies(options.out / "figure.png", options.vector)
+    for path in pictures:
+        draw_waterfall(results, path)
+    console.print("written:", *map(str, [*written, *pictures]), sep="\n  ", soft_wrap=True, markup=False)
     return 0
 
 

@@ -69,7 +69,7 @@ def draw_shots(results: Results, path: Path) -> None:
         axis.set_xlabel("training images")
         axis.set_ylabel(header(error))
         axis.grid(alpha=0.3)
-    figure.axes[0].legend(fontsize=7)
+    figure.axes[0].legend(fontsize=8)
     figure.suptitle(f"{len(SEEDS)} seeds; 95 % intervals over {results.unit} and seeds", fontsize=10)
     save_figure(figure, path)
 

@@ -83,7 +83,7 @@ def run(options: Options, own: argparse.Namespace, console: Console) -> int:
     intervals = word_intervals(ends)
     notes = describe_controls(words, len(distance), scores, rotated, TOP)
     written = save_report(options.out, words, len(distance), scores, leading, intervals, notes)
-    draw_words(options.out / "words.png", words, len(distance), scores, leading, intervals, ends)
+    draw_words(options.out / "words.png", words, len(distance), scores, leading, intervals, ends, options.vector)
 
     chosen = shown._replace(features=shown.features[:, len(leading) :])
     choice = choose_words([words[k] for k in best], features[best], chosen, own.best, text.logit_scale)

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from pytorch_lightning import Trainer
 
 from depthclip.__main__ import main
 from depthclip.arguments import prepare
@@ -24,7 +25,10 @@ from depthclip.clouds import points_of
 from depthclip.data import Photos
 from depthclip.data.raycast.render import draw_room
 from depthclip.depth_files import DepthFolder
+from depthclip.depth_writer import DepthWriter
 from depthclip.errors import InputError
+from depthclip.file_names import file_names
+from depthclip.predictions.matching import list_maps
 from depthclip.shown import Prediction
 from tests.harm import ALL
 from tests.layouts import picture
@@ -297,6 +301,85 @@ def test_only_broken_files_are_an_error(place, capsys):
     assert "none of the 1 images could be read" in capsys.readouterr().err
 
 
+# ---- panels and maps of uncertainty
+
+
+CALIBRATED = {"class_path": "depthclip.evaluation.conformal.Conformal"}
+
+
+@pytest.mark.parametrize("mirror", ["true", "false"])
+def test_maps_of_uncertainty_equal_those_of_infer(place, mirror):
+    model = predict("a.jpg", "in", "-c", "run.yaml", "--formats", "[uncertainty]", "--model.mirror", mirror).model
+    for photo, name in (("a.jpg", "a"), ("in/b c.jpg", "in_b c")):
+        expected = model.infer(photo, uncertainty=True)
+        with np.load(f"out/{name}.uncertainty.npz") as file:
+            names = {"spread", "entropy"} | ({"disagreement"} if mirror == "true" else set())
+            assert set(file.files) == names
+            for each in file.files:
+                assert (file[each].shape, file[each].dtype) == ((120, 160), np.float32)
+                np.testing.assert_allclose(file[each], getattr(expected, each), atol=1e-6)
+
+
+def test_bounds_of_intervals_equal_those_of_infer(place):
+    """The quantile is set by hand, as in a checkpoint of `fit`."""
+    cli = predict("a.jpg", "-c", "run.yaml", "--model.intervals", json.dumps(CALIBRATED))
+    model = cli.model
+    model.intervals.units.fill_(50)
+    model.intervals.quantile.fill_(0.1)
+    writer = DepthWriter(output="bounds", formats=["uncertainty"])
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_checkpointing": False, "accelerator": "cpu"}
+    Trainer(callbacks=[writer], **quiet).predict(model, Photos(["a.jpg"]), return_predictions=False)
+    expected = model.infer("a.jpg", uncertainty=True)
+    with np.load("bounds/a.uncertainty.npz") as file:
+        assert {"low", "high"} <= set(file.files)
+        np.testing.assert_allclose(file["low"], expected.low, atol=1e-6)
+        np.testing.assert_allclose(file["high"], expected.high, atol=1e-6)
+
+
+def test_a_panel_is_kept_unless_a_file_of_it_is_missing(place, capsys):
+    given = ["a.jpg", "in", "-c", "run.yaml", "--formats", "[png, panel]"]
+    predict(*given)
+    assert "5 written, 0 kept, 0 skipped" in capsys.readouterr().out
+    before = written()
+    assert len(before) == 3 * 5
+    predict(*given)
+    assert "0 written, 5 kept, 0 skipped" in capsys.readouterr().out
+    Path("out/a.panel.png").unlink()
+    Path("in/broken.jpg").write_text("hello")
+    predict(*given)
+    assert "1 written, 4 kept, 1 skipped" in capsys.readouterr().out
+    assert {name for name, time in written().items() if time != before[name]} == {
+        "a.png",
+        "a.colour.png",
+        "a.panel.png",
+    }
+    predict(*given, "--vector", "svg")  # which is missing everywhere
+    assert "5 written, 0 kept, 1 skipped" in capsys.readouterr().out
+    assert len(list(Path("out").glob("*.panel.svg"))) == 5
+
+
+def test_the_panel_of_a_big_photograph_is_drawn_at_the_size_that_the_model_saw(place):
+    Image.fromarray(picture(1, 600, 900)).resize((3000, 2000)).save("big.jpg")
+    predict("big.jpg", "-c", "run.yaml", "--formats", "[panel]")
+    assert Path("out/big.panel.png").stat().st_size < 10**6
+    assert Image.open("out/big.panel.png").width < 1400
+    assert Image.open("out/big.colour.png").height == 2000
+
+
+def test_the_files_of_predict_that_are_no_depth_maps_are_not_scored(place):
+    predict("a.jpg", "-c", "run.yaml", "--formats", "[npy, panel, uncertainty]")
+    assert list_maps(Path("out"), None) == ["a.npy"]
+    assert file_names(["a.jpg", "a.panel.jpg"]) == ["a.jpg", "a.panel.jpg"]
+
+
+def test_the_help_names_the_formats(capsys):
+    with pytest.raises(SystemExit):
+        main(["predict", "--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for each in ("panel, picture of the image", "uncertainty, .npz of float32 maps", "--vector"):
+        assert each in text
+
+
 # ---- point clouds
 
 
@@ -352,5 +435,8 @@ def test_the_commands_of_the_page(place):
     ran = [line for line in commands(ROOT / "docs/predict.md") if "-m depthclip " in line]
     for line in ran:
         assert main([*shlex.split(line.partition("-m depthclip ")[2]), *QUIET]) == 0
-    assert len(ran) == 3
+    assert len(ran) == 4
+    assert {"trip_1.panel.png", "trip_1.panel.pdf", "trip_1.uncertainty.npz"} <= {
+        path.name for path in Path("pictures").iterdir()
+    }
     assert {"photo.png", "photo.npy", "trip_1.npy", "other_1.npy"} <= {path.name for path in Path("depth").iterdir()}

@@ -16,7 +16,7 @@ from depthclip.depth_files import DepthFolder, to_png_values
 from depthclip.depth_writer import DepthWriter
 from depthclip.errors import InputError
 from depthclip.file_names import file_names
-from depthclip.pictures import colour_depth
+from depthclip.pictures import colour_depth, depth_range
 from depthclip.protocol import Scoring
 from depthclip.report import Report
 from depthclip.shown import Prediction
@@ -240,7 +240,11 @@ def test_predict_keeps_eighty_metres_and_states_the_scale(clip, photos, capsys):
         assert png.info["image"] == entry["image"]
         expected = model.infer(photos / entry["image"])
         np.testing.assert_allclose(np.asarray(png) / 500, expected, atol=1.1e-3)
-        assert Image.open((photos / "out" / file).with_suffix(".colour.png")).size == (64, 48)
+        picture = Image.open((photos / "out" / file).with_suffix(".colour.png"))
+        assert picture.width > 64 + 30  # the map and its scale bar
+        colours = colour_depth(expected, *depth_range(torch.from_numpy(expected)))
+        shown = np.asarray(picture)[:48, :64].astype(int)
+        assert (np.abs(shown - colours).max(-1) > 8).mean() < 0.02
     assert "values per metre: 500" in capsys.readouterr().out
 
 

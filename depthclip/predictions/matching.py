@@ -10,9 +10,10 @@ from typing import NamedTuple
 from depthclip.data.paths import quoted
 from depthclip.data.samples import DataError
 from depthclip.depth_files import INDEX
-from depthclip.file_names import COLOUR, file_names, printable
+from depthclip.file_names import COLOUR, PANEL, UNCERTAINTY, file_names, printable
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".png")  # in the order of preference among the files of `predict`
+FURTHER = (f"{COLOUR}.png", f"{PANEL}.png", f"{UNCERTAINTY}.npz")  # files of `predict` that are no depth maps
 LISTED = 3  # names in a message
 
 
@@ -110,7 +111,7 @@ def only_one(files: Sequence[str], name: str, folder: Path, index: dict[str, tup
 
 
 def list_maps(folder: Path, suffix: str | None) -> list[str]:
-    """Return the paths of all depth maps below a folder, relative to it; pictures of `predict` are left out.
+    """Return the paths of all depth maps below a folder, relative to it; further files of `predict` are left out.
 
     Raises:
         DataError: if there are none, or a folder cannot be listed.
@@ -124,7 +125,7 @@ def list_maps(folder: Path, suffix: str | None) -> list[str]:
         Path(place, file).relative_to(folder).as_posix()
         for place, _, within in os.walk(folder, onerror=refuse)
         for file in within
-        if file.lower().endswith(suffixes) and not file.endswith(f"{COLOUR}.png") and not file.startswith(".")
+        if file.lower().endswith(suffixes) and not file.endswith(FURTHER) and not file.startswith(".")
     ]
     if not files:
         raise DataError(

@@ -130,9 +130,7 @@ def draw_error(axis: Axes, results: Results, error: str) -> None:
         right = min(max(values[k] + above[k], before if k < len(steps) else 0), limit)
         text = f"{'' if values[k] <= limit else '→ '}{row.figures[error].value:.3f}{added}"
         box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 0.5}
-        axis.annotate(
-            text, (right, heights[k]), (6, 0), textcoords="offset points", va="center", fontsize=7.5, bbox=box
-        )
+        axis.annotate(text, (right, heights[k]), (6, 0), textcoords="offset points", va="center", fontsize=8, bbox=box)
         before = values[k]
     axis.axvline(best, color="0.3", ls="--", lw=1, zorder=0, label="best fitted prediction without the image")
     axis.axhline((heights[len(steps) - 1] + heights[len(steps)]) / 2, color="0.8", lw=0.8)
@@ -140,4 +138,4 @@ def draw_error(axis: Axes, results: Results, error: str) -> None:
     axis.set_xticks([tick for tick in axis.get_xticks() if 0 <= tick <= limit * 1.001])
     axis.set_xlabel(f"{header(error)}{UNITS.get(error, '')}")
     axis.grid(axis="x", alpha=0.3)
-    axis.legend(loc="upper right" if not share else "lower right", fontsize=7)
+    axis.legend(loc="upper right" if not share else "lower right", fontsize=8)

@@ -11,6 +11,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
+from depthclip.figure_files import VECTORS, copies
 from depthclip.signals import exit_code
 from depthclip.study.collect import collect
 from depthclip.study.plan import Pass, StudyError, Variant, plan_passes, resolve_recipe, write_recipes
@@ -72,8 +73,10 @@ def run_study(study: Study, options: Options, console: Console) -> int:
         notes = study.notes(results)
         console.print(notes, markup=False, soft_wrap=True)
     finally:  # printing may fail if the pipe is closed, as with `| head`
-        written = [*save_tables(results, layout, notes, options.out), options.out / "figure.png"]
-        study.draw(results, written[-1])
+        written = save_tables(results, layout, notes, options.out)
+        for path in copies(options.out / "figure.png", options.vector):
+            study.draw(results, path)
+            written.append(path)
     if options.wandb is not None:
         track_study(study.name, done, options.out, options.wandb, console)
     console.print("written:")
@@ -109,6 +112,7 @@ def parse(study: Study, args: Sequence[str] | None = None) -> Options:
         choices=["offline", "online"],
         help="record each variant as a Weights & Biases run; offline by default",
     )
+    parser.add_argument("--vector", choices=VECTORS, help="format of the figure besides PNG, for papers")
     given = vars(parser.parse_args(args))
     if given["devices"] is not None and not DEVICES.fullmatch(given["devices"]):
         raise StudyError(f"--devices {given['devices']} must be a number of devices, `auto`, or a list such as 0,1")

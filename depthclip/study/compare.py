@@ -12,6 +12,7 @@ from rich.console import Console
 from depthclip.errors import InputError
 from depthclip.evaluation.bootstrap import Scored
 from depthclip.evaluation.metrics import ERRORS
+from depthclip.figure_files import VECTORS, copies
 from depthclip.study.collect import BEST_CONSTANT, ORACLE, Results, distinct_baselines, make_rows
 from depthclip.study.files import METRICS, Figures, read_object, read_run, read_scores, save_text
 from depthclip.study.latex import latex_table
@@ -71,17 +72,24 @@ def main(args: Sequence[str] | None = None) -> int:
         "--error", default="abs_rel", help=f"error to compare: {', '.join(ERRORS)}, or a further figure of the runs"
     )
     parser.add_argument("--out", type=Path, default=Path("results/compare"), help="folder of the table and the figure")
+    parser.add_argument("--vector", choices=VECTORS, help="format of the figure besides PNG, for papers")
     given = parser.parse_args(args)
     try:
-        report_comparison(given.runs, given.error, given.out)
+        report_comparison(given.runs, given.error, given.out, given.vector)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
 
 
-def report_comparison(runs: Sequence[str], error: str, out: Path) -> None:
+def report_comparison(runs: Sequence[str], error: str, out: Path, vector: str | None = None) -> None:
     """Print the table of runs and studies, and write it with a figure.
+
+    Args:
+        runs: folders of runs or studies, or `NAME=FOLDER`.
+        error: error to compare.
+        out: folder of the table and the figure.
+        vector: format of the figure besides PNG: `pdf`, `svg`, or None.
 
     Raises:
         InputError: if a run cannot be read, no run has the error, or the results cannot be written.
@@ -91,7 +99,8 @@ def report_comparison(runs: Sequence[str], error: str, out: Path) -> None:
     if error not in layout.errors:
         raise InputError(f"--error {error} is unknown; choose one of {', '.join(layout.errors)}")
     console = Console(width=None if sys.stdout.isatty() else 200)
-    written = [out / name for name in ("table.md", "table.csv", "table.tex", "figure.png")]
+    written = [out / name for name in ("table.md", "table.csv", "table.tex")]
+    written += copies(out / "figure.png", vector)
     try:
         console.print(screen_table(results, layout))
         console.print(footnote(results, layout), markup=False, soft_wrap=True)
@@ -99,7 +108,8 @@ def report_comparison(runs: Sequence[str], error: str, out: Path) -> None:
         save_text(written[0], markdown(results, layout))
         save_text(written[1], comma_separated(results, layout))
         save_text(written[2], latex_table(results, layout))
-        draw_rows(results, written[3], (error, "abs_rel" if error == "delta1" else "delta1"))
+        for path in written[3:]:
+            draw_rows(results, path, (error, "abs_rel" if error == "delta1" else "delta1"))
     console.print("written:")
     for path in written:
         console.print(f"  {path}", soft_wrap=True, markup=False)

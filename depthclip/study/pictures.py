@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from depthclip.figure_files import write_figure
 from depthclip.study.collect import HEADLINE, Results, Row
 from depthclip.study.files import open_result
 from depthclip.study.tables import header
@@ -65,6 +66,6 @@ def draw_axis(axis: Axes, rows: Sequence[Row], error: str) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write a figure as PNG."""
+    """Write a figure as PNG, PDF or SVG, as the suffix of the path says."""
     with open_result(path) as file:
-        figure.savefig(file, format="png", dpi=110)
+        write_figure(figure, file, path.suffix[1:])

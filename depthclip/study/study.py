@@ -28,6 +28,7 @@ class Options:
         dry_run: print the plan without running it.
         resume: keep passes that have finished.
         wandb: record the variants with Weights & Biases.
+        vector: format of the figure besides PNG: `pdf`, `svg`, or None.
     """
 
     out: Path
@@ -39,6 +40,7 @@ class Options:
     dry_run: bool = False
     resume: bool = False
     wandb: Literal["online", "offline"] | None = None
+    vector: Literal["pdf", "svg"] | None = None
 
 
 def no_notes(found: Results) -> str:
@@ -60,7 +62,8 @@ class Study:
         settings: settings of all variants, with either recipe.
         quick_settings: settings of all variants with `--quick`, unless `--data` is given.
         notes: function that returns text below the table, as Markdown; variants that failed have no row.
-        draw: function that draws figure.png; variants that failed have no row.
+        draw: function that draws figure.png, and figure.pdf or figure.svg with `--vector`; variants that failed
+            have no row.
         needs: text about the files that the study needs, printed if nothing could be scored.
     """
 

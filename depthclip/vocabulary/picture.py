@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from depthclip.evaluation.bootstrap import Interval
+from depthclip.figure_files import copies
+from depthclip.pictures.colours import DEPTH_MAP, WEIGHT_MAP
 from depthclip.study.pictures import save_figure
 from depthclip.vocabulary.patches import Patches
 from depthclip.vocabulary.scores import Scores
@@ -24,6 +26,7 @@ def draw_words(
     leading: Sequence[int],
     intervals: Sequence[tuple[Interval, Interval]],
     patches: Patches,
+    vector: str | None = None,
 ) -> None:
     """Draw the leading words with their correlations, the distribution of all words, and maps of an image.
 
@@ -35,6 +38,7 @@ def draw_words(
         leading: indices of the leading words, near to far.
         intervals: overall and within-image correlation of the leading words.
         patches: patches whose features (P, L) are the similarities with the leading words; the middle image is drawn.
+        vector: format of the picture besides PNG: `pdf`, `svg`, or None.
     """
     everything, chance = scores.overall, scores.control.max()
     distance, overall = [k < marked for k in leading], [each for each, _ in intervals]
@@ -50,7 +54,8 @@ def draw_words(
         axis.axvspan(-chance, chance, color="0.9", zorder=0)
         axis.set_xlim(-1.02, 1.02)
     draw_maps(lower.subplots(1, MAPS + 1), words, patches)
-    save_figure(figure, path)
+    for each in copies(path, vector):
+        save_figure(figure, each)
 
 
 def draw_axis(axis: Axes, words: Sequence[str], distance: Sequence[bool], intervals: Sequence[Interval]) -> None:
@@ -81,5 +86,6 @@ def draw_maps(axes: np.ndarray, words: Sequence[str], patches: Patches) -> None:
     for axis in axes:
         axis.set_axis_off()
     for axis, (name, values) in zip(axes, maps.items(), strict=False):
-        axis.imshow(values.reshape(size), cmap="viridis")
+        colours = DEPTH_MAP if name == "depth" else WEIGHT_MAP
+        axis.imshow(values.reshape(size), cmap=colours, interpolation="nearest")
         axis.set_title(name, fontsize=9, parse_math=False)
