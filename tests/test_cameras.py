@@ -19,7 +19,7 @@ from depthclip.data.focal import film_focal
 from depthclip.data.rooms import RoomsDataset, room
 from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError
-from depthclip.head import Coarse, ConditionalContext, FittedBins, Head, ImageBins
+from depthclip.head import Coarse, ConditionalContext, FittedBins, Head, ImageBins, LearnedBins, LearnedWords
 from depthclip.losses import BinCrossEntropy
 from depthclip.protocol import View
 from tests.test_module import learner, trainer
@@ -46,6 +46,7 @@ def heads() -> dict[str, Head]:
     return {
         "without words": Brightness(),
         "hard and smooth": words(assignment="hard", smoothing=1.0),
+        "learned words and bins": DepthHead(LearnedWords(5), LearnedBins(VALUES), camera=100.0),
         "bins of the image": DepthHead(ConditionalContext("five"), ImageBins(VALUES), camera=100.0),
         "no camera": words(None),
     }

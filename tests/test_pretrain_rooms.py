@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from depthclip.data.raycast import Surface
+from depthclip.data.rooms import room
 from depthclip.encoder import FrozenCLIP
 from depthclip.errors import InputError
 from depthclip.evaluation.metrics import ERRORS
@@ -154,6 +155,10 @@ def test_the_command_line_refuses_in_one_sentence(tmp_path: Path, capsys: pytest
     assert "pretraining.pt is not a checkpoint" in capsys.readouterr().err
     assert main(["--steps", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: --steps 0 must be")
+    assert main(["--fov", "95", "45"]) == 2
+    assert "swap the bounds" in capsys.readouterr().err
+    assert main(["--start", "nothing"]) == 2
+    assert "tags: bundled" in capsys.readouterr().err
 
 
 def test_the_bins_of_the_quick_study_are_what_the_captions_mean() -> None:
@@ -176,6 +181,22 @@ def test_batches_speak_of_the_points_they_hold() -> None:
     assert CaptionBatches(pictures, QUICK)[1].crops.shape == (0, 3, 128, 128)
     depth, _ = look_up(pictures[0], 0, 319)
     assert depth == pytest.approx(float(pictures[0].depth[0, 159]))
+
+
+def test_captions_of_other_lenses_state_canonical_depth() -> None:
+    through_70, through_90 = (draw_rooms("train", 1, 0, (fov, fov))[0] for fov in (70.0, 90.0))
+    assert look_up(through_70, 100, 100)[0] == float(through_70.depth[46, 50])
+    # tan(45 degrees) / tan(35 degrees)
+    assert look_up(through_90, 100, 100)[0] == pytest.approx(1.428148 * float(through_90.depth[46, 50]))
+    for index, default in enumerate(draw_rooms("train", 3, 0)):
+        np.testing.assert_array_equal(default.depth, room("train", index, fov=70.0).depth)
+
+
+def test_training_starts_from_weights() -> None:
+    bundled = load_file(CONFIG.parent / "tiny-rooms.safetensors")
+    start = Pretraining(QUICK._replace(start="bundled")).model.state_dict()
+    for name, value in bundled.items():
+        torch.testing.assert_close(start[name], value.to(start[name].dtype), rtol=0, atol=0)
 
 
 def test_shorter_schedule_agrees_until_the_fall() -> None:
@@ -220,6 +241,19 @@ def test_card_says_what_was_measured_and_held_out(tmp_path: Path) -> None:
     for text in ("1.5 million", "7 steps in\n10 minutes", "`crops` the true order", "ranks 3 among", "bins x 0.92"):
         assert text in card
     assert all(words in card for words in (*HELD_OUT_TEMPLATES, *HELD_OUT_DISTANCES))
+    assert "from\nscratch" in card
+    assert "canonical" not in card
+    lenses = Recipe(steps=7, rooms=9, learning_rate=1e-3, fov=(40, 95), start="bundled")
+    write_card(lenses, 1_500_000, 600.0, figures, tmp_path / "lenses.md")
+    card = (tmp_path / "lenses.md").read_text()
+    for text in (
+        "pretrain --steps 7 --seed 0 --rooms 9 --learning_rate 0.001 --fov 40 95 --start bundled`",
+        "from\nthe weights `bundled`",
+        "between 40 and 95 degrees",
+        "words thus mean canonical metres",
+        "camera: 228.5",
+    ):
+        assert text in card
 
 
 def test_the_recipe_quotes_the_card() -> None:

@@ -15,12 +15,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from depthclip.camera import focal_length
 from depthclip.data.raycast import SCENES, Picture, Surface
 from depthclip.data.rooms import HEIGHT, WIDTH, Split, room
 from experiments.tiny_rooms.captions import SCENE_TEMPLATES, CaptionWriter, agreement
 
 CONFIG = Path(__file__).parents[2] / "depthclip" / "encoder" / "bundled" / "tiny-rooms.json"
 PATCH, STRIDE = 128, 32
+CANONICAL = 70.0  # field of view in degrees through which canonical depth is depth
 CENTRES = list(product(range(STRIDE // 2, HEIGHT, STRIDE), range(STRIDE // 2, WIDTH, STRIDE)))
 
 
@@ -38,6 +40,9 @@ class Recipe(NamedTuple):
         dense_images: number of images per step that are encoded whole; all their cells are read.
         captions: number of cells of each whole image with a caption.
         learning_rate: largest learning rate.
+        fov: bounds in degrees between which the field of view is drawn for each room. Captions then state the canonical
+            depth, which is depth * focal length at 70 degrees / focal length of the room.
+        start: weights at the beginning: "" for random weights, or as `pretrained` of a `FrozenCLIP`.
     """
 
     steps: int = 4500
@@ -49,6 +54,8 @@ class Recipe(NamedTuple):
     dense_images: int = 5
     captions: int = 32
     learning_rate: float = 1.5e-3
+    fov: tuple[float, float] = (CANONICAL, CANONICAL)
+    start: str = ""
 
 
 class CaptionBatch(NamedTuple):
@@ -75,10 +82,10 @@ class CaptionBatch(NamedTuple):
     scene_tokens: Tensor
 
 
-def draw_rooms(split: Split, count: int, seed: int) -> list[Picture]:
+def draw_rooms(split: Split, count: int, seed: int, fov: tuple[float, float] = Recipe().fov) -> list[Picture]:
     """Draw the first rooms of a split, on all cores."""
     with ProcessPoolExecutor(cores()) as pool:
-        return list(pool.map(partial(room_at, split, seed), range(count), chunksize=16))
+        return list(pool.map(partial(room_at, split, seed, fov), range(count), chunksize=16))
 
 
 def cores() -> int:
@@ -86,9 +93,9 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def room_at(split: Split, seed: int, index: int) -> Picture:
+def room_at(split: Split, seed: int, fov: tuple[float, float], index: int) -> Picture:
     """Draw a room; the order of the arguments suits `partial`."""
-    return room(split, index, seed)
+    return room(split, index, seed, fov)
 
 
 def to_view(pictures: Sequence[Picture]) -> Tensor:
@@ -152,7 +159,8 @@ def stream(pictures: Sequence[Picture], recipe: Recipe, done: int) -> DataLoader
 
 
 def look_up(picture: Picture, row: int, column: int) -> tuple[float, Surface]:
-    """Return the depth in metres and the surface at a pixel of the view."""
+    """Return the canonical depth in metres and the surface at a pixel of the view."""
     height, width = picture.depth.shape
     at = row * height // HEIGHT, column * width // WIDTH
-    return float(picture.depth[at]), picture.scene.surfaces[picture.surface[at]]
+    canonical = focal_length(width, CANONICAL) / focal_length(width, picture.scene.camera.fov)
+    return float(picture.depth[at]) * canonical, picture.scene.surfaces[picture.surface[at]]

@@ -4,8 +4,9 @@ import json
 from pathlib import Path
 
 from depthclip.atomic import open_atomic
+from depthclip.camera import focal_length
 from depthclip.data.rooms import HEIGHT, WIDTH
-from experiments.tiny_rooms.batches import CONFIG, PATCH, Recipe, cores
+from experiments.tiny_rooms.batches import CANONICAL, CONFIG, PATCH, Recipe, cores
 from experiments.tiny_rooms.captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES
 from experiments.tiny_rooms.choose import Selection, name_of
 
@@ -15,15 +16,15 @@ CARD = """# tiny-rooms
 
 This CLIP of {parameters:.1f} million parameters (ModifiedResNet {layers} of width {width}, text transformer of width
 {text_width} with {text_layers} layers, embeddings of {embed_dim}, the tokenizer of OpenAI's CLIP) was trained from
-scratch on procedural rooms. It demonstrates language-driven depth in a minute and without a download.
+{start} on procedural rooms. It demonstrates language-driven depth in a minute and without a download.
 
 **Limits.** Its captions were written from the depth of the generator, so it is language-supervised and in-domain. It
 shows the mechanism. It does not support the claim of DepthCLIP (arXiv 2207.01077) that a CLIP which was trained without
 depth understands it. It was not trained on photographs, nor on words that its captions do not contain.
-
+{lenses}
 ## Training
 
-`python -m experiments.tiny_rooms.pretrain --steps {steps} --seed {seed} --rooms {rooms}`: {steps} steps in
+`python -m experiments.tiny_rooms.pretrain {arguments}`: {steps} steps in
 {minutes:.0f} minutes on {cores} CPU cores. A step has {dense} whole images with {captions} captions each; their cells
 are read as queries of the attention pool and as in MaskCLIP. Every {crop_every} steps, the step also has {crops} crops
 of {patch} x {patch} pixels. The optimizer is AdamW with learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are
@@ -49,6 +50,12 @@ The errors are means over {test_rooms} test rooms. The best constants were deter
 
 {ranks}
 """
+LENSES = """
+**Lenses.** The field of view of each room was drawn between {least:g} and {largest:g} degrees. Captions state canonical
+depth, depth * focal / (focal length of the room), where focal is the focal length at {canonical:g} degrees, as the
+labels of Metric3D (arXiv 2307.10984) do. The words thus mean canonical metres because the captions did. Depth in metres
+needs a head with `camera: {camera:.1f}`, that focal length in pixels of images {view_width} pixels wide.
+"""
 
 
 def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Selection, path: Path) -> None:
@@ -73,9 +80,10 @@ def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Selecti
         text_width=config["text_cfg"]["width"],
         text_layers=config["text_cfg"]["layers"],
         embed_dim=config["embed_dim"],
+        start=f"the weights `{recipe.start}`" if recipe.start else "scratch",
+        lenses=lenses_of(recipe),
+        arguments=arguments_of(recipe),
         steps=recipe.steps,
-        seed=recipe.seed,
-        rooms=recipe.rooms,
         minutes=seconds / 60,
         cores=cores(),
         crops=recipe.crop_images * recipe.crops,
@@ -101,3 +109,25 @@ def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Selecti
     )
     with open_atomic(path) as file:
         file.write(card.encode())
+
+
+def lenses_of(recipe: Recipe) -> str:
+    """Return a paragraph about the fields of view of the rooms, "" if all have the canonical field of view."""
+    least, largest = recipe.fov
+    if least == largest == CANONICAL:
+        return ""
+    camera = focal_length(WIDTH, CANONICAL)
+    return LENSES.format(least=least, largest=largest, canonical=CANONICAL, camera=camera, view_width=WIDTH)
+
+
+def arguments_of(recipe: Recipe) -> str:
+    """Return the arguments of the pretraining on its command line, without those at their defaults."""
+    default = Recipe()
+    words = [f"--steps {recipe.steps} --seed {recipe.seed} --rooms {recipe.rooms}"]
+    if recipe.learning_rate != default.learning_rate:
+        words.append(f"--learning_rate {recipe.learning_rate:g}")
+    if recipe.fov != default.fov:
+        words.append(f"--fov {recipe.fov[0]:g} {recipe.fov[1]:g}")
+    if recipe.start:
+        words.append(f"--start {recipe.start}")
+    return " ".join(words)

@@ -1,4 +1,4 @@
-"""Train the small CLIP that ships with the package, from scratch, on two CPU cores.
+"""Train the small CLIP that ships with the package on two CPU cores.
 
 `python -m experiments.tiny_rooms.pretrain` contrasts points of procedural rooms with captions that are written from the
 geometry of the room: the distance of the point, in many wordings, and the colour, texture and shape of its surface.
@@ -7,6 +7,9 @@ queries of the attention pool and as in MaskCLIP (value and output projection on
 the space of the sentences. Several captions of a batch may be true of a point, so the targets are shares of the true
 captions instead of indices. In addition, every point is contrasted with a sentence for each wording of a distance, and
 the pooled feature of every whole image with a sentence for each type of scene.
+
+With `--fov`, the field of view of each room is drawn, and captions state the depth that the room would have to have
+through a lens of 70 degrees to look the same (canonical depth).
 """
 
 import argparse
@@ -25,8 +28,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthclip.atomic import open_atomic
-from depthclip.checks import check_count
+from depthclip.checks import check_count, check_number
 from depthclip.data.raycast import Picture
+from depthclip.data.rooms import fov_of
+from depthclip.encoder.loading import check_clip, load_clip
 from depthclip.encoder.readouts import AttentionPool, MaskCLIP
 from depthclip.encoder.towers import Tower, tower_of
 from depthclip.errors import InputError
@@ -77,6 +82,8 @@ class Pretraining:
         open_clip.add_model_config(CONFIG)
         self.recipe, self.done, self.seconds = recipe, 0, 0.0
         self.model = open_clip.create_model("tiny-rooms")
+        if recipe.start:
+            self.model.load_state_dict(load_clip("tiny-rooms", recipe.start, "openai").model.state_dict())
         self.tower = tower_of(self.model.visual)  # shares the model's parameters
         self.norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
         named = dict(self.model.named_parameters())
@@ -190,7 +197,7 @@ def pretrain(recipe: Recipe, out: Path, resume: bool, save_every: int = 100) -> 
     pictures = []
     if training.done < recipe.steps:
         print(f"drawing {recipe.rooms} rooms", flush=True)
-        pictures = draw_rooms("train", recipe.rooms, recipe.seed)
+        pictures = draw_rooms("train", recipe.rooms, recipe.seed, recipe.fov)
     columns = TextColumn("loss {task.fields[loss]:.3f}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
     with Progress(*columns, TimeRemainingColumn()) as progress:
         bar = progress.add_task("", total=recipe.steps, completed=training.done, loss=float("nan"))
@@ -212,6 +219,9 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=default.steps, help="number of optimizer steps")
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of the weights, the rooms and the batches")
     parser.add_argument("--rooms", type=int, default=default.rooms, help="number of training rooms")
+    parser.add_argument("--learning_rate", type=float, default=default.learning_rate, help="largest learning rate")
+    parser.add_argument("--fov", type=float, nargs=2, default=default.fov, help="bounds of fields of view, in degrees")
+    parser.add_argument("--start", default="", help="first weights: `bundled`, or a weights file; random by default")
     parser.add_argument("--out", type=Path, default=Path("runs/pretrain_rooms"), help="folder of the weights and card")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in that folder")
     given = parser.parse_args(args)
@@ -220,7 +230,13 @@ def main(args: Sequence[str] | None = None) -> int:
         check_count("--steps", given.steps)
         check_count("--rooms", given.rooms)
         check_count("--seed", given.seed, at_least=0)
-        make(Recipe(steps=given.steps, seed=given.seed, rooms=given.rooms), given.out, given.resume)
+        check_number("--learning_rate", given.learning_rate, above=0, at_most=1)
+        fov_of(given.fov)
+        if given.start:
+            check_clip("tiny-rooms", given.start, "openai")
+        least, largest = given.fov
+        recipe = Recipe(given.steps, given.seed, given.rooms, learning_rate=given.learning_rate, start=given.start)
+        make(recipe._replace(fov=(least, largest)), given.out, given.resume)
         return 0
 
     return exit_code(work, "use --resume to continue from the last checkpoint")
