@@ -9,8 +9,10 @@ from torch import Tensor
 
 from depthclip.checks import check_count
 from depthclip.encoded import EncodedPhoto
+from depthclip.errors import InputError
 from depthclip.estimator import DepthEstimator
 from depthclip.evaluation.conformal import Conformal
+from depthclip.head.depth_head import DepthHead, not_finite
 from depthclip.head.words import replace_words, with_head_of
 from depthclip.photograph import Photograph, focal_of, rgb_of, stated_focal
 from depthclip.protocol import View
@@ -85,6 +87,9 @@ class PhotoEstimator(DepthEstimator):
         known = focal_of(photo.focal, photo.size, fov, focal)
         resized = None if known is None else known * photo.seen[1] / photo.size[1]
         output = self.read(photo.features, photo.needs, photo.view, photo.seen, [resized])[0]
+        if isinstance(self.head, DepthHead) and not output.depth.isfinite().all():  # unchecked on an accelerator
+            parts = {"image features": photo.features.dense, "logits": output.logits, "bins": output.bins}
+            raise InputError(not_finite({name: part for name, part in parts.items() if part is not None}))
         found = estimate(output, photo.view, photo.size, self.intervals if uncertainty else None)
         return found if uncertainty else found.depth
 

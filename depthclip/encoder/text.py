@@ -181,8 +181,11 @@ class CLIPText(FrozenText):
     def __init__(self, model: nn.Module, tokenizer: Tokenizer) -> None:
         super().__init__(text_tower_of(model), tokenizer)
         self._model = model
+        self._logit_scale: float | None = None
 
     @property
     def logit_scale(self) -> float:
         """The factor by which CLIP multiplies similarities, exp(logit_scale)."""
-        return float(self._model.get_parameter("logit_scale").detach().exp())
+        if self._logit_scale is None:  # read once, because reading it makes an accelerator wait
+            self._logit_scale = float(self._model.get_parameter("logit_scale").detach().exp())
+        return self._logit_scale

@@ -72,14 +72,17 @@ class BestConstant(Metric):
 
     def _add(self, target: Tensor, log_target: Tensor) -> None:
         bins, g, log_g = self.bins(target), target.double(), log_target.double()
-        for row, weights in zip(self.histogram, (g.reciprocal(), None, log_g), strict=True):
+        inverse, count = g.reciprocal(), g.new_tensor(len(g))
+        for row, weights in zip(self.histogram, (inverse, None, log_g), strict=True):
             row += torch.bincount(bins, weights, minlength=len(row)).double() / max(len(g), 1)
-        self.moments.append(torch.stack([g.new_tensor(len(g)), log_g.sum(), g.sum(), log_g @ log_g, g @ g])[None])
+        sums = torch.stack([inverse.sum(), count, log_g.sum(), g.sum()])
+        norms = torch.stack([(inverse @ inverse), count, log_g @ log_g, g @ g]).sqrt()
+        self.moments.append(torch.stack([sums, norms])[None])
 
     def _add_masked(self, target: Tensor, log_target: Tensor, mask: Tensor, pixels: Tensor) -> None:
-        columns = target.reciprocal(), mask, log_target, target, log_target.square(), target.square()
-        values = torch.stack(columns).double() * mask
-        self.moments.append(values[1:].sum(1)[None])
+        values = torch.stack([target.reciprocal(), mask, log_target, target]).double() * mask
+        # squares in float64: the variance of the logarithm is a small difference
+        self.moments.append(torch.stack([values.sum(1), torch.linalg.vector_norm(values, dim=1)])[None])
         bins = torch.bucketize(target, self.edges, right=True)
         self.histogram.index_add_(1, bins, values[:3] / pixels)
 
@@ -91,11 +94,12 @@ class BestConstant(Metric):
 
     def skip(self) -> None:
         """Add an image without ground truth, so that each device has moments to gather."""
-        self.moments.append(self.constants.new_zeros(1, 5))
+        self.moments.append(self.constants.new_zeros(1, 2, 4))
 
     def compute(self) -> dict[str, float]:
         """Return the best value of each error, by name."""
         moments = self.moments if isinstance(self.moments, Tensor) else torch.cat(self.moments)
+        moments = torch.cat([moments[:, 0, 1:], moments[:, 1, 2:].square()], 1)
         sums = constant_sums(self.constants, self.histogram, self.places, moments)
         means = sums / (moments[:, 0] > 0).sum()
         best = (means[:, i].max() if higher_is_better(name) else means[:, i].min() for i, name in enumerate(ERRORS))
