@@ -278,6 +278,10 @@ def test_the_page_in_a_browser(page, studio, tmp_path, monkeypatch, capsys, reco
     page.locator("#file input[type=file]").set_input_files(tmp_path / "notes.jpg")
     expect(page.get_by_text("image notes.jpg cannot be read")).to_be_visible()
 
+    page.get_by_label("Field of view").fill("200")
+    expect(page.locator("#status [role=alert]")).to_contain_text("fov 200")
+    page.get_by_label("Field of view").fill("60")
+
     # another view: the photograph is encoded again
     page.locator("#mirror input").uncheck()
     expect(page.get_by_text("room-2.png was encoded again")).to_be_visible()

@@ -86,7 +86,7 @@ def serve(studio: Studio, host: str, port: int | None, max_upload: int, folder: 
         )
     except OSError as error:
         raise InputError(
-            f"--host {host} --port {port or 7860} cannot be used ({error}); choose another port"
+            f"--port {port or 'from 7860'} is not free, or --host {host} is not an address of this machine; choose another"
         ) from error
     return page
 
