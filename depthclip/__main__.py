@@ -63,9 +63,9 @@ def main(args: list[str] | None = None) -> int:
 
                 return compare(given[1:])
             if given[0] == "app" and {"-h", "--help"} & {*given}:
-                from depthclip.app.options import parse as parse_app
+                from depthclip.app.options import page_options
 
-                parse_app(given[1:])
+                page_options(given[1:])
             if given[0] == "score" and {"-h", "--help"} & {*given}:
                 from depthclip.score import parse
 
