@@ -9,7 +9,8 @@ from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
 
-# subcommands that are functions, by the module of the function, and by the module whose `parse` prints their help
+# Subcommands that are functions: the module of the function, such as `score`, and of the function that parses its options,
+# such as `score_options`, and prints their help. They are imported when they run, because imports are slow.
 COMMANDS = {
     "app": "depthclip.app.command",
     "benchmark": "depthclip.benchmark.command",
@@ -17,12 +18,8 @@ COMMANDS = {
     "score": "depthclip.score",
     "video": "depthclip.video_command",
 }
-PARSERS = {
-    "app": "depthclip.app.options",
-    "benchmark": "depthclip.benchmark.command",
-    "score": "depthclip.score",
-    "video": "depthclip.video_command",
-}
+OPTIONS = {**COMMANDS, "app": "depthclip.app.options"}
+del OPTIONS["learn"]  # its options are those of fit and test
 USAGE = """usage: python -m depthclip {fit,validate,test,predict,video,learn,score,compare,app,benchmark}
                            [-c recipe.yaml] [--key value ...]
 
@@ -80,8 +77,8 @@ def main(args: list[str] | None = None) -> int:
                 from depthclip.study.compare import main as compare
 
                 return compare(given[1:])
-            if given[0] in PARSERS and {"-h", "--help"} & {*given}:
-                import_module(PARSERS[given[0]]).parse(given[1:])
+            if given[0] in OPTIONS and {"-h", "--help"} & {*given}:
+                getattr(import_module(OPTIONS[given[0]]), f"{given[0]}_options")(given[1:])
             return run_reporting(given)
         except Ended as ended:
             if os.environ.get("LOCAL_RANK", "0") == "0":

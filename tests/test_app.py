@@ -12,11 +12,11 @@ from PIL import ExifTags, Image
 
 from depthclip import DepthCLIP, FrozenCLIP
 from depthclip.__main__ import main
-from depthclip.app.command import app, draw_rooms, serve
+from depthclip.app.command import app, example_rooms, serve
 from depthclip.app.downloads import write_files
 from depthclip.app.drawing import ticks, weight_maps
-from depthclip.app.options import parse
-from depthclip.app.showing import show
+from depthclip.app.options import page_options
+from depthclip.app.showing import show_photo
 from depthclip.app.studio import RECIPE, Studio
 from depthclip.app.wording import Wording, read_wording
 from depthclip.errors import InputError
@@ -37,7 +37,7 @@ def studio():
 @pytest.fixture(scope="module")
 def photo(tmp_path_factory):
     """A room of 300 x 400 pixels, stored on its side, with a lens of 28 mm on film in the EXIF block."""
-    rooms = draw_rooms(tmp_path_factory.mktemp("rooms"))
+    rooms = example_rooms(tmp_path_factory.mktemp("rooms"))
     path = rooms[0].with_name("my photo.jpg")
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = 6
@@ -114,7 +114,7 @@ def test_the_command_line_gives_the_same_depth(studio, photo, readout, mirror, f
 
 
 def test_without_a_focal_length_there_is_no_point_cloud(studio, tmp_path):
-    rooms = draw_rooms(tmp_path)
+    rooms = example_rooms(tmp_path)
     (tmp_path / "files").mkdir()
     files, missing = write_files(studio, studio.open(rooms[0], RECIPE, False), EDITED, None, tmp_path / "files")
     assert not any(file.suffix == ".glb" for file in files)
@@ -132,10 +132,10 @@ def test_the_words_are_read_from_lines():
 
 def test_the_page_of_a_photograph(studio, photo):
     opened = studio.open(photo, RECIPE, True)
-    same = show(studio, opened, studio.wording, studio.wording)
+    same = show_photo(studio, opened, studio.wording, studio.wording)
     np.testing.assert_array_equal(same.pair[0], same.pair[1])
     point = (100.5 / 400, 200.5 / 300)
-    shown = show(studio, opened, EDITED, studio.wording, point=point)
+    shown = show_photo(studio, opened, EDITED, studio.wording, point=point)
     np.testing.assert_array_equal(shown.pair[1].shape, (300, 400, 3))
     assert (shown.pair[0] != shown.pair[1]).any()
     model = DepthCLIP.from_recipe("rooms")
@@ -163,7 +163,7 @@ def test_a_large_photograph_is_drawn_small(studio, tmp_path):
     Image.fromarray(rng.integers(0, 255, (2000, 1500, 3), dtype=np.uint8)).save(path)
     opened = studio.open(path, RECIPE, False)
     assert opened.rgb.shape == (640, 480, 3)
-    assert show(studio, opened, EDITED, EDITED).depth.shape == (640, 480, 3)
+    assert show_photo(studio, opened, EDITED, EDITED).depth.shape == (640, 480, 3)
     assert studio.read(opened.encoded, EDITED).depth.shape == (2000, 1500)
 
 
@@ -171,7 +171,7 @@ def test_the_commands_of_the_page_of_docs():
     runs = [
         command.partition("-m depthclip ")[2] for command in commands(DOCS / "app.md") if "-m depthclip " in command
     ]
-    options = [parse(shlex.split(run)[1:]) for run in runs if run.startswith("app")]
+    options = [page_options(shlex.split(run)[1:]) for run in runs if run.startswith("app")]
     assert [each.config for each in options] == ["rooms", "photos", "rooms"]
     assert (options[2].host, options[2].port, options[2].max_upload) == ("0.0.0.0", 8000, 10)
     assert "predict photo.jpg -c recipe.yaml --output depth --formats '[png, npy]'" in runs
@@ -192,13 +192,12 @@ def test_the_help(capsys):
 @pytest.fixture
 def page(studio, tmp_path, monkeypatch):
     """The page, in Debian's chromium, and the addresses outside of this machine that it has asked for."""
-    gradio = pytest.importorskip("gradio")
+    pytest.importorskip("gradio")
     playwright = pytest.importorskip("playwright.sync_api")
     chromium = shutil.which("chromium")
     if chromium is None:
         pytest.skip("there is no chromium, see .ci/run")
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "gradio"))
-    assert gradio.__version__ >= "6"
     server = serve(studio, "127.0.0.1", None, 1, tmp_path)
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
@@ -278,6 +277,10 @@ def test_the_page_in_a_browser(page, studio, tmp_path, monkeypatch, capsys, reco
     page.locator("#file input[type=file]").set_input_files(tmp_path / "notes.jpg")
     expect(page.get_by_text("image notes.jpg cannot be read")).to_be_visible()
 
+    page.get_by_label("Field of view").fill("200")
+    expect(page.locator("#status [role=alert]")).to_contain_text("fov 200")
+    page.get_by_label("Field of view").fill("60")
+
     # another view: the photograph is encoded again
     page.locator("#mirror input").uncheck()
     expect(page.get_by_text("room-2.png was encoded again")).to_be_visible()
@@ -285,7 +288,7 @@ def test_the_page_in_a_browser(page, studio, tmp_path, monkeypatch, capsys, reco
     expect(page.locator("#status")).to_contain_text("2 words")
     expect(page.locator("#files a[download]")).to_have_count(0)  # they are of former words
 
-    # another tab has words of its own
+    # another tab does not share the words
     other = page.context.browser.new_page()
     other.goto(page.url)
     expect(other.locator("#responses figure")).to_have_count(13)

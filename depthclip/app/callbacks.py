@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from depthclip.app.downloads import write_files
-from depthclip.app.showing import SIDE, Point, show
+from depthclip.app.showing import SIDE, Point, show_photo
 from depthclip.app.studio import OpenedPhoto, Studio
 from depthclip.app.wording import Wording, read_wording
 from depthclip.data.images import SKIP
@@ -66,7 +66,7 @@ class Callbacks:
             return self.studio.open(path, readout, mirror)
         except InputError as error:
             raise gr.Error(
-                plain(error, Path(path)), title="The photograph was refused", print_exception=False
+                page_message(error, Path(path)), title="The photograph was refused", print_exception=False
             ) from error
 
     def update(
@@ -79,12 +79,12 @@ class Callbacks:
         before: Wording,
         point: Point | None,
     ) -> tuple[Any, ...]:
-        """Return what the page shows, and the status; if a value is refused, everything but the status stays."""
+        """Return the pictures and texts, and the status; if a value is refused, everything but the status stays."""
         if photo is None:
             return *(gr.skip() for _ in range(SHOWN)), ""
         try:
             wording = read_wording(lines, templates, temperature)
-            shown = show(self.studio, photo, wording, before, fov, point)
+            shown = show_photo(self.studio, photo, wording, before, fov, point)
         except InputError as error:
             return *(gr.skip() for _ in range(SHOWN)), f'<p class="refused" role="alert">{escape(str(error))}</p>'
         height, width = photo.encoded.size
@@ -135,6 +135,6 @@ class Callbacks:
         return [str(file) for file in files]
 
 
-def plain(error: InputError, path: Path) -> str:
+def page_message(error: InputError, path: Path) -> str:
     """Return the message about a file without its folder on the server and without advice for the command line."""
     return escape(str(error).replace(str(path), path.name).removesuffix(f", or {SKIP}"))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
-from depthclip.app.options import parse
+from depthclip.app.options import page_options
 from depthclip.app.studio import Studio
 from depthclip.data.rooms import VIEW, room
 from depthclip.errors import InputError
@@ -36,7 +36,7 @@ def app(args: Sequence[str]) -> None:
     Raises:
         InputError: if gradio is not installed, the recipe cannot be used, or the port is not free.
     """
-    options = parse(args)
+    options = page_options(args)
     if importlib.util.find_spec("gradio") is None:
         raise InputError(f"app needs gradio, which is not installed; use {INSTALL}")
     print(f"reading the recipe {options.config} ...", flush=True)
@@ -69,7 +69,7 @@ def serve(studio: Studio, host: str, port: int | None, max_upload: int, folder: 
     """
     from depthclip.app.page import CSS, THEME, build_page  # it needs gradio, an optional dependency
 
-    page = build_page(studio, draw_rooms(folder), FOV, folder)
+    page = build_page(studio, example_rooms(folder), FOV, folder)
     try:
         page.launch(
             server_name=host,
@@ -86,12 +86,12 @@ def serve(studio: Studio, host: str, port: int | None, max_upload: int, folder: 
         )
     except OSError as error:
         raise InputError(
-            f"--host {host} --port {port or 7860} cannot be used ({error}); choose another port"
+            f"--port {port or 'from 7860'} is not free, or --host {host} is no address of this machine; choose another"
         ) from error
     return page
 
 
-def draw_rooms(folder: Path) -> list[Path]:
+def example_rooms(folder: Path) -> list[Path]:
     """Draw the example rooms as PNG files, at the size on which the bundled CLIP was trained."""
     paths = []
     for number, index in enumerate(ROOMS, 1):

@@ -125,7 +125,7 @@ def build_page(studio: Studio, rooms: list[Path], fov: float, folder: Path) -> g
                 api_visibility="private",
             )
         )
-        edits = [words.change, sentences.change, heat.change, view.change]
+        edits = [words.change, sentences.change, heat.change, view.input]
         gr.on(edits, lambda: None, None, files, queue=False, show_progress="hidden", api_visibility="private")
         gr.on(
             edits,

@@ -15,7 +15,7 @@ Point = tuple[float, float]  # shares of the width and the height, from the uppe
 
 
 class Showing(NamedTuple):
-    """What the page shows of a photograph.
+    """The pictures and texts of a photograph.
 
     Args:
         depth: (H, W, 3) uint8, the depth in colours, with a ring around the chosen point.
@@ -36,7 +36,7 @@ class Showing(NamedTuple):
     notes: tuple[str, ...]
 
 
-def show(
+def show_photo(
     studio: Studio,
     photo: OpenedPhoto,
     wording: Wording,
@@ -44,7 +44,7 @@ def show(
     fov: float | None = None,
     point: Point | None = None,
 ) -> Showing:
-    """Return what the page shows; the photograph is not encoded again.
+    """Return the pictures and texts of a photograph, which is not encoded again.
 
     Args:
         studio: the model.

@@ -1,4 +1,4 @@
-"""Studio: depth of photographs for several people at once, whose words differ and whose model is the same."""
+"""Studio: depth of photographs for several people at once, with different words and one model."""
 
 import warnings
 from copy import deepcopy
@@ -32,7 +32,7 @@ class OpenedPhoto:
         path: its file.
         readout: name of the readout that encoded it.
         encoded: its features.
-        rgb: (h, w, 3) uint8, what the encoder saw.
+        rgb: (h, w, 3) uint8, the image that the encoder saw.
     """
 
     path: Path
@@ -62,7 +62,7 @@ class OpenedPhoto:
 
 @dataclass(frozen=True)
 class Reading:
-    """What a head reads in an encoded photograph.
+    """The depth of an encoded photograph and the weights of the words.
 
     Args:
         depth: (H, W) float32 in metres.

@@ -13,7 +13,7 @@ SEPARATOR = "|"
 
 @dataclass(frozen=True)
 class Wording:
-    """What a person edits of a head.
+    """The words, bins, templates and temperature of a head, which a person edits.
 
     Args:
         words: K distance words from near to far.
@@ -53,14 +53,14 @@ def read_wording(lines: str, templates: str, temperature: float | None) -> Wordi
     """
     words: list[str] = []
     bins: list[float] = []
-    for line in filled(lines):
+    for line in filled_lines(lines):
         word, separator, depth = line.rpartition(SEPARATOR)
         words.append((word if separator else line).strip())
         if separator and depth.strip():
             bins.append(number_of(depth.strip(), words[-1]))
     if temperature is None:
         raise InputError("temperature is empty, but must be a number; use 0.1 as in the paper")
-    return Wording(tuple(words), tuple(bins), tuple(filled(templates)), float(temperature))
+    return Wording(tuple(words), tuple(bins), tuple(filled_lines(templates)), float(temperature))
 
 
 def number_of(text: str, word: str) -> float:
@@ -77,6 +77,6 @@ def number_of(text: str, word: str) -> float:
         ) from error
 
 
-def filled(text: str) -> Sequence[str]:
+def filled_lines(text: str) -> Sequence[str]:
     """Return the lines of a text that are not blank, without spaces at their ends."""
     return [line.strip() for line in text.splitlines() if line.strip()]
