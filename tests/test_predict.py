@@ -336,6 +336,13 @@ def test_bounds_of_intervals_equal_those_of_infer(place):
         np.testing.assert_allclose(file["high"], expected.high, atol=1e-6)
 
 
+def test_a_model_without_uncertainty_is_refused(tmp_path):
+    one = Prediction(0, "a", torch.ones(4, 5), torch.ones(3, 2, 3), torch.ones(2, 3))
+    with pytest.raises(InputError, match=r"formats 'uncertainty': .* for a; use a head with words, set model.mirror"):
+        DepthFolder(tmp_path, ["a"], {}, ["uncertainty"]).write(one)
+    assert not list(tmp_path.glob("*.npz"))
+
+
 def test_a_panel_is_kept_unless_a_file_of_it_is_missing(place, capsys):
     given = ["a.jpg", "in", "-c", "run.yaml", "--formats", "[png, panel]"]
     predict(*given)

@@ -149,6 +149,18 @@ CASES = [
     ),
     Case(
         "predictions",
+        "unknown vector",
+        lambda folder: command("predict", "-c", prepare(folder, as_is), "--vector", "eps"),
+        ("vector", "eps"),
+    ),
+    Case(
+        "predictions",
+        "unknown vector of score",
+        lambda folder: command("score", *OUT, "--vector", "eps"),
+        ("vector", "eps"),
+    ),
+    Case(
+        "predictions",
         "unknown formats",
         lambda folder: command("predict", "-c", prepare(folder, as_is), "--formats", "[exr]"),
         ("formats", "exr"),
