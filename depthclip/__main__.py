@@ -1,4 +1,4 @@
-"""Run the command line: `python -m depthclip {fit,validate,test,predict,learn,score,compare}`."""
+"""Run the command line: `python -m depthclip {fit,validate,test,predict,learn,score,compare,benchmark}`."""
 
 import os
 import sys
@@ -8,7 +8,8 @@ from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
 
-USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,score,compare} [-c recipe.yaml] [--key value ...]
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,learn,score,compare,benchmark} [-c recipe.yaml]
+                           [--key value ...]
 
 Estimate metric depth with a frozen CLIP, sentences about distance, and a few depths in metres.
 
@@ -20,6 +21,7 @@ subcommands:
   learn     fit, then test with the learned parameters
   score     score depth maps in files, written by any method; see score --help
   compare   print runs and studies in one table with paired differences and intervals
+  benchmark measure what a recipe costs: speed, shares, memory, growth; see benchmark --help
   recipes   list the recipes that come with the package
 
 examples:
@@ -65,6 +67,10 @@ def main(args: list[str] | None = None) -> int:
                 from depthclip.score import parse
 
                 parse(given[1:])
+            if given[0] == "benchmark" and {"-h", "--help"} & {*given}:
+                from depthclip.benchmark.command import parse as parse_benchmark
+
+                parse_benchmark(given[1:])
             return run_reporting(given)
         except Ended as ended:
             if os.environ.get("LOCAL_RANK", "0") == "0":
@@ -77,12 +83,13 @@ def main(args: list[str] | None = None) -> int:
 def run_reporting(given: list[str]) -> int:
     """Run a subcommand and return its exit code; print an error that the user can correct as one sentence."""
     # imported here because these imports are slow and `--help` works without them
+    from depthclip.benchmark.command import benchmark
     from depthclip.cli import run
     from depthclip.learn import learn
     from depthclip.messages import is_users, sentence
     from depthclip.score import score
 
-    alone = {"learn": learn, "score": score}
+    alone = {"learn": learn, "score": score, "benchmark": benchmark}
     try:
         code = 0
         if given[0] in alone:
