@@ -8,6 +8,7 @@ from depthclip.benchmark.loop import Runtime, test_loop
 from depthclip.benchmark.memory import in_new_process, peak_memory
 from depthclip.benchmark.tables import Table, Value
 from depthclip.benchmark.workload import Workload, quiet
+from depthclip.cli import quiet_libraries
 from depthclip.data import DepthDataModule, DepthDataset, Loading, Rooms, Subset
 from depthclip.data.batches import Viewed
 from depthclip.data.sampling import UnrepeatedSampler
@@ -74,6 +75,7 @@ def bytes_of_image(outcome: Outcome) -> float:
 
 def peak_of_rooms(count: int) -> float:
     """Return the peak memory in MiB of a test of the bundled CLIP on a number of small rooms."""
+    quiet_libraries()
     model = DepthCLIP.from_recipe("rooms", {"model.panels": 0, "model.training_baselines": False})
     cpu = Runtime(torch.device("cpu"))
     with quiet():

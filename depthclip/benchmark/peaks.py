@@ -11,8 +11,9 @@ from depthclip.benchmark.recipe import build
 from depthclip.benchmark.speed import MODEL, TEST, TOWER, describe, encode_all, estimate_all
 from depthclip.benchmark.tables import Table, Value
 from depthclip.benchmark.workload import Amount, Workload, workload
+from depthclip.cli import quiet_libraries
 
-BUILT = "model without an image"
+BUILT, IMAGES = "model without an image", "MiB for the images"
 
 
 def memory(work: Workload, arguments: Sequence[str], folder: Path) -> Table:
@@ -26,9 +27,10 @@ def memory(work: Workload, arguments: Sequence[str], folder: Path) -> Table:
     shared = (list(arguments), folder, work.runtime, work.amount, torch.get_num_threads())
     peaks = {name: in_new_process(peak_of, name, *shared) for name in (BUILT, TOWER, MODEL, TEST)}
     rows: dict[str, dict[str, Value]] = {
-        name: {"peak MiB": peak, "times the tower": peak / peaks[TOWER]} for name, peak in peaks.items()
+        name: {"peak MiB": peak, "times the tower": peak / peaks[TOWER], IMAGES: peak - peaks[BUILT]}
+        for name, peak in peaks.items()
     }
-    return Table("memory", describe(work), ("peak MiB", "times the tower"), rows)
+    return Table("memory", describe(work), ("peak MiB", "times the tower", IMAGES), rows)
 
 
 def peak_of(name: str, arguments: Sequence[str], folder: Path, runtime: Runtime, amount: Amount, threads: int) -> float:
@@ -42,6 +44,7 @@ def peak_of(name: str, arguments: Sequence[str], folder: Path, runtime: Runtime,
         amount: how much is measured.
         threads: number of threads.
     """
+    quiet_libraries()
     torch.set_num_threads(threads)
     model, data = build(arguments, ())
     if name != BUILT:

@@ -13,10 +13,12 @@ from depthclip.data.batches import Batch
 from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError
 from depthclip.head import Bins, DepthHead, LearnedContext
+from depthclip.head.depth_head import compare
 from depthclip.head.interfaces import prepare_once
 from depthclip.losses import Loss, LossInput, SILog, loss_input
 
-STEP, TEXT, LOSS, IMAGES = "the whole step", "text tower", "loss", "image tower, without a cache"
+STEP, TEXT, HEAD, LOSS, OTHER = "the whole step", "text tower", "head", "loss", "other"
+IMAGES = "image tower, without a cache"
 
 
 def training(work: Workload, words: int, context: int) -> Table:
@@ -33,10 +35,13 @@ def training(work: Workload, words: int, context: int) -> Table:
     head, batch = learner(work, words, context), work.batches[0]
     timings = work.measure(cases_of(work, head, batch))
     whole = timings[STEP]
-    parts = {TEXT: timings[TEXT], "head": whole.plus(timings[TEXT], -1).plus(timings[LOSS], -1), LOSS: timings[LOSS]}
+    parts = {name: timings[name] for name in (TEXT, HEAD, LOSS)}
+    other = whole
+    for part in parts.values():
+        other = other.plus(part, -1)
     rows: dict[str, dict[str, Value]] = {
         name: {"ms/image": scaled(part.per_image, 1000), "share": percent(part.ratio(whole))}
-        for name, part in {**parts, STEP: whole, IMAGES: timings[IMAGES]}.items()
+        for name, part in {**parts, OTHER: other, STEP: whole, IMAGES: timings[IMAGES]}.items()
     }
     title = (
         f"a training step, forward and backward, with cached features: {words} words with {context} learned vectors "
@@ -63,8 +68,9 @@ def learner(work: Workload, words: int, context: int) -> DepthHead:
 
 
 def cases_of(work: Workload, head: DepthHead, batch: Batch) -> list[Case]:
-    """Return the cases of a step, of its text tower, of its loss, and of the image tower that a cache saves."""
+    """Return the cases of a step, of its text tower, head and loss, and of the image tower that a cache saves."""
     model, loss = work.model, SILog()
+    scale = model.encoder.text.logit_scale / head.temperature
     _, rgb = next(batch.by_size())
     images = batch.view.windows(rgb.shape[-2], rgb.shape[-1]).cut(rgb)
 
@@ -79,12 +85,16 @@ def cases_of(work: Workload, head: DepthHead, batch: Batch) -> list[Case]:
     def text() -> None:
         head.prompts(model.encoder.text).sum().backward()
 
+    def head_alone() -> None:
+        logits = compare(features.dense.float(), words.detach().requires_grad_()) * scale
+        head.depth(logits, head.bins(model.encoder.text)).sum().backward()
+
     def loss_alone() -> None:
         loss_of(batch, coarse.detach().requires_grad_(), loss).backward()
 
     with work.runtime.context():
         features = encode()
-        coarse = head(features, model.encoder.text).depth
+        words, coarse = head.prompts(model.encoder.text), head(features, model.encoder.text).depth
 
     def case(name: str, run: Callable[[], object]) -> Case:
         def timed() -> None:
@@ -93,7 +103,7 @@ def cases_of(work: Workload, head: DepthHead, batch: Batch) -> list[Case]:
 
         return Case(name, timed, len(images))
 
-    return [case(STEP, step), case(TEXT, text), case(LOSS, loss_alone), case(IMAGES, encode)]
+    return [case(STEP, step), case(TEXT, text), case(HEAD, head_alone), case(LOSS, loss_alone), case(IMAGES, encode)]
 
 
 def loss_of(batch: Batch, depth: Tensor, loss: Loss) -> Tensor:
