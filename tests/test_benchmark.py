@@ -228,6 +228,7 @@ def test_the_help_needs_no_torch(monkeypatch, capsys):
     assert "--sections" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_commands_of_the_page(small, tmp_path, monkeypatch, capsys):
     """Each command of docs/cost.md runs with a small CLIP, one image and one section."""
     monkeypatch.chdir(tmp_path)

@@ -140,15 +140,10 @@ def by_batch(work: Workload) -> list[Case]:
 
 def by_workers(work: Workload) -> list[Case]:
     """Return a case of the test from files for each number of worker processes."""
-
-    def run(count: int) -> float:
-        loading = work.data.loading
-        work.data.loading = replace(loading, num_workers=count)
-        seconds = work.loop().seconds
-        work.data.loading = loading
-        return seconds
-
-    return [Case(f"{count} workers", lambda count=count: run(count), work.images) for count in WORKERS]  # type: ignore[misc]
+    return [
+        work.loop_case(f"{count} worker{'s' * (count != 1)}", replace(work.data.loading, num_workers=count))
+        for count in WORKERS
+    ]
 
 
 def by_devices(work: Workload) -> list[Case]:

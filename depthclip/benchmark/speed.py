@@ -26,6 +26,8 @@ def speed(work: Workload) -> Table:
         work.loop_case(TEST),
         work.case(RELEASED, lambda: released(work)),
     ]
+    if work.loading.num_workers:
+        cases.insert(-1, work.loop_case(f"{TEST}, {work.loading.num_workers} workers", work.loading))
     timings = work.measure(cases)
     fastest = fastest_tower(timings, differences)
     rows = {
@@ -56,8 +58,9 @@ def tower_cases(work: Workload) -> tuple[list[Case], dict[str, float]]:
     The difference is the largest one to the features in the contiguous format, relative to the largest feature.
     """
     cases, differences, expected = [], {}, None
+    original = work.model.encoder  # whose text encoder is shared, since its tokenizer is slow to copy
     for kind, memory_format in FORMATS.items():
-        encoder = deepcopy(work.model.encoder).to(memory_format=memory_format)
+        encoder = deepcopy(original, {id(original.text): original.text}).to(memory_format=memory_format)
         inputs = [images.contiguous(memory_format=memory_format) for images in work.encoder_inputs()]
         case = work.case(f"{TOWER}, {kind}", lambda e=encoder, x=inputs: encode_all(work, e, x))  # type: ignore[misc]
         with torch.inference_mode(), work.runtime.context():
@@ -89,9 +92,6 @@ def estimate_all(work: Workload) -> None:
 
 def released(work: Workload) -> None:
     """Evaluate all images from files as the released script does, one by one."""
-    loading = work.data.loading
-    work.data.loading = replace(loading, batch_size=1)
-    with quiet():
+    with quiet(), work.reading(replace(work.data.loading, batch_size=1)):
         for batch in islice(work.data.test_dataloader(), work.images):
             evaluate_as_released(work.model, batch.to(work.runtime.device))
-    work.data.loading = loading

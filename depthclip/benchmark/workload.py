@@ -14,7 +14,7 @@ from depthclip.benchmark.files import reads_files, write_images, written_data
 from depthclip.benchmark.loop import Runtime, Stopwatch, test_loop
 from depthclip.benchmark.timing import Case, Timing, measure
 from depthclip.data.batches import Batch
-from depthclip.data.module import DepthDataModule
+from depthclip.data.module import DepthDataModule, Loading
 from depthclip.module import DepthCLIP
 
 TRAINING_IMAGES = 2  # for heads that are fitted to training images
@@ -55,6 +55,7 @@ class Workload:
         batches: the first batches of `data`, in the memory of the device.
         runtime: device and precision.
         amount: how much is measured.
+        loading: batch size and worker processes of the recipe; `data` reads in the main process.
     """
 
     model: DepthCLIP
@@ -63,6 +64,7 @@ class Workload:
     batches: list[Batch]
     runtime: Runtime
     amount: Amount
+    loading: Loading
 
     @property
     def images(self) -> int:
@@ -96,6 +98,15 @@ class Workload:
         with quiet():
             return test_loop(self.model if model is None else model, self.data, self.runtime, limit)
 
+    @contextmanager
+    def reading(self, loading: Loading) -> Iterator[None]:
+        """Read with another batch size, or with worker processes, within the block."""
+        before, self.data.loading = self.data.loading, loading
+        try:
+            yield
+        finally:
+            self.data.loading = before
+
     def ready(self, model: DepthCLIP) -> DepthCLIP:
         """Return a model whose `test_step` can be called, since it has run one batch of a test."""
         self.loop(model, 1)
@@ -110,9 +121,19 @@ class Workload:
 
         return Case(name, timed, self.images if images is None else images)
 
-    def loop_case(self, name: str, model: DepthCLIP | None = None) -> Case:
-        """Return the case of the test loop, whose time is that between its hooks."""
-        return Case(name, lambda: self.loop(model).seconds, self.images)
+    def loop_case(self, name: str, loading: Loading | None = None) -> Case:
+        """Return the case of the test loop, whose time is that between its hooks.
+
+        Args:
+            name: name of the case.
+            loading: batch size and worker processes; None to read in the main process.
+        """
+
+        def run() -> float:
+            with self.reading(loading or self.data.loading):
+                return self.loop().seconds
+
+        return Case(name, run, self.images)
 
     def measure(self, cases: list[Case], repeats: int | None = None) -> dict[str, Timing]:
         """Return the timings of cases on the device."""
@@ -137,7 +158,8 @@ def workload(
         amount: how much is measured.
         warm: whether to run one batch of a test, which fits the heads that need it.
     """
-    given.loading = replace(given.loading, batch_size=amount.batch_size, num_workers=0)
+    loading = replace(given.loading, batch_size=amount.batch_size)
+    given.loading = replace(loading, num_workers=0)
     data = given
     if not reads_files(given):
         if not any(folder.iterdir()):
@@ -150,7 +172,7 @@ def workload(
             test_loop(model, data, runtime, 1)
         data.setup("test")
         batches = [batch.to(runtime.device) for batch in islice(data.test_dataloader(), amount.batches)]
-    return Workload(model, data, given, batches, runtime, amount)
+    return Workload(model, data, given, batches, runtime, amount, loading)
 
 
 @contextmanager
