@@ -18,7 +18,7 @@ from depthclip.protocol import View
 
 TESTS = (654, 100_000)  # images: the test split of NYU Depth V2, and a large one
 PROCESSES = (1, 2, 4)
-FEW, MANY = 500, 2_500  # images of the runs whose memory is compared
+FEW, MANY = 500, 1_500  # images of the runs whose memory is compared
 DRAWN = 50  # different images of these runs
 
 

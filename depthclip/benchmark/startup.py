@@ -14,7 +14,7 @@ from depthclip.benchmark.timing import Case, measure
 TEST = "test -c rooms: the table"
 
 
-def startup(quick: bool, repeats: int = 3) -> Table:
+def startup(quick: bool, repeats: int = 2) -> Table:
     """Return the seconds of the start of Python with the package, measured in new processes.
 
     Args:
