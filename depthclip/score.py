@@ -29,13 +29,13 @@ def score(args: Sequence[str]) -> None:
     Raises:
         InputError: if an argument, a recipe or a file cannot be used.
     """
-    options, rest = parse(args)
+    options, rest = score_options(args)
     from depthclip.score_run import run  # imported here because it is slow and `--help` works without it
 
     run(options, rest)
 
 
-def parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+def score_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the options about the files, and the other arguments.
 
     Raises:

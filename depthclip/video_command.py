@@ -23,13 +23,13 @@ def video(args: Sequence[str]) -> None:
     Raises:
         InputError: if an argument, a recipe or a file cannot be used.
     """
-    options, rest = parse(args)
+    options, rest = video_options(args)
     from depthclip.video.run import run  # imported here because it is slow and `--help` works without it
 
     run(options, rest)
 
 
-def parse(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
+def video_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """Return the options about the video, and those of the model.
 
     Raises:

@@ -15,7 +15,7 @@ from depthclip.__main__ import main
 from depthclip.app.command import app, example_rooms, serve
 from depthclip.app.downloads import write_files
 from depthclip.app.drawing import ticks, weight_maps
-from depthclip.app.options import page_options
+from depthclip.app.options import app_options
 from depthclip.app.showing import show_photo
 from depthclip.app.studio import RECIPE, Studio
 from depthclip.app.wording import Wording, read_wording
@@ -171,7 +171,7 @@ def test_the_commands_of_the_page_of_docs():
     runs = [
         command.partition("-m depthclip ")[2] for command in commands(DOCS / "app.md") if "-m depthclip " in command
     ]
-    options = [page_options(shlex.split(run)[1:]) for run in runs if run.startswith("app")]
+    options = [app_options(shlex.split(run)[1:]) for run in runs if run.startswith("app")]
     assert [each.config for each in options] == ["rooms", "photos", "rooms"]
     assert (options[2].host, options[2].port, options[2].max_upload) == ("0.0.0.0", 8000, 10)
     assert "predict photo.jpg -c recipe.yaml --output depth --formats '[png, npy]'" in runs

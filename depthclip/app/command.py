@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from PIL import Image
 
-from depthclip.app.options import page_options
+from depthclip.app.options import app_options
 from depthclip.app.studio import Studio
 from depthclip.data.rooms import VIEW, room
 from depthclip.errors import InputError
@@ -36,7 +36,7 @@ def app(args: Sequence[str]) -> None:
     Raises:
         InputError: if gradio is not installed, the recipe cannot be used, or the port is not free.
     """
-    options = page_options(args)
+    options = app_options(args)
     if importlib.util.find_spec("gradio") is None:
         raise InputError(f"app needs gradio, which is not installed; use {INSTALL}")
     print(f"reading the recipe {options.config} ...", flush=True)

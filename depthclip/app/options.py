@@ -9,7 +9,7 @@ LARGEST_UPLOAD = 1024  # megabytes
 ABOUT = "Serve a page on this machine: depth of a photograph, whose words can be edited."
 
 
-def page_options(args: Sequence[str]) -> argparse.Namespace:
+def app_options(args: Sequence[str]) -> argparse.Namespace:
     """Return the options of the command line.
 
     Raises:

@@ -1,6 +1,6 @@
 """Bad options of the page, bad words in its fields, and heads whose words cannot be edited."""
 
-from depthclip.app.options import page_options
+from depthclip.app.options import app_options
 from depthclip.app.studio import RECIPE, Studio
 from depthclip.app.wording import read_wording
 from depthclip.head import Bins, DepthHead, LearnedWords, Prompts
@@ -16,7 +16,7 @@ def studio(prompts):
 
 
 def option(*args, names):
-    return Case("page options", " ".join(args), lambda folder: page_options(args) and None, names)
+    return Case("page options", " ".join(args), lambda folder: app_options(args) and None, names)
 
 
 def typed(name, lines, *names, templates="{distance}", temperature=0.1):
