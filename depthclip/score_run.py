@@ -62,7 +62,7 @@ def run(options: Namespace, arguments: Sequence[str]) -> PredictionScorer:
     """Score the predictions of a command line, and write the results to the folder of the run.
 
     Args:
-        options: options about the files, as `depthclip.score.parse` returns them.
+        options: options about the files, as `depthclip.score.score_options` returns them.
         arguments: options of the data and the evaluation.
 
     Raises:
