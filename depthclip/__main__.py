@@ -9,8 +9,8 @@ from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
 
-# Subcommands that are functions, by the module that defines the function, such as `score`, and by the module that defines
-# the parser of its options, such as `score_options`. They are imported when they run, because imports are slow.
+# Subcommands that are functions, by the module that defines the function, such as `score`, and by the module that
+# defines the parser of its options, such as `score_options`. They are imported when they run: imports are slow.
 COMMANDS = {
     "app": "depthclip.app.command",
     "benchmark": "depthclip.benchmark.command",
