@@ -114,7 +114,7 @@ def test_infer_returns_maps_of_the_photograph_on_request(clip):
 
 def test_heads_without_spread_have_nan():
     coarse = Coarse(torch.ones(1, 1, 2, 2)), Coarse(torch.ones(1, 1, 2, 2), deviation=torch.full((1, 1, 2, 2), 0.3))
-    maps = spread_maps(coarse, View(), torch.zeros(2, 6, 8))
+    maps = spread_maps(coarse, View(), (6, 8))
     assert maps[0].isnan().all()
     torch.testing.assert_close(maps[1], torch.full((6, 8), 0.3))
 
