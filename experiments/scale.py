@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import torch
 
 from depthclip import DepthCLIP, evaluate
+from depthclip.data.batches import Viewed
 from depthclip.data.module import DepthDataModule, Loading, Split
 from depthclip.data.samples import DepthDataset, Sample
 from depthclip.data.sampling import UnrepeatedSampler
@@ -64,7 +65,7 @@ def bytes_sent(images: int, rows: int, devices: int) -> list[int]:
     samples = RandomImages(images)
     sent = []
     for rank in range(devices):
-        mine = list(UnrepeatedSampler(samples, devices, rank))
+        mine = list(UnrepeatedSampler(Viewed(samples, View()), devices, rank))
         labels = {index: (samples.name(index), "office") for index in mine}
         sent.append(len(pickle.dumps(labels)) + 8 * len(mine) * (2 + 9 * rows))
     return sent

@@ -89,8 +89,8 @@ def shade(
         here = np.flatnonzero(index == number)
         if not len(here):
             continue
-        u, v, facing = _unwrap(scene, number, points[:, here])
-        cosine = np.abs((facing * rays[:, here]).sum(0)) * depth[here] / distance[here]
+        u, v, facing = _unwrap(scene, number, points.take(here, axis=1))
+        cosine = np.abs((facing * rays.take(here, axis=1)).sum(0)) * depth[here] / distance[here]
         blur = depth[here] / focal / np.maximum(cosine, 0.15)  # metres that one pixel covers
         paint[:, here] = tint * TEXTURES[surface.texture](u + shift[0], v + shift[1], blur, grain)
         normals[:, here] = facing

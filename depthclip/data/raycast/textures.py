@@ -96,7 +96,9 @@ def _noise(u: Array, v: Array, scale: float, blur: Array, grain: Array) -> Array
     u, v = u / scale, v / scale
     i, j = np.floor(u).astype(np.int32), np.floor(v).astype(np.int32)
     s, t = u - i, v - j
-    i, j, i1, j1 = i & 63, j & 63, (i + 1) & 63, (j + 1) & 63
-    near = grain[i, j] * (1 - t) + grain[i, j1] * t
-    far = grain[i1, j] * (1 - t) + grain[i1, j1] * t
+    # `take` from the flat grain is faster than an index for each axis
+    row, next_row, column, next_column = (i & 63) * 64, ((i + 1) & 63) * 64, j & 63, (j + 1) & 63
+    flat, t1 = grain.ravel(), 1 - t
+    near = flat.take(row + column) * t1 + flat.take(row + next_column) * t
+    far = flat.take(next_row + column) * t1 + flat.take(next_row + next_column) * t
     return (near * (1 - s) + far * s - 0.5) * np.clip(1.5 - blur / scale, 0, 1)
