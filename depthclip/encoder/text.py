@@ -154,7 +154,7 @@ class FrozenText:
         keeps = torch.is_grad_enabled() and values.requires_grad
         most = max(1, KEPT_TOKENS // values.shape[1]) if keeps else BATCH
         if len(values) <= most:
-            return F.normalize(self._tower.run(embeddings).float(), dim=-1)
+            return unit_length(self._tower.run(embeddings))
         features = []
         for k in range(0, len(values), most):
             rows = slice(k, k + most)
@@ -164,7 +164,7 @@ class FrozenText:
                 features.append(checkpoint(self._tower.run, part, use_reentrant=False, preserve_rng_state=False))
             else:
                 features.append(self._tower.run(part))
-        return F.normalize(torch.cat(features).float(), dim=-1)
+        return unit_length(torch.cat(features))
 
 
 class CLIPText(FrozenText):
@@ -189,3 +189,8 @@ class CLIPText(FrozenText):
         if self._logit_scale is None:  # read once, because reading it makes an accelerator wait
             self._logit_scale = float(self._model.get_parameter("logit_scale").detach().exp())
         return self._logit_scale
+
+
+def unit_length(features: Tensor) -> Tensor:
+    """Return features (N, D) of unit length, in float32 if their precision is lower."""
+    return F.normalize(features.to(torch.promote_types(features.dtype, torch.float32)), dim=-1)
