@@ -261,7 +261,7 @@ def test_errors_name_the_argument(make, wrong, message):
 @pytest.mark.parametrize("kind", ["clip", "bidirectional", "class-token"])
 @pytest.mark.parametrize("learner", ["context", "conditional"])
 def test_sentences_in_parts_have_the_features_and_gradients_of_all_at_once(make, monkeypatch, kind, learner):
-    """Each part has at most 60 tokens, and the backward pass computes its layers again; float64 keeps rounding small."""
+    """Each part has at most 60 tokens, and the backward pass computes its layers again."""
     model, tokenizer, _ = make(kind)
     text, results = CLIPText(deepcopy(model).double(), tokenizer), []
     torch.manual_seed(0)
