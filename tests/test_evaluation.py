@@ -59,7 +59,7 @@ def test_many_images_are_kept_in_few_tensors():
     errors, images = DepthErrors(["a"]), 1300
     depths = np.random.default_rng(0).uniform(1, 2, images).astype(np.float32)
     for index in np.random.default_rng(1).permutation(images).tolist():
-        errors.update(scored(torch.tensor([[depths[index]]]), torch.ones(1)), index)
+        errors.score(scored(torch.tensor([[depths[index]]]), torch.ones(1)), index)
     assert len(errors.rows) < images / 2
     result = errors.result()
     assert result.index.tolist() == [*range(images)]

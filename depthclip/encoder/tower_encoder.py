@@ -81,9 +81,12 @@ class TowerEncoder(Encoder):
             InputError: if a layer in `needs` is not a block of the tower.
         """
         images = (rgb - self.mean) / self.std
-        if self.tower.channels_last:
-            images = images.contiguous(memory_format=torch.channels_last)
-        return self.read(self.readout, self.tower, images, needs)
+        if not self.tower.channels_last:
+            return self.read(self.readout, self.tower, images, needs)
+        images = images.contiguous(memory_format=torch.channels_last)
+        dense, pooled, layers = self.read(self.readout, self.tower, images, needs)
+        # heads round differently in another memory format, and cached features are contiguous
+        return ImageFeatures(dense.contiguous(), pooled, tuple(layer.contiguous() for layer in layers))
 
 
 def read(readout: Readout, tower: Tower, images: Tensor, needs: Needs) -> ImageFeatures:

@@ -54,8 +54,8 @@ class Tower(nn.Module):
         output_dim: dimension of the joint space, D; None if no readout of the family uses it.
 
     Attributes:
-        channels_last: whether images and weights should be in the memory format `torch.channels_last`, which is faster
-            for convolutions; the maps of the trunk then are in this format too.
+        channels_last: whether images and weights should be in the memory format `torch.channels_last`, in which
+            convolutions are faster; the maps of the trunk then are in this format too.
         limit: why readouts of patches do not fit, as a clause that follows the word "tower"; "" if some do.
     """
 
