@@ -34,7 +34,7 @@ def step_counts(work: Workload, model: DepthCLIP) -> tuple[Counts, Counts]:
     batch = work.batches[0]
     with torch.inference_mode(), work.runtime.context():
         step = count(lambda: model.test_step(batch, 0))
-        estimates = count(lambda: [None for _ in model.estimates(batch)])
+        estimates = count(lambda: [depth.stack() for _, depth in model.estimates(batch)])
     return step, estimates
 
 

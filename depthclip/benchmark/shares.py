@@ -48,8 +48,8 @@ def cases_of(work: Workload) -> list[Case]:
 
     def estimate() -> None:
         for batch in work.batches:
-            for _ in model.estimates(batch):
-                pass
+            for _, depth in model.estimates(batch):
+                depth.stack()
 
     def step() -> None:
         for batch in work.batches:

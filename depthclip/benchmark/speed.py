@@ -86,8 +86,8 @@ def encode_all(work: Workload, encoder: Encoder, inputs: list[Tensor]) -> None:
 def estimate_all(work: Workload) -> None:
     """Estimate the depth of all batches in memory, at the size that the model saw."""
     for batch in work.batches:
-        for _ in work.model.estimates(batch):
-            pass
+        for _, depth in work.model.estimates(batch):
+            depth.stack()
 
 
 def released(work: Workload) -> None:
