@@ -30,7 +30,9 @@ REFUSED = tuple(
     f"{PACKAGE}.{name}"
     for name in (
         "__main__",
+        "app",
         "arguments",
+        "benchmark",
         "checkpoint",
         "checkpointed",
         "cli",
@@ -46,6 +48,7 @@ REFUSED = tuple(
         "study",
         "trust",
         "video",
+        "video_command",
     )
 )
 

@@ -24,7 +24,10 @@ def counts(work: Workload) -> Table:
         tower = tower_counts(work)
         scoring = step.minus(estimates)
         suffix = f", {heads} head{'s' * (heads > 1)}"
-        rows |= {f"scoring{suffix}": row_of(scoring, work), f"test step{suffix}": row_of(add(step, tower), work)}
+        rows |= {
+            f"scoring{suffix}": counts_row(scoring, work),
+            f"test step{suffix}": counts_row(add(step, tower), work),
+        }
     title = f"dispatched on {work.runtime.device.type}, an image of a batch of {work.amount.batch_size}"
     return Table("counts", title, ("operations", "synchronizations"), rows)
 
@@ -50,7 +53,7 @@ def add(first: Counts, second: Counts) -> Counts:
     return Counts(first.operations + second.operations, first.synchronizations + second.synchronizations)
 
 
-def row_of(counts: Counts, work: Workload) -> dict[str, Value]:
+def counts_row(counts: Counts, work: Workload) -> dict[str, Value]:
     """Return the counts of an image."""
     images = len(work.batches[0].items)
     return {"operations": counts.operations / images, "synchronizations": counts.synchronizations / images}

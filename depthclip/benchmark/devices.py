@@ -7,7 +7,7 @@ import torch
 from depthclip.benchmark.loop import Runtime, test_loop
 from depthclip.benchmark.memory import in_new_process, peak_memory
 from depthclip.benchmark.tables import Table, Value
-from depthclip.benchmark.workload import Workload, quiet
+from depthclip.benchmark.workload import Workload, without_warnings
 from depthclip.cli import quiet_libraries
 from depthclip.data import DepthDataModule, DepthDataset, Loading, Rooms, Subset
 from depthclip.data.batches import Viewed
@@ -78,6 +78,6 @@ def peak_of_rooms(count: int) -> float:
     quiet_libraries()
     model = DepthCLIP.from_recipe("rooms", {"model.panels": 0, "model.training_baselines": False})
     cpu = Runtime(torch.device("cpu"))
-    with quiet():
+    with without_warnings():
         test_loop(model, ManyRooms(count), cpu, count)
     return peak_memory(cpu.device)

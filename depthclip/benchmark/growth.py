@@ -8,10 +8,10 @@ from torch.nn import functional as F
 
 from depthclip.benchmark.replay import without_tower
 from depthclip.benchmark.shares import scaled
-from depthclip.benchmark.speed import describe, encode_all
+from depthclip.benchmark.speed import encode_all, workload_title
 from depthclip.benchmark.tables import Table, Value
 from depthclip.benchmark.timing import Case, Timing
-from depthclip.benchmark.workload import Workload, quiet
+from depthclip.benchmark.workload import Workload, without_warnings
 from depthclip.encoder.encoder import SentenceEncoder
 from depthclip.evaluation import Spearman
 from depthclip.head import Bins, DepthHead, Prompts
@@ -42,16 +42,16 @@ def growth(work: Workload) -> Table:
     first = replace(work, batches=work.batches[:1])
     rows: dict[str, dict[str, Value]] = {}
     for group in (by_words(first), by_variants(first)):
-        rows |= rows_of(with_tower(first, group))
-    rows |= rows_of(first.measure(by_side(first, SIDES[:2] if quick else SIDES)))
+        rows |= growth_rows(with_tower(first, group))
+    rows |= growth_rows(first.measure(by_side(first, SIDES[:2] if quick else SIDES)))
     if not quick:
-        rows |= rows_of(first.measure(by_batch(first)))
-        rows |= rows_of(work.measure(by_workers(work)))
-        rows |= rows_of(work.measure(by_devices(work)))
-    return Table("growth", describe(first), ("ms/image", "times the first"), rows, NOTE)
+        rows |= growth_rows(first.measure(by_batch(first)))
+        rows |= growth_rows(work.measure(by_workers(work)))
+        rows |= growth_rows(work.measure(by_devices(work)))
+    return Table("growth", workload_title(first), ("ms/image", "times the first"), rows, NOTE)
 
 
-def rows_of(timings: dict[str, Timing]) -> dict[str, dict[str, Value]]:
+def growth_rows(timings: dict[str, Timing]) -> dict[str, dict[str, Value]]:
     """Return the milliseconds of an image of each case, and its multiple of the first case."""
     first = next(iter(timings.values()))
     return {
@@ -83,7 +83,7 @@ def by_words(work: Workload) -> list[Case]:
     """Return a case for each number of words, whose text features are random."""
     cases = []
     for count in WORDS:
-        with quiet():
+        with without_warnings():
             text = random_sentences(work)
             head = DepthHead(Prompts([f"word {k}" for k in range(count)]), Bins(torch.linspace(1, 9, count).tolist()))
             cases.append(steps(work, f"{count} words", without_tower(work.model, head, text=text)))

@@ -7,8 +7,8 @@ import torch
 
 from depthclip.benchmark.loop import Runtime
 from depthclip.benchmark.memory import in_new_process, peak_memory
-from depthclip.benchmark.recipe import build
-from depthclip.benchmark.speed import MODEL, TEST, TOWER, describe, encode_all, estimate_all
+from depthclip.benchmark.recipe import model_and_data
+from depthclip.benchmark.speed import MODEL, TEST, TOWER, encode_all, estimate_all, workload_title
 from depthclip.benchmark.tables import Table, Value
 from depthclip.benchmark.workload import Amount, Workload, workload
 from depthclip.cli import quiet_libraries
@@ -21,7 +21,7 @@ def memory(work: Workload, arguments: Sequence[str], folder: Path) -> Table:
 
     Args:
         work: the model and its images.
-        arguments: the arguments from which `build` makes the model.
+        arguments: the arguments from which `model_and_data` makes the model.
         folder: folder of the images that were written.
     """
     shared = (list(arguments), folder, work.runtime, work.amount, torch.get_num_threads())
@@ -30,7 +30,7 @@ def memory(work: Workload, arguments: Sequence[str], folder: Path) -> Table:
         name: {"peak MiB": peak, "times the tower": peak / peaks[TOWER], IMAGES: peak - peaks[BUILT]}
         for name, peak in peaks.items()
     }
-    return Table("memory", describe(work), ("peak MiB", "times the tower", IMAGES), rows)
+    return Table("memory", workload_title(work), ("peak MiB", "times the tower", IMAGES), rows)
 
 
 def peak_of(name: str, arguments: Sequence[str], folder: Path, runtime: Runtime, amount: Amount, threads: int) -> float:
@@ -38,7 +38,7 @@ def peak_of(name: str, arguments: Sequence[str], folder: Path, runtime: Runtime,
 
     Args:
         name: the piece of work.
-        arguments: the arguments from which `build` makes the model.
+        arguments: the arguments from which `model_and_data` makes the model.
         folder: folder of the images that were written.
         runtime: device and precision.
         amount: how much is measured.
@@ -46,7 +46,7 @@ def peak_of(name: str, arguments: Sequence[str], folder: Path, runtime: Runtime,
     """
     quiet_libraries()
     torch.set_num_threads(threads)
-    model, data = build(arguments, ())
+    model, data = model_and_data(arguments, ())
     if name != BUILT:
         work = workload(model, data, folder, runtime, amount, warm=False)
         if name == TEST:

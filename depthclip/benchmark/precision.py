@@ -7,7 +7,7 @@ import torch
 from depthclip.benchmark.loop import test_loop
 from depthclip.benchmark.speed import estimate_all
 from depthclip.benchmark.tables import Table, Value
-from depthclip.benchmark.workload import Workload, quiet
+from depthclip.benchmark.workload import Workload, without_warnings
 from depthclip.data import DepthDataModule, Rooms
 from depthclip.rows import HEAD
 
@@ -55,6 +55,6 @@ def images_of(work: Workload) -> int:
 
 def abs_rel(work: Workload) -> float:
     """Return the mean abs_rel of the head in the precision of the workload."""
-    with quiet():
+    with without_warnings():
         test_loop(work.model, figures_data(work), work.runtime, -(-images_of(work) // work.amount.batch_size))
     return work.model.outcome.result.figures()[HEAD]["abs_rel"]

@@ -15,7 +15,7 @@ from jsonargparse.typing import Path_fr
 import depthclip.head
 import depthclip.predictions  # noqa: F401  # registers Predicted, as the command line does
 from depthclip.arguments import prepare
-from depthclip.benchmark.workload import quiet
+from depthclip.benchmark.workload import without_warnings
 from depthclip.data.module import DepthDataModule
 from depthclip.errors import InputError
 from depthclip.messages import sentence
@@ -47,7 +47,7 @@ class ModelAndData(ActionConfigFile):
                 super().__call__(parser, cfg, yaml.safe_dump(layer, sort_keys=False), option_string)
 
 
-def build(arguments: Sequence[str], options: Sequence[str]) -> tuple[DepthCLIP, DepthDataModule]:
+def model_and_data(arguments: Sequence[str], options: Sequence[str]) -> tuple[DepthCLIP, DepthDataModule]:
     """Return the model and the data module that arguments describe.
 
     Args:
@@ -73,7 +73,7 @@ def build(arguments: Sequence[str], options: Sequence[str]) -> tuple[DepthCLIP, 
             raise InputError(parser_sentence(error, {**names, "trainer": []})) from error
         check_untyped(config)
         try:
-            with quiet():
+            with without_warnings():
                 built = parser.instantiate(config)
         except (ValueError, ArgumentError) as error:  # raised by a constructor, whose arguments are the user's
             raise InputError(sentence(error)) from error

@@ -17,7 +17,7 @@ from depthclip.benchmark.loop import Runtime
 from depthclip.benchmark.peaks import memory
 from depthclip.benchmark.picture import draw
 from depthclip.benchmark.precision import precision
-from depthclip.benchmark.recipe import build
+from depthclip.benchmark.recipe import model_and_data
 from depthclip.benchmark.shares import shares
 from depthclip.benchmark.speed import speed
 from depthclip.benchmark.startup import startup
@@ -42,19 +42,19 @@ def run(options: Namespace, arguments: Sequence[str]) -> dict[str, Table]:
         InputError: if an argument, a recipe or a file cannot be used.
     """
     quiet_libraries()
-    runtime = Runtime(device_of(options.device), options.precision)
+    runtime = Runtime(measured_device(options.device), options.precision)
     if options.precision == "16-mixed" and runtime.device.type == "cpu":
         raise InputError("--precision '16-mixed' needs a CUDA device; use bf16-mixed on the CPU")
     threads = torch.get_num_threads()
     torch.set_num_threads(options.threads or threads)
     amount = Amount(options.images, options.batch_size, options.repeats, tuple(options.size), options.quick)
-    model, data = build(arguments, [*vars(options)])
+    model, data = model_and_data(arguments, [*vars(options)])
     tables: dict[str, Table] = {}
     with tempfile.TemporaryDirectory() as folder:
         work = workload(model, data, Path(folder), runtime, amount)
         sections = sections_of(work, options, arguments, Path(folder))
         machine = machine_of(work)
-        print_text(title_of(machine))
+        print_text(headline_of(machine))
         for name in options.sections:
             tables[name] = sections[name]()
             print_text(render(tables[name].for_screen()).rstrip())
@@ -83,7 +83,7 @@ def sections_of(
     return dict(zip(SECTIONS, functions, strict=True))
 
 
-def device_of(name: str) -> torch.device:
+def measured_device(name: str) -> torch.device:
     """Return the device of a name; `auto` is CUDA if there is a device.
 
     Raises:
@@ -117,7 +117,7 @@ def processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
-def title_of(machine: dict[str, Any]) -> str:
+def headline_of(machine: dict[str, Any]) -> str:
     """Return a line about the model, its images and the machine."""
     images = "rooms written to disk" if machine["written"] else f"files of {machine['data']}"
     where = f"{machine['device']}, {machine['threads']} threads, torch {torch.__version__}"
@@ -131,7 +131,7 @@ def save(tables: dict[str, Table], about: dict[str, Any], output: Path) -> None:
         InputError: if a file cannot be written.
     """
     files = [output / name for name in ("results.json", "results.md", "benchmark.png")]
-    title = title_of(about["machine"])
+    title = headline_of(about["machine"])
     try:
         output.mkdir(parents=True, exist_ok=True)
         write_json(files[0], {**about, "sections": {name: table.plain() for name, table in tables.items()}})

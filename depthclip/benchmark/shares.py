@@ -6,7 +6,7 @@ from itertools import islice
 from torch import Tensor
 
 from depthclip.benchmark.replay import without_tower
-from depthclip.benchmark.speed import describe, encode_all
+from depthclip.benchmark.speed import encode_all, workload_title
 from depthclip.benchmark.tables import Table, Value
 from depthclip.benchmark.timing import Case, Spread, Timing
 from depthclip.benchmark.workload import Workload
@@ -24,19 +24,19 @@ NOTE = (
 
 def shares(work: Workload) -> Table:
     """Return the milliseconds and the share of each part of the test loop."""
-    timings = work.measure(cases_of(work))
-    parts, whole = parts_of(timings), timings[LOOP]
+    timings = work.measure(share_cases(work))
+    parts, whole = share_parts(timings), timings[LOOP]
     rest = whole
     for part in parts.values():
         rest = rest.plus(part, -1)
     rows: dict[str, dict[str, Value]] = {
-        name: {"ms/image": scaled(part.per_image, 1000), "share": percent(part.ratio(whole))}
+        name: {"ms/image": scaled(part.per_image, 1000), "share": percentage(part.ratio(whole))}
         for name, part in {**parts, "other": rest, LOOP: whole}.items()
     }
-    return Table("shares", describe(work), ("ms/image", "share"), rows, NOTE)
+    return Table("shares", workload_title(work), ("ms/image", "share"), rows, NOTE)
 
 
-def cases_of(work: Workload) -> list[Case]:
+def share_cases(work: Workload) -> list[Case]:
     """Return the cases from which the parts are computed."""
     model, device = work.ready(without_tower(work.model)), work.runtime.device
     on_cpu = [batch.to("cpu") for batch in work.batches]
@@ -72,7 +72,7 @@ def cases_of(work: Workload) -> list[Case]:
     ]
 
 
-def parts_of(timings: dict[str, Timing]) -> dict[str, Timing]:
+def share_parts(timings: dict[str, Timing]) -> dict[str, Timing]:
     """Return the timing of each part, without the whole test; parts that contain others are reduced to the rest."""
     parts = {name: each for name, each in timings.items() if name not in (LOOP, "estimates", "steps", "logging")}
     parts["upsampling"] = timings["estimates"].plus(timings["head"], -1)
@@ -112,6 +112,6 @@ def scaled(spread: Spread, factor: float) -> Spread:
     return Spread(*(value * factor for value in spread))
 
 
-def percent(spread: Spread) -> str:
+def percentage(spread: Spread) -> str:
     """Return a share as text."""
     return f"{spread.median:.1%} [{spread.low:.1%}, {spread.high:.1%}]"

@@ -10,7 +10,7 @@ from torch import Tensor
 from depthclip.benchmark.released import evaluate_as_released
 from depthclip.benchmark.tables import Table
 from depthclip.benchmark.timing import Case, Timing
-from depthclip.benchmark.workload import Workload, quiet
+from depthclip.benchmark.workload import Workload, without_warnings
 from depthclip.encoder.encoder import Encoder
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
@@ -39,10 +39,10 @@ def speed(work: Workload) -> Table:
         }
         for name, timing in timings.items()
     }
-    return Table("speed", f"{describe(work)}; median [quartiles]", list(next(iter(rows.values()))), rows)
+    return Table("speed", f"{workload_title(work)}; median [quartiles]", list(next(iter(rows.values()))), rows)
 
 
-def describe(work: Workload) -> str:
+def workload_title(work: Workload) -> str:
     """Return the images and the number of heads in words."""
     views = "both views" if work.batches[0].view.mirror else "one view"
     heads = len(work.model.names)
@@ -92,6 +92,6 @@ def estimate_all(work: Workload) -> None:
 
 def released(work: Workload) -> None:
     """Evaluate all images from files as the released script does, one by one."""
-    with quiet(), work.reading(replace(work.data.loading, batch_size=1)):
+    with without_warnings(), work.reading(replace(work.data.loading, batch_size=1)):
         for batch in islice(work.data.test_dataloader(), work.images):
             evaluate_as_released(work.model, batch.to(work.runtime.device))

@@ -66,12 +66,12 @@ class Table:
 def text_of(value: Value) -> str:
     """Return a value as text: three digits, and the quartiles of a spread in brackets."""
     if isinstance(value, Spread):
-        return f"{number(value.median)} [{number(value.low)}, {number(value.high)}]"
+        return f"{short_number(value.median)} [{short_number(value.low)}, {short_number(value.high)}]"
     if isinstance(value, float):
-        return number(value)
+        return short_number(value)
     return "-" if value is None else f"{value:,}" if isinstance(value, int) else value
 
 
-def number(value: float) -> str:
+def short_number(value: float) -> str:
     """Return a number with three digits, or all digits of its whole part."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}" if abs(value) < 1 else f"{value:#.3g}"

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from depthclip.benchmark.shares import percent, scaled
+from depthclip.benchmark.shares import percentage, scaled
 from depthclip.benchmark.tables import Table, Value
 from depthclip.benchmark.timing import Case
-from depthclip.benchmark.workload import Workload, quiet
+from depthclip.benchmark.workload import Workload, without_warnings
 from depthclip.data.batches import Batch
 from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError
@@ -33,14 +33,14 @@ def training(work: Workload, words: int, context: int) -> Table:
         InputError: if a sentence is longer than the context of the text tower.
     """
     head, batch = learner(work, words, context), work.batches[0]
-    timings = work.measure(cases_of(work, head, batch))
+    timings = work.measure(training_cases(work, head, batch))
     whole = timings[STEP]
     parts = {name: timings[name] for name in (TEXT, HEAD, LOSS)}
     other = whole
     for part in parts.values():
         other = other.plus(part, -1)
     rows: dict[str, dict[str, Value]] = {
-        name: {"ms/image": scaled(part.per_image, 1000), "share": percent(part.ratio(whole))}
+        name: {"ms/image": scaled(part.per_image, 1000), "share": percentage(part.ratio(whole))}
         for name, part in {**parts, OTHER: other, STEP: whole, IMAGES: timings[IMAGES]}.items()
     }
     title = (
@@ -60,14 +60,14 @@ def learner(work: Workload, words: int, context: int) -> DepthHead:
     template = f"{{context:{context}}} {{distance}}."
     head = DepthHead(LearnedContext(names, template), Bins(torch.linspace(0.5, 9.5, words).tolist()))
     try:
-        with quiet():
+        with without_warnings():
             prepare_once(head, work.model.encoder.text)
     except InputError as error:
         raise InputError(f"--context {context}: {error}") from error
     return head.to(work.runtime.device)
 
 
-def cases_of(work: Workload, head: DepthHead, batch: Batch) -> list[Case]:
+def training_cases(work: Workload, head: DepthHead, batch: Batch) -> list[Case]:
     """Return the cases of a step, of its text tower, head and loss, and of the image tower that a cache saves."""
     model, loss = work.model, SILog()
     scale = model.encoder.text.logit_scale / head.temperature

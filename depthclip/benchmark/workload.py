@@ -95,7 +95,7 @@ class Workload:
     def loop(self, model: DepthCLIP | None = None, batches: int | None = None) -> Stopwatch:
         """Run `test` from files with the model of the recipe, or another one, and return its times."""
         limit = self.amount.batches if batches is None else batches
-        with quiet():
+        with without_warnings():
             return test_loop(self.model if model is None else model, self.data, self.runtime, limit)
 
     @contextmanager
@@ -167,7 +167,7 @@ def workload(
         data = written_data(folder, given, amount.size, TRAINING_IMAGES)
     model.training_baselines, model.panels = False, 0  # neither is a cost of every image
     model.to(runtime.device)
-    with quiet():
+    with without_warnings():
         if warm:
             test_loop(model, data, runtime, 1)
         data.setup("test")
@@ -176,7 +176,7 @@ def workload(
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def without_warnings() -> Iterator[None]:
     """Hide warnings, which would be repeated in every run."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

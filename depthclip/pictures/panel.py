@@ -51,7 +51,7 @@ def draw_panel(samples: Sequence["Shown"], words: Sequence[str]) -> Figure:
     titles = ["image", *(["ground truth"] if judged else []), "prediction"]
     titles += [*(["relative error"] if judged else []), *(["spread"] if spreads else [])]
     free = WIDTH - 2 * MARGIN - ROOM - BETWEEN * (len(titles) - 1)
-    sizes = [size_of(one, min(free / len(titles), MOST_WIDTH)) for one in samples]
+    sizes = [drawn_size(one, min(free / len(titles), MOST_WIDTH)) for one in samples]
     column = max(width for width, _ in sizes)
     lefts, right = {}, MARGIN
     for title in titles:
@@ -84,7 +84,7 @@ def draw_panel(samples: Sequence["Shown"], words: Sequence[str]) -> Figure:
     return page.figure
 
 
-def size_of(one: "Shown", column: float) -> tuple[float, float]:
+def drawn_size(one: "Shown", column: float) -> tuple[float, float]:
     """Return the width and the height in inches at which a sample is drawn.
 
     Args:

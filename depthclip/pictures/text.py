@@ -10,7 +10,7 @@ LINE = 1.35  # height of a line, as a multiple of the size
 POINTS = 72  # per inch
 
 
-def printable(text: str) -> str:
+def drawable(text: str) -> str:
     """Return a text whose characters can be drawn: escapes in place of lone surrogates and of control characters."""
     text = text.encode("utf-8", "backslashreplace").decode()
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
@@ -35,7 +35,7 @@ def height_of(lines: int, size: float = SMALL) -> float:
 
 def fit(text: str, width: float, size: float = SMALL) -> str:
     """Return a text that is no wider than `width` inches; the middle of a longer one becomes an ellipsis."""
-    text = printable(text)
+    text = drawable(text)
     if width_of(text, size) <= width:
         return text
     kept = len(text) - 1
@@ -60,7 +60,7 @@ def wrap(text: str, width: float, lines: int, size: float = SMALL) -> str:
         size: size of the font in points.
     """
     broken: list[str] = []
-    for word in printable(text).split():
+    for word in drawable(text).split():
         if broken and width_of(f"{broken[-1]} {word}", size) <= width:
             broken[-1] = f"{broken[-1]} {word}"
         else:

@@ -28,7 +28,7 @@ class Panel:
         share = min(1.0, LARGEST / max(size))
         self.scale = scale
         self.picture = even(size[0] * share), even(size[1] * share)
-        self.bar = scale_bar(self.picture[0], scale)
+        self.bar = vertical_scale(self.picture[0], scale)
         self.size = self.picture[0], 2 * (self.picture[1] + GAP) + self.bar.shape[1]
 
     def draw(self, rgb: np.ndarray, depth: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def even(side: float) -> int:
     return max(2, 2 * round(side / 2))
 
 
-def scale_bar(height: int, scale: tuple[float, float]) -> np.ndarray:
+def vertical_scale(height: int, scale: tuple[float, float]) -> np.ndarray:
     """Return a vertical bar of colours with labels in metres, (height, W, 3) uint8, near at the bottom.
 
     Args:

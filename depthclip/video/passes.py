@@ -89,7 +89,7 @@ def estimate_frames(video: Video, depths: VideoDepth, store: BinaryIO) -> Estima
     return Estimated(coarse, np.array(times), common(bins), photo.size, photo.seen, photo.view)
 
 
-def write_files(
+def write_results(
     video: Video, estimated: Estimated, panel: Panel, paths: tuple[Path, Path], others: Mapping[str, Any]
 ) -> None:
     """Write the MP4 and the .npz, which get their names when both are complete.

@@ -67,8 +67,8 @@ class Video:
         self.max_frames = max_frames
         if importlib.util.find_spec("av") is None:
             raise InputError(f"video {quoted(path)} needs PyAV, which is not installed; use {INSTALL}")
-        check_complete(self.path)
-        with opened(self.path) as container:
+        check_whole_file(self.path)
+        with opened_video(self.path) as container:
             stream = container.streams.video[0]
             native = stream.average_rate or stream.guessed_rate or USUAL_RATE
             frames = stream.frames or int((stream.duration or 0) * (stream.time_base or 0) * native)
@@ -78,7 +78,7 @@ class Video:
 
     def __iter__(self) -> Iterator[Frame]:
         """Yield the frames in the order in which they are shown."""
-        with opened(self.path) as container:
+        with opened_video(self.path) as container:
             stream = container.streams.video[0]
             stream.thread_type = "AUTO"
             ratio = stream.sample_aspect_ratio or Fraction(1)
@@ -115,7 +115,7 @@ class Video:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator["InputContainer"]:
+def opened_video(path: Path) -> Iterator["InputContainer"]:
     """Open a video file that has a video stream.
 
     Raises:
@@ -136,7 +136,7 @@ def opened(path: Path) -> Iterator["InputContainer"]:
         yield container
 
 
-def check_complete(path: Path) -> None:
+def check_whole_file(path: Path) -> None:
     """Raise if an MP4 or QuickTime file is shorter than its boxes state.
 
     FFmpeg decodes such a file up to its end without an error. Other formats are not checked.

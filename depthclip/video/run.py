@@ -18,7 +18,7 @@ from depthclip.table import print_text
 from depthclip.video.depth import VideoDepth, check_smoothing
 from depthclip.video.drawing import Panel
 from depthclip.video.model import build_model
-from depthclip.video.passes import estimate_frames, write_files
+from depthclip.video.passes import estimate_frames, write_results
 from depthclip.video.reading import Video
 from depthclip.video.writing import check_encoder
 
@@ -58,7 +58,7 @@ def run(options: Namespace, arguments: Sequence[str]) -> None:
             "colours": np.array([near, far]),
             "recipe": yaml.safe_dump({"model": model.settings}, sort_keys=False, allow_unicode=True),
         }
-        write_files(video, estimated, Panel(estimated.size, (near, far)), paths, others)
+        write_results(video, estimated, Panel(estimated.size, (near, far)), paths, others)
     seconds = time.monotonic() - began
     shape = " x ".join(str(length) for length in (len(estimated), *estimated.seen))
     smoothing = f"{options.smoothing:g}, exponential mean of the logits" if options.smoothing else "none"
