@@ -188,8 +188,9 @@ def compare(dense: Tensor, words: Tensor) -> Tensor:
         dense: (B, D, h, w), float32.
         words: (K, D), or (B, K, D) for words that depend on the image.
     """
-    equation = "bdhw,kd->bkhw" if words.ndim == 2 else "bdhw,bkd->bkhw"
-    return torch.einsum(equation, dense, words.float())
+    # einsum would copy the dense map into another layout, which takes longer than the product
+    similarities = words.float().expand(len(dense), -1, -1) @ dense.flatten(2)
+    return similarities.unflatten(2, dense.shape[2:])
 
 
 def smooth(depth: Tensor, deviation: float) -> Tensor:
