@@ -12,6 +12,7 @@ from depthclip.benchmark.tables import Table
 from depthclip.benchmark.timing import Case, Timing
 from depthclip.benchmark.workload import Workload, without_warnings
 from depthclip.encoder.encoder import Encoder
+from depthclip.encoder.tower_encoder import TowerEncoder
 
 FORMATS = {"contiguous": torch.contiguous_format, "channels-last": torch.channels_last}
 TOWER, MODEL, TEST, RELEASED = "tower and readout", "model without data", "test from files", "as the released script"
@@ -61,6 +62,8 @@ def tower_cases(work: Workload) -> tuple[list[Case], dict[str, float]]:
     original = work.model.encoder  # whose text encoder is shared, since its tokenizer is slow to copy
     for kind, memory_format in FORMATS.items():
         encoder = deepcopy(original, {id(original.text): original.text}).to(memory_format=memory_format)
+        if isinstance(encoder, TowerEncoder):
+            encoder.tower.channels_last = memory_format == torch.channels_last
         inputs = [images.contiguous(memory_format=memory_format) for images in work.encoder_inputs()]
         case = work.case(f"{TOWER}, {kind}", lambda e=encoder, x=inputs: encode_all(work, e, x))  # type: ignore[misc]
         with torch.inference_mode(), work.runtime.context():

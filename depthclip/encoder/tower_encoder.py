@@ -1,5 +1,6 @@
 """The base class of encoders whose image tower is read by a readout."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,6 +11,9 @@ from depthclip.encoder.encoder import NOTHING, Encoder
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.encoder.readouts import Readout
 from depthclip.encoder.towers import Tower
+
+# Pixels of a pass on a CPU; the maps of more do not stay in its cache, so that each image takes up to a third longer
+CACHED_PIXELS = 4 * 256 * 320
 
 
 class TowerEncoder(Encoder):
@@ -81,12 +85,24 @@ class TowerEncoder(Encoder):
             InputError: if a layer in `needs` is not a block of the tower.
         """
         images = (rgb - self.mean) / self.std
-        if not self.tower.channels_last:
-            return self.read(self.readout, self.tower, images, needs)
-        images = images.contiguous(memory_format=torch.channels_last)
-        dense, pooled, layers = self.read(self.readout, self.tower, images, needs)
-        # heads round differently in another memory format, and cached features are contiguous
-        return ImageFeatures(dense.contiguous(), pooled, tuple(layer.contiguous() for layer in layers))
+        if self.tower.channels_last:
+            images = images.contiguous(memory_format=torch.channels_last)
+        most = max(1, CACHED_PIXELS // (rgb.shape[-2] * rgb.shape[-1]) if rgb.device.type == "cpu" else len(rgb))
+        return join([self.read(self.readout, self.tower, part, needs) for part in images.split(most)])
+
+
+def join(parts: Sequence[ImageFeatures]) -> ImageFeatures:
+    """Return the features of several batches as those of one batch.
+
+    They are contiguous, as those of the cache are: heads round differently in another memory format.
+    """
+    pooled = [part.pooled for part in parts if part.pooled is not None]
+    layers = zip(*(part.layers for part in parts), strict=True)
+    return ImageFeatures(
+        torch.cat([part.dense for part in parts]).contiguous(),
+        torch.cat(pooled) if pooled else None,
+        tuple(torch.cat(maps).contiguous() for maps in layers),
+    )
 
 
 def read(readout: Readout, tower: Tower, images: Tensor, needs: Needs) -> ImageFeatures:

@@ -29,7 +29,8 @@ def _means(p: Tensor, g: Tensor, log_g: Tensor) -> Tensor:
     d = p.log().sub_(log_g)
     ratio = torch.maximum(p / g, g / p)
     terms = (relative.abs(), relative * difference, difference.square(), d.square(), d.abs(), d)
-    return torch.stack([*(term.mean(dtype=torch.float64) for term in terms), *_shares(ratio)])
+    # double() and then mean() takes a third of the time of mean(dtype=torch.float64)
+    return torch.stack([*(term.double().mean() for term in terms), *_shares(ratio)])
 
 
 def _shares(ratio: Tensor) -> list[Tensor]:
