@@ -90,9 +90,9 @@ def tower_parts(work: Workload) -> list[Case]:
     trunks: list[Trunk] = []
 
     def trunk_of(images: Tensor) -> Callable[[], Trunk]:
-        return lambda: tower.trunk(tower.to_stride((images - encoder.mean) / encoder.std), needs.layers)
+        return lambda: tower.trunk(tower.to_stride(images), needs.layers)
 
-    run_trunks = [trunk_of(images) for images in inputs]
+    run_trunks = [trunk_of(images) for batch in inputs for images in encoder.passes(batch)]
     work.case("", lambda: trunks.extend(run() for run in run_trunks)).run()
     return [
         work.case("tower", lambda: [run() for run in run_trunks]),

@@ -84,11 +84,19 @@ class TowerEncoder(Encoder):
         Raises:
             InputError: if a layer in `needs` is not a block of the tower.
         """
+        return join([self.read(self.readout, self.tower, images, needs) for images in self.passes(rgb)])
+
+    def passes(self, rgb: Tensor) -> tuple[Tensor, ...]:
+        """Return normalized images in the memory format of the tower, divided into the batches of its passes.
+
+        Args:
+            rgb: (B, 3, H, W) in [0, 1].
+        """
         images = (rgb - self.mean) / self.std
         if self.tower.channels_last:
             images = images.contiguous(memory_format=torch.channels_last)
-        most = max(1, CACHED_PIXELS // (rgb.shape[-2] * rgb.shape[-1]) if rgb.device.type == "cpu" else len(rgb))
-        return join([self.read(self.readout, self.tower, part, needs) for part in images.split(most)])
+        most = CACHED_PIXELS // (rgb.shape[-2] * rgb.shape[-1]) if rgb.device.type == "cpu" else len(rgb)
+        return images.split(max(1, most))
 
 
 def join(parts: Sequence[ImageFeatures]) -> ImageFeatures:
