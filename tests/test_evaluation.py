@@ -66,6 +66,19 @@ def test_many_images_are_kept_in_few_tensors():
     np.testing.assert_allclose(result.errors[:, 0, 0], depths - 1, rtol=1e-6)
 
 
+def test_the_best_constant_of_many_images_keeps_few_tensors():
+    depths = np.random.default_rng(0).uniform(1, 9, (1300, 3)).astype(np.float32)
+    best = BestConstant(count=50)
+    for target in depths:
+        best.update(torch.from_numpy(target))
+    assert len(best.moments) < len(depths) / 2
+    constants = np.logspace(-1, 2, 50)[:, None, None]
+    rmse = np.sqrt(((constants - depths) ** 2).mean(2)).mean(1)
+    found = best.compute()
+    np.testing.assert_allclose(found["abs_rel"], (abs(constants - depths) / depths).mean((1, 2)).min(), rtol=1e-6)
+    np.testing.assert_allclose(found["rmse"], rmse.min(), rtol=1e-6)
+
+
 def test_images_count_alike_whatever_their_pixels_and_empty_ones_are_counted():
     errors = DepthErrors(["a", "b"])
     pairs = [random_pair(k, (k + 3, 5)) for k in range(3)]

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 
 from depthclip.evaluation.lookup import Lookup
-from depthclip.evaluation.metrics import ERRORS, higher_is_better
+from depthclip.evaluation.metrics import ERRORS, MOST_ROWS, higher_is_better
 
 FACTORS = tuple(1.25**power for power in (1, 2, 3))  # of delta1, delta2 and delta3
 CHUNK = 1024  # images whose errors are computed at once
@@ -77,14 +77,19 @@ class BestConstant(Metric):
             row += torch.bincount(bins, weights, minlength=len(row)).double() / max(len(g), 1)
         sums = torch.stack([inverse.sum(), count, log_g.sum(), g.sum()])
         norms = torch.stack([(inverse @ inverse), count, log_g @ log_g, g @ g]).sqrt()
-        self.moments.append(torch.stack([sums, norms])[None])
+        self._keep(torch.stack([sums, norms]))
 
     def _add_masked(self, target: Tensor, log_target: Tensor, mask: Tensor, pixels: Tensor) -> None:
         values = torch.stack([target.reciprocal(), mask, log_target, target]).double() * mask
         # squares in float64: the variance of the logarithm is a small difference
-        self.moments.append(torch.stack([values.sum(1), torch.linalg.vector_norm(values, dim=1)])[None])
+        self._keep(torch.stack([values.sum(1), torch.linalg.vector_norm(values, dim=1)]))
         bins = torch.bucketize(target, self.edges, right=True)
         self.histogram.index_add_(1, bins, values[:3] / pixels)
+
+    def _keep(self, moments: Tensor) -> None:
+        self.moments.append(moments[None])
+        if len(self.moments) == MOST_ROWS:  # a tensor of one image takes ten times the memory of its numbers
+            self.moments = [torch.cat(self.moments)]
 
     def bins(self, target: Tensor) -> Tensor:
         """Return the bin of each depth, (N,)."""
@@ -94,7 +99,7 @@ class BestConstant(Metric):
 
     def skip(self) -> None:
         """Add an image without ground truth, so that each device has moments to gather."""
-        self.moments.append(self.constants.new_zeros(1, 2, 4))
+        self._keep(self.constants.new_zeros(2, 4))
 
     def compute(self) -> dict[str, float]:
         """Return the best value of each error, by name."""
