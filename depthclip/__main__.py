@@ -86,18 +86,17 @@ def main(args: list[str] | None = None) -> int:
                 print(f"error: ended by {ended.name}; finished files are kept", file=sys.stderr)
             return ended.exit_code
         finally:
+            gc.unfreeze()
             abandon_output()
 
 
 def run_reporting(given: list[str]) -> int:
     """Run a subcommand and return its exit code; print an error that the user can correct as one sentence."""
-    # imported here because these imports are slow and `--help` works without them; they leave no garbage, and its
-    # collection would take a sixth of their time
-    gc.disable()
+    # imported here because these imports are slow and `--help` works without them
+    import_uncollected("depthclip.cli")
     from depthclip.cli import run
     from depthclip.messages import is_users, sentence
 
-    gc.enable()
     try:
         code = 0
         if given[0] in COMMANDS:
@@ -111,6 +110,18 @@ def run_reporting(given: list[str]) -> int:
         print(f"error: {sentence(error)}", file=sys.stderr)
         return 2
     return code
+
+
+def import_uncollected(name: str) -> None:
+    """Import a module without the garbage collector, which does not search its objects until `gc.unfreeze`.
+
+    A search takes a second for all libraries.
+    """
+    if name not in sys.modules:
+        gc.disable()
+        import_module(name)
+        gc.freeze()
+        gc.enable()
 
 
 if __name__ == "__main__":
