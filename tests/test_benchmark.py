@@ -237,4 +237,5 @@ def test_the_commands_of_the_page(small, tmp_path, monkeypatch, capsys):
     few = ["--images", "1", "--repeats", "1", "--sections", "speed", "--threads", "1"]
     for line in ran:
         arguments = shlex.split(line.partition("-m depthclip ")[2])
-        assert main([*arguments, *few, *SMALL]) == 0, (line, capsys.readouterr().err)
+        tower = ["--model.encoder.name", "small-vit"] if "vit" in line else []
+        assert main([*arguments, *few, *SMALL, *tower]) == 0, (line, capsys.readouterr().err)
