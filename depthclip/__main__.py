@@ -19,8 +19,12 @@ COMMANDS = {
     "score": "depthclip.score",
     "video": "depthclip.video_command",
 }
-OPTIONS = {**COMMANDS, "app": "depthclip.app.options"}
-del OPTIONS["learn"]  # its options are those of fit and test
+OPTIONS = {
+    "app": "depthclip.app.options",
+    "benchmark": "depthclip.benchmark.command",
+    "score": "depthclip.score",
+    "video": "depthclip.video_command",
+}
 USAGE = """usage: python -m depthclip {fit,validate,test,predict,video,learn,score,compare,app,benchmark}
                            [-c recipe.yaml] [--key value ...]
 

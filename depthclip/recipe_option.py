@@ -54,12 +54,40 @@ class RecipeFile(ActionConfigFile):
                 super().__call__(parser, cfg, yaml.safe_dump(layer, sort_keys=False), option_string)
 
 
+class PartOfRecipe(ActionConfigFile):
+    """The option -c of a subcommand that uses a part of a recipe; a subclass defines `part`."""
+
+    def part(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the part of a recipe that the subcommand uses."""
+        raise NotImplementedError
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        cfg: argparse.Namespace,
+        values: Any,
+        option_string: str | None = None,
+    ) -> None:
+        """Read a recipe file, or a recipe that is given as text.
+
+        Raises:
+            InputError: if the file cannot be used.
+        """
+        inline = isinstance(values, str) and values.lstrip().startswith("{")
+        recipe = load_yaml(values) if inline else read_recipe(values)
+        with nullcontext() if inline else Path_fr(values).relative_path_context():
+            for layer in layers(recipe):
+                super().__call__(parser, cfg, yaml.safe_dump(self.part(layer), sort_keys=False), option_string)
+
+
 def layers(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Split a recipe with lists of parts into recipes without lists, to be applied in order.
 
     `model: [model/released.yaml, {published: {...}}]` is the file, with the figures on top.
     """
     lists = {part: recipe[part] for part in PARTS if isinstance(recipe.get(part), list)}
+    if not lists:
+        return [{**recipe}]
     rest = {key: value for key, value in recipe.items() if key not in lists}
     stacked = [
         {part: value for part, value in zip(lists, values, strict=True) if value is not None}

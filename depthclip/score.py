@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from depthclip.subcommand import subcommand_parser
+
 DESCRIPTION = "Score depth maps in files under the protocol of a data set, with baselines, as `test` scores a model."
 FORMATS = """files are matched with the test images by name: the path of an image in the data set with another suffix,
 such as bathroom/rgb_00045.npy for bathroom/rgb_00045.jpg; the same with _ in place of /; or only rgb_00045.npy
@@ -43,14 +45,7 @@ def score_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     """
     from depthclip.errors import InputError
 
-    parser = argparse.ArgumentParser(
-        prog="python -m depthclip score",
-        description=DESCRIPTION,
-        epilog=FORMATS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
+    parser = subcommand_parser("score", DESCRIPTION, FORMATS)
     several = "; NAME=VALUE for one of several"
     parser.add_argument(
         "--predictions",

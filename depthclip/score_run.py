@@ -1,15 +1,12 @@
 """Build the parts of `score` from its command line, and run it."""
 
-import argparse
 import inspect
 from argparse import Namespace
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from typing import Any
 
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
-from jsonargparse.typing import Path_fr
+from jsonargparse import ArgumentError, ArgumentParser
 from pytorch_lightning import Trainer
 
 from depthclip.arguments import TOP_LEVEL, check_name, prepare
@@ -19,8 +16,8 @@ from depthclip.errors import InputError
 from depthclip.messages import sentence
 from depthclip.parser_messages import parser_sentence
 from depthclip.predictions import Predicted
-from depthclip.recipe_files import load_yaml, read_recipe, read_text
-from depthclip.recipe_option import MODE, layers
+from depthclip.recipe_files import load_yaml, read_text
+from depthclip.recipe_option import MODE, PartOfRecipe
 from depthclip.report import Report
 from depthclip.runs import RunLogger
 from depthclip.score import by_row, named
@@ -30,32 +27,16 @@ from depthclip.trust import check_untyped, trusting
 OPTIONS = [name for name in inspect.signature(PredictionScorer).parameters if name != "predictions"]
 
 
-class EvaluationOfRecipe(ActionConfigFile):
+class EvaluationOfRecipe(PartOfRecipe):
     """The option -c: of a recipe, only the data and the options of the evaluation are used."""
 
-    def __call__(
-        self, parser: argparse.ArgumentParser, cfg: Namespace, values: Any, option_string: str | None = None
-    ) -> None:
-        """Read a recipe file, or a recipe that is given as text.
-
-        Raises:
-            InputError: if the file cannot be used.
-        """
-        inline = isinstance(values, str) and values.lstrip().startswith("{")
-        recipe = load_yaml(values) if inline else read_recipe(values)
-        with nullcontext() if inline else Path_fr(values).relative_path_context():
-            for layer in layers(recipe) if any(isinstance(part, list) for part in recipe.values()) else [recipe]:
-                text = yaml.safe_dump(evaluation_part(layer), sort_keys=False)
-                super().__call__(parser, cfg, text, option_string)
-
-
-def evaluation_part(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the data of a recipe, and the options of its model that concern the evaluation."""
-    model = recipe.get("model") or {}
-    if isinstance(model, str):
-        model = load_yaml(read_text(model)) or {}
-    kept = {name: value for name, value in model.items() if name in OPTIONS}
-    return {**({"data": recipe["data"]} if "data" in recipe else {}), **({"model": kept} if kept else {})}
+    def part(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the data of a recipe, and the options of its model that concern the evaluation."""
+        model = recipe.get("model") or {}
+        if isinstance(model, str):
+            model = load_yaml(read_text(model)) or {}
+        kept = {name: value for name, value in model.items() if name in OPTIONS}
+        return {**({"data": recipe["data"]} if "data" in recipe else {}), **({"model": kept} if kept else {})}
 
 
 def run(options: Namespace, arguments: Sequence[str]) -> PredictionScorer:

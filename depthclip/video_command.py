@@ -3,6 +3,9 @@
 import argparse
 from collections.abc import Sequence
 
+from depthclip.subcommand import subcommand_parser
+
+USAGE = "python -m depthclip video CLIP -c RECIPE [--output DIR] [--key value ...]"
 DESCRIPTION = "Write the depth of a video as MP4, the frames beside their depth, and as .npz in metres."
 MODEL = """options of the model, as for `predict` (python -m depthclip predict --help):
   -c RECIPE             use the model of a recipe, such as rooms or model/rn50; its data section does not apply
@@ -38,14 +41,8 @@ def video_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str]]:
     from depthclip.errors import InputError
     from depthclip.positional import grouped
 
-    parser = argparse.ArgumentParser(
-        prog="python -m depthclip video",
-        usage="python -m depthclip video CLIP -c RECIPE [--output DIR] [--key value ...]",
-        description=DESCRIPTION,
-        epilog=MODEL,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        exit_on_error=False,
+    parser = subcommand_parser(
+        "video", DESCRIPTION, MODEL, "python -m depthclip video CLIP -c RECIPE [--output DIR] [--key value ...]"
     )
     parser.add_argument(
         "--output", default="depth", help="folder of NAME.depth.mp4 and NAME.npz for NAME.mp4; default: depth"

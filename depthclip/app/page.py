@@ -14,7 +14,7 @@ BUNDLED = (
 )
 ZERO_SHOT = (
     "**Metres of a zero-shot model.** Nothing was trained on depth: the metres come from the depths that you assign to "
-    "the words. Expect near and far to be told apart, and errors of a third and more."
+    "the words. The map usually separates near from far, but its metres are often wrong by a third or more."
 )
 THEME = gr.themes.Soft(primary_hue="indigo", font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])
 CSS = (Path(__file__).parent / "page.css").read_text(encoding="utf-8")

@@ -4,6 +4,8 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from depthclip.subcommand import subcommand_parser
+
 DESCRIPTION = """Measure what a recipe costs: the speed of its image tower alone, of the model, and of the whole test
 from files; the share of each part, memory, dispatched operations, growth, precision, training, processes, and the
 start."""
@@ -46,14 +48,7 @@ def benchmark_options(args: Sequence[str]) -> tuple[argparse.Namespace, list[str
     """
     from depthclip.errors import InputError
 
-    parser = argparse.ArgumentParser(
-        prog="python -m depthclip benchmark",
-        description=DESCRIPTION,
-        epilog=FORMATS,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-        exit_on_error=False,
-    )
+    parser = subcommand_parser("benchmark", DESCRIPTION, FORMATS)
     parser.add_argument("--sections", help="sections separated by commas; all if not given")
     parser.add_argument("--quick", action="store_true", help="few images and rounds; speed, shares and counts only")
     parser.add_argument("--images", type=int, help="number of test images; 8, or 2 with --quick")

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -151,12 +152,11 @@ def by_workers(work: Workload) -> list[Case]:
 
 def by_devices(work: Workload) -> list[Case]:
     """Return a case of the test from files for each number of devices, as the run of the share of one device."""
-    batches = work.amount.batches
+
+    def run_share(count: int) -> float:
+        return work.loop(batches=-(-work.amount.batches // count)).seconds
+
     return [
-        Case(
-            f"{count} device{'s' * (count > 1)} (simulated)",
-            lambda count=count: work.loop(batches=-(-batches // count)).seconds,  # type: ignore[misc]
-            work.images,
-        )
+        Case(f"{count} device{'s' * (count > 1)} (simulated)", partial(run_share, count), work.images)
         for count in DEVICES
     ]

@@ -1,16 +1,11 @@
 """Build the model and the data of a recipe from the command line."""
 
-import argparse
 import inspect
-from argparse import Namespace
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-import yaml
-from jsonargparse import ActionConfigFile, ArgumentError, ArgumentParser
-from jsonargparse.typing import Path_fr
+from jsonargparse import ArgumentError, ArgumentParser
 
 import depthclip.head
 import depthclip.predictions  # noqa: F401  # registers Predicted, as the command line does
@@ -21,30 +16,18 @@ from depthclip.errors import InputError
 from depthclip.messages import sentence
 from depthclip.module import DepthCLIP
 from depthclip.parser_messages import parser_sentence
-from depthclip.recipe_files import load_yaml, read_recipe
-from depthclip.recipe_option import MODE, layers
+from depthclip.recipe_option import MODE, PartOfRecipe
 from depthclip.trust import check_untyped, trusting
 
 PARTS = ("model", "data")
 
 
-class ModelAndData(ActionConfigFile):
+class ModelAndData(PartOfRecipe):
     """The option -c: of a recipe, only the model and the data are used."""
 
-    def __call__(
-        self, parser: argparse.ArgumentParser, cfg: Namespace, values: Any, option_string: str | None = None
-    ) -> None:
-        """Read a recipe file, or a recipe that is given as text.
-
-        Raises:
-            InputError: if the file cannot be used.
-        """
-        inline = isinstance(values, str) and values.lstrip().startswith("{")
-        recipe = load_yaml(values) if inline else read_recipe(values)
-        kept = {name: recipe[name] for name in PARTS if name in recipe}
-        with nullcontext() if inline else Path_fr(values).relative_path_context():
-            for layer in layers(kept) if any(isinstance(part, list) for part in kept.values()) else [kept]:
-                super().__call__(parser, cfg, yaml.safe_dump(layer, sort_keys=False), option_string)
+    def part(self, recipe: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the model and the data of a recipe."""
+        return {name: recipe[name] for name in PARTS if name in recipe}
 
 
 def model_and_data(arguments: Sequence[str], options: Sequence[str]) -> tuple[DepthCLIP, DepthDataModule]:

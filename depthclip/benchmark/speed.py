@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
@@ -65,7 +66,7 @@ def tower_cases(work: Workload) -> tuple[list[Case], dict[str, float]]:
         if isinstance(encoder, TowerEncoder):
             encoder.tower.channels_last = memory_format == torch.channels_last
         inputs = [images.contiguous(memory_format=memory_format) for images in work.encoder_inputs()]
-        case = work.case(f"{TOWER}, {kind}", lambda e=encoder, x=inputs: encode_all(work, e, x))  # type: ignore[misc]
+        case = work.case(f"{TOWER}, {kind}", partial(encode_all, work, encoder, inputs))
         with torch.inference_mode(), work.runtime.context():
             features = encoder.encode_image(inputs[0], work.model.needs).dense.float()
         expected = features if expected is None else expected

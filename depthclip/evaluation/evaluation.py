@@ -34,7 +34,7 @@ class Maps(Protocol):
 
 
 class Fixed(NamedTuple):
-    """What images of one size have in common.
+    """Maps that are computed once for all images of one size.
 
     Args:
         size: (H, W) of the target.
