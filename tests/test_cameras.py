@@ -224,6 +224,43 @@ def test_rooms_draw_their_lens_between_bounds():
     assert Rooms(1, 1, 1, fov=(50, 90)).metadata()["fov"] == (50.0, 90.0)
 
 
+def test_images_of_all_lenses_are_resized_to_one_focal_length():
+    """A wide lens then shows around its middle what a narrow lens shows."""
+    view = View(size=(256, 320), focal=200.0)
+    data = Rooms(train_size=1, val_size=1, test_size=4, fov=(50, 90), view=view, loading=Loading(batch_size=4))
+    data.setup("test")
+    (batch,) = data.test_dataloader()
+    assert len({item.rgb.shape for item in batch.items}) > 1
+    for item in batch.items:
+        height, width = item.rgb.shape[-2:]
+        assert item.focal == pytest.approx(200, abs=200 / width)  # the width is a whole number of pixels
+        assert height == pytest.approx(width * 256 / 320, abs=1)
+    seen = {}
+    for fov in (50, 90):
+        data = Rooms(train_size=1, val_size=1, test_size=1, fov=fov, view=view)
+        data.setup("test")
+        (seen[fov],) = (item.rgb for batch in data.test_dataloader() for item in batch.items)
+    height, width = seen[50].shape[-2:]
+    top, left = (seen[90].shape[-2] - height) // 2, (seen[90].shape[-1] - width) // 2
+    middle = seen[90][:, top : top + height, left : left + width]
+    assert np.corrcoef(middle.flatten(), seen[50].flatten())[0, 1] > 0.95
+
+
+def test_a_photograph_too_small_at_the_focal_length_is_skipped(tmp_path):
+    Image.new("RGB", (80, 60)).save(tmp_path / "a.jpg")
+
+    def items(on_error):
+        data = Photos([str(tmp_path)], fov=5.0, view=View(focal=100.0), loading=Loading(on_error=on_error))
+        data.setup("predict")
+        return [batch for batch in data.predict_dataloader()]
+
+    with pytest.raises(InputError, match=r"a.jpg: view.focal 100 would resize .* less than 16 pixels; .*, or set loading.on_error: skip$"):
+        items("raise")
+    with pytest.warns(UserWarning, match=r"skipped: .*a.jpg: view.focal 100 would resize .* set view.focal higher$"):
+        (batch,) = items("skip")
+    assert not batch.items
+
+
 def test_the_page(tmp_path, monkeypatch, capsys):
     page = (Path(__file__).parent.parent / "docs" / "cameras.md").read_text()
     runs = [shlex.split(line.partition("-m depthclip ")[2]) for line in page.splitlines() if "-m depthclip " in line]

@@ -17,7 +17,7 @@ from depthclip.errors import InputError
 from depthclip.evaluation.metrics import ERRORS
 from depthclip.head.prompts import WORDS
 from experiments.prompt_words import QUICK_BINS
-from experiments.tiny_rooms.batches import CONFIG, CaptionBatches, Recipe, draw_rooms, look_up, stream
+from experiments.tiny_rooms.batches import CONFIG, CaptionBatches, Recipe, centres, draw_rooms, look_up, stream
 from experiments.tiny_rooms.captions import (
     DISTANCES,
     HELD_OUT_DISTANCES,
@@ -155,8 +155,12 @@ def test_the_command_line_refuses_in_one_sentence(tmp_path: Path, capsys: pytest
     assert "pretraining.pt is not a checkpoint" in capsys.readouterr().err
     assert main(["--steps", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: --steps 0 must be")
-    assert main(["--fov", "95", "45"]) == 2
-    assert "swap the bounds" in capsys.readouterr().err
+    assert main(["--fov", "95", "145"]) == 2
+    assert capsys.readouterr().err.startswith("error: fov 145.0 must be")
+    assert main(["--rooms", "20", "--fov", "50", "70", "90"]) == 2
+    assert capsys.readouterr().err.startswith("error: --rooms 20 must be a whole number from 45 to")
+    assert main(["--focal", "0"]) == 2
+    assert capsys.readouterr().err.startswith("error: --focal 0.0 must be")
     assert main(["--start", "nothing"]) == 2
     assert "tags: bundled" in capsys.readouterr().err
 
@@ -179,17 +183,36 @@ def test_batches_speak_of_the_points_they_hold() -> None:
     assert (batch.truth.max(0).values > 0.05).all()
     assert batch.metres.shape == (points, len(batch.wordings))
     assert CaptionBatches(pictures, QUICK)[1].crops.shape == (0, 3, 128, 128)
-    depth, _ = look_up(pictures[0], 0, 319)
+    depth, _ = look_up(pictures[0], 0, 319, (256, 320))
     assert depth == pytest.approx(float(pictures[0].depth[0, 159]))
 
 
-def test_captions_of_other_lenses_state_canonical_depth() -> None:
-    through_70, through_90 = (draw_rooms("train", 1, 0, (fov, fov))[0] for fov in (70.0, 90.0))
-    assert look_up(through_70, 100, 100)[0] == float(through_70.depth[46, 50])
-    # tan(45 degrees) / tan(35 degrees)
-    assert look_up(through_90, 100, 100)[0] == pytest.approx(1.428148 * float(through_90.depth[46, 50]))
+def test_rooms_through_several_lenses_have_one_focal_length() -> None:
+    recipe = QUICK._replace(rooms=24, fov=(50.0, 90.0), focal=300.0)
+    pictures = draw_rooms("train", recipe.rooms, recipe.seed, recipe.fov)
+    assert [picture.scene.camera.fov for picture in pictures[:4]] == [50, 90, 50, 90]
+    # 160 pixels / tan(25 degrees) = 343, and 160 / tan(45 degrees) = 160
+    sizes = {(224, 280), (480, 600)}
+    batches = [CaptionBatches(pictures, recipe)[step] for step in range(8)]
+    assert {tuple(batch.images.shape[-2:]) for batch in batches} == sizes
+    for batch in batches:
+        height, width = batch.images.shape[-2:]
+        assert len(batch.images) == (2 if height == 480 else 3)  # as many pixels as two of 256 x 320, at least two
+        assert len(batch.truth) == len(batch.crops) + len(batch.images) * (height // 32) * (width // 32)
+    # the middle of the lower right cell of the 7 x 8 of a narrow picture
+    row, column = centres(224, 280)[-1]
+    assert (row, column) == (208, 262.5)
+    depth, _ = look_up(pictures[0], row, column, (224, 280))
+    assert depth == float(pictures[0].depth[int(208 / 224 * 120), 150])
     for index, default in enumerate(draw_rooms("train", 3, 0)):
         np.testing.assert_array_equal(default.depth, room("train", index, fov=70.0).depth)
+
+
+def test_batches_of_the_default_lens_are_those_of_before() -> None:
+    """Sums of a batch before the rooms had fields of view."""
+    batch = CaptionBatches(draw_rooms("train", 16, 0), QUICK)[0]
+    found = [batch.images.double().sum(), batch.crops.double().sum(), batch.truth.double().sum(), batch.tokens.sum()]
+    np.testing.assert_allclose(found, [196454.371569, 232247.282424, 1837.632604, 4964312], rtol=1e-6)
 
 
 def test_training_starts_from_weights() -> None:
@@ -242,16 +265,17 @@ def test_card_says_what_was_measured_and_held_out(tmp_path: Path) -> None:
         assert text in card
     assert all(words in card for words in (*HELD_OUT_TEMPLATES, *HELD_OUT_DISTANCES))
     assert "from\nscratch" in card
-    assert "canonical" not in card
-    lenses = Recipe(steps=7, rooms=9, learning_rate=1e-3, fov=(40, 95), start="bundled")
+    assert "Lenses" not in card
+    lenses = Recipe(steps=7, rooms=9, learning_rate=1e-3, fov=(50, 90, 70, 70), focal=342.8, start="bundled")
     write_card(lenses, 1_500_000, 600.0, figures, tmp_path / "lenses.md")
     card = (tmp_path / "lenses.md").read_text()
     for text in (
-        "pretrain --steps 7 --seed 0 --rooms 9 --learning_rate 0.001 --fov 40 95 --start bundled`",
+        "pretrain --steps 7 --seed 0 --rooms 9 --learning_rate 0.001 --fov 50 90 70 70 --focal 342.8 --start bundled`",
         "from\nthe weights `bundled`",
-        "between 40 and 95 degrees",
-        "words thus mean canonical metres",
-        "camera: 228.5",
+        "50, 70, 90 degrees",
+        "342.8 pixels",
+        "384 x 480 at 70 degrees",
+        "choose --focal 342.8`",
     ):
         assert text in card
 

@@ -266,6 +266,21 @@ def test_a_crop_that_does_not_fit_the_truth_is_refused():
         SCORINGS["eigen_nyu"].mask(torch.ones(416, 544), Box(0, 0, 416, 544))
 
 
+def test_a_view_resizes_to_a_focal_length():
+    """size * focal of the view / focal length of the image at that size, by hand."""
+    image = torch.zeros(3, 60, 90, dtype=torch.uint8)
+    assert View(focal=50.0).see(image).shape == (3, 60, 90)  # whose focal length is not known
+    assert View(focal=50.0).see(image, 100.0).shape == (3, 30, 45)
+    assert View(focal=50.0, max_side=45).see(image, 100.0).shape == (3, 30, 45)
+    # the crop keeps the focal length of 100 pixels, and its size makes it 200
+    assert View(crop=(10, 20, 40, 65), size=(60, 90), focal=100.0).see(image, 100.0).shape == (3, 30, 45)
+    assert View(size=(64, 90), focal=150.0).see(image, 100.0).shape == (3, 96, 135)
+    with pytest.raises(InputError, match=r"view.focal 1e\+06 would resize an image 90 pixels wide .* set view.focal lower"):
+        View(focal=1e6).see(image, 2.0)
+    with pytest.raises(InputError, match=r"to less than 16 pixels; set view.focal higher"):
+        View(focal=1.0).see(image, 1e6)
+
+
 def test_views():
     image = torch.randint(0, 255, (3, 60, 90), dtype=torch.uint8)
     torch.testing.assert_close(View(crop=(10, 20, 40, 80)).see(image), image[:, 10:40, 20:80])

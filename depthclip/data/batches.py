@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from depthclip.data.augment import Augment
 from depthclip.data.images import AGAIN, SKIP
 from depthclip.data.plausible import DepthCheck
-from depthclip.data.samples import DataError, DepthDataset
+from depthclip.data.samples import DataError, DepthDataset, Sample
 from depthclip.errors import InputError
 from depthclip.protocol import Box, Scoring, View, seen_in_truth
 
@@ -155,6 +155,7 @@ class Viewed(Dataset[Item | Unreadable]):
         index, epoch = at if isinstance(at, tuple) else (at, 0)
         try:
             sample = self.samples[index]
+            check_size(self.view, sample)
         except DataError as error:
             if self.on_error == "raise":
                 raise
@@ -175,13 +176,27 @@ class Viewed(Dataset[Item | Unreadable]):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(epoch * len(self) + index)
                 image, depth = self.augment(box.cut(image), truth)
-            rgb, seen, across = replace(self.view, crop=None).see(image), Box(0, 0, *depth.shape), image.shape[-1]
+            rgb = replace(self.view, crop=None).see(image, sample.focal)
+            seen, across = Box(0, 0, *depth.shape), image.shape[-1]
         else:
-            rgb, across = self.view.see(image), box.size[1]
+            rgb, across = self.view.see(image, sample.focal), box.size[1]
         # the view may crop an image, which keeps the focal length, and resize it, which scales the focal length
         focal = None if sample.focal is None else sample.focal * rgb.shape[-1] / across
         whole = size if self.augment is None else None
         return Item(index, rgb.float() / 255, depth, seen, sample.name, sample.scene, focal, whole)
+
+
+def check_size(view: View, sample: Sample) -> None:
+    """Raise if a view would resize an image to its focal length with too many or too few pixels.
+
+    Raises:
+        DataError: with the name of the sample.
+    """
+    box = view.box(sample.image.shape[-2], sample.image.shape[-1])
+    try:
+        view.size_seen(*box.size, sample.focal)
+    except InputError as error:
+        raise DataError(f"{sample.name}: {error}, or {SKIP}") from error
 
 
 def without_skip(message: str) -> str:

@@ -18,11 +18,11 @@ class FrozenCLIP(TowerEncoder):
         name: the name of an open_clip model (`RN50-quickgelu`, `ViT-B-16`, `ViT-B-16-SigLIP2`, ...), or `tiny-rooms`,
             the small model that ships with this package. Hub repositories and folders (`hf-hub:`, `local-dir:`) are not
             supported: pass the name of the architecture and the weights file.
-        pretrained: a weight tag of open_clip, which is downloaded; `bundled` for `tiny-rooms`; or a file: OpenAI's JIT
-            archive, or `.pt`, `.bin` or `.safetensors` as saved by open_clip. null gives random weights, with a
-            warning. Only OpenAI's archive is certain to use QuickGELU; for other files, `name` must be the model with
-            the activation of the training. No file is unpickled, and a TorchScript archive that runs code while it is
-            loaded is refused.
+        pretrained: a weight tag of open_clip, which is downloaded; `bundled` or `lenses` for `tiny-rooms`; or a file:
+            OpenAI's JIT archive, or `.pt`, `.bin` or `.safetensors` as saved by open_clip. null gives random weights,
+            with a warning. Only OpenAI's archive is certain to use QuickGELU; for other files, `name` must be the model
+            with the activation of the training. No file is unpickled, and a TorchScript archive that runs code while it
+            is loaded is refused.
         readout: how the image tower is read densely: `released`, `attention_pool`, `maskclip`, `tokens`, `sclip`,
             `clearclip`, `naclip`, `crops`, `aggregate`, or a subclass of `Readout` by class_path. `auto` selects
             `attention_pool` for a ResNet, `maskclip` for a tower with an attention-pool head (SigLIP, PE, CoCa), and

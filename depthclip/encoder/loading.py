@@ -33,6 +33,7 @@ MeanStd = tuple[tuple[float, float, float], tuple[float, float, float]]
 IMAGENET: MeanStd = (IMAGENET_MEAN, IMAGENET_STD)
 OPENAI: MeanStd = (open_clip.OPENAI_DATASET_MEAN, open_clip.OPENAI_DATASET_STD)
 BUNDLED = Path(__file__).parent / "bundled"
+BUNDLED_TAGS = {"bundled": "tiny-rooms.safetensors", "lenses": "tiny-rooms-lenses.safetensors"}
 LONGEST_NAME = 200
 
 
@@ -55,7 +56,7 @@ def check_clip(name: str, pretrained: str | None, normalization: str | MeanStd) 
 
     Args:
         name: the name of an open_clip model, or `tiny-rooms`.
-        pretrained: a weight tag, `bundled`, the path of a file, or None for random weights.
+        pretrained: a weight tag, `bundled`, `lenses`, the path of a file, or None for random weights.
         normalization: `tower`, `openai`, `imagenet`, or ((mean R, G, B), (std R, G, B)) in [0, 1].
 
     Raises:
@@ -72,7 +73,7 @@ def load_clip(name: str, pretrained: str | None, normalization: str | MeanStd, t
 
     Args:
         name: the name of an open_clip model, or `tiny-rooms`.
-        pretrained: a weight tag, `bundled`, the path of a file, or None for random weights.
+        pretrained: a weight tag, `bundled`, `lenses`, the path of a file, or None for random weights.
         normalization: `tower`, `openai`, `imagenet`, or ((mean R, G, B), (std R, G, B)) in [0, 1].
         tokenizer: a folder with the files of the tokenizer, or None for the tokenizer of the model.
 
@@ -113,7 +114,7 @@ def check_pretrained(name: str, pretrained: str | None, quick_gelu: bool) -> Non
 
     Args:
         name: the name of the model.
-        pretrained: a weight tag, `bundled`, the path of a file, or None.
+        pretrained: a weight tag, `bundled`, `lenses`, the path of a file, or None.
         quick_gelu: whether the model has QuickGELU activations.
 
     Raises:
@@ -140,7 +141,7 @@ def check_pretrained(name: str, pretrained: str | None, quick_gelu: bool) -> Non
     twin = quick_gelu_twin(name) or ""
     if twin and open_clip.is_pretrained_cfg(twin, pretrained):
         raise InputError(f"the weights {pretrained!r} were trained with another activation than {name}'s; use {twin}")
-    tags = ["bundled"] if name == "tiny-rooms" else open_clip.list_pretrained_tags_by_model(name)
+    tags = list(BUNDLED_TAGS) if name == "tiny-rooms" else open_clip.list_pretrained_tags_by_model(name)
     raise InputError(
         f"{OPTION} {brief(pretrained)} is neither a weight tag of {name} (tags: {', '.join(tags) or 'none'}) nor a "
         "file; use one of these tags, or the path of a weights file"
@@ -157,7 +158,7 @@ def load_weights(name: str, pretrained: str | None) -> nn.Module:
         )
         return create(name)
     if is_bundled(name, pretrained):
-        return load_file(name, BUNDLED / "tiny-rooms.safetensors")
+        return load_file(name, BUNDLED / BUNDLED_TAGS[pretrained])
     if open_clip.is_pretrained_cfg(name, pretrained):
         return load_tag(name, pretrained)
     return load_file(name, Path(pretrained))
@@ -190,7 +191,7 @@ def load_tag(name: str, tag: str) -> nn.Module:
 
 def is_bundled(name: str, pretrained: str | None) -> bool:
     """Return whether the weights ship with this package."""
-    return name == "tiny-rooms" and pretrained == "bundled"
+    return name == "tiny-rooms" and isinstance(pretrained, str) and pretrained in BUNDLED_TAGS
 
 
 def gelu(quick: bool) -> str:

@@ -9,7 +9,7 @@ import open_clip
 import torch
 from torch import nn
 
-from depthclip.encoder.loading import config_of
+from depthclip.encoder.loading import BUNDLED_TAGS, config_of
 from depthclip.encoder.readouts import fitting_names
 from depthclip.encoder.towers import PooledTower, Tower, tower_of
 from depthclip.encoder.weights import image_tower
@@ -62,7 +62,7 @@ def facts(name: str) -> ModelFacts:
         hub = "hf_model_name" in config["text_cfg"]
         model = None if hub else open_clip.create_model(name, pretrained=None, device="meta")
     count = parameters(visual)
-    tags = ["bundled"] if name == BUNDLED else open_clip.list_pretrained_tags_by_model(name)
+    tags = list(BUNDLED_TAGS) if name == BUNDLED else open_clip.list_pretrained_tags_by_model(name)
     rest = None if model is None else parameters(model) - count
     tower = tower_of(visual)
     shape = (tower.stride, tower.native, config["embed_dim"])

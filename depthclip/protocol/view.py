@@ -7,12 +7,14 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms.v2 import functional as TF
 
+from depthclip.camera import check_focal
 from depthclip.checks import LARGEST_SIDE, check_count, check_crop, check_pair
 from depthclip.errors import InputError
 from depthclip.protocol.box import Box, Crop, resolve_crop
 from depthclip.protocol.windows import Windows
 
 MOST_WINDOWS = 10_000  # of an image
+SMALLEST_SIDE = 16  # pixels to which an image is resized for its focal length; about a patch of most towers
 
 
 @dataclass(frozen=True)
@@ -32,10 +34,12 @@ class View:
             end at the border, and a smaller image is one window. null for the whole image at once.
         stride: (down, across) in pixels, the distances between neighbouring windows, at most the window; null for half
             the window.
+        focal: focal length in pixels. Images that state theirs are resized further, from `size` or `max_side`, so that
+            they have this focal length: a pixel then covers the same angle in all of them. null resizes no further.
 
     Raises:
-        InputError: if the crop is empty, a size is not a whole number of pixels from 1 to 16384, the stride exceeds the
-            window, or there is a stride without a window.
+        InputError: if the crop is empty, a size is not a whole number of pixels from 1 to 16384, the focal length is not
+            a number of pixels from 1 to 1e6, the stride exceeds the window, or there is a stride without a window.
     """
 
     crop: tuple[int, int, int, int] | Literal["kb", "2:1"] | Crop | None = None
@@ -45,6 +49,7 @@ class View:
     align_corners: bool = False
     window: tuple[int, int] | None = None
     stride: tuple[int, int] | None = None
+    focal: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.crop, Crop):
@@ -67,6 +72,8 @@ class View:
             for step, side in zip(self.stride, self.window, strict=True):
                 hint = "use at most the window, which leaves no pixel out"
                 check_count(f"view.stride {self.stride!r}: step", step, at_most=side, unit="pixels", hint=hint)
+        if self.focal is not None:
+            check_focal("view.focal", self.focal, hint="use null to resize by size or max_side alone")
 
     def box(self, height: int, width: int) -> Box:
         """Return the box of the crop in an image of the given size.
@@ -76,16 +83,46 @@ class View:
         """
         return resolve_crop(self.crop, height, width, "view.crop", "an image")
 
-    def see(self, image: Tensor) -> Tensor:
-        """Crop and resize an image (3, H, W)."""
+    def see(self, image: Tensor, focal: float | None = None) -> Tensor:
+        """Crop and resize an image.
+
+        Args:
+            image: (3, H, W).
+            focal: its focal length in pixels; None if it is not known.
+
+        Raises:
+            InputError: if the crop does not fit the image, or `focal` of the view would make a side of it larger than
+                16384 or smaller than 16 pixels.
+        """
         seen = self.box(image.shape[-2], image.shape[-1]).cut(image)
-        height, width = seen.shape[-2:]
-        if self.size is not None:
-            return TF.resize(seen, list(self.size), antialias=True)
-        if self.max_side is not None and max(height, width) > self.max_side:
-            shrink = self.max_side / max(height, width)
-            return TF.resize(seen, [max(1, round(height * shrink)), max(1, round(width * shrink))], antialias=True)
-        return seen
+        size = self.size_seen(seen.shape[-2], seen.shape[-1], focal)
+        return TF.resize(seen, list(size), antialias=True)
+
+    def size_seen(self, height: int, width: int, focal: float | None = None) -> tuple[int, int]:
+        """Return the (height, width) to which a crop is resized.
+
+        Args:
+            height: height of the crop in pixels.
+            width: width of the crop in pixels.
+            focal: focal length of the image in pixels; None if it is not known.
+
+        Raises:
+            InputError: if `focal` of the view would make a side larger than 16384 or smaller than 16 pixels.
+        """
+        size = self.size or (height, width)
+        if self.size is None and self.max_side is not None and max(size) > self.max_side:
+            shrink = self.max_side / max(size)
+            size = max(1, round(height * shrink)), max(1, round(width * shrink))
+        if self.focal is None or focal is None:
+            return size
+        zoom = self.focal / (focal * size[1] / width)
+        if max(size) * zoom > LARGEST_SIDE or min(size) * zoom < SMALLEST_SIDE:
+            limit, way = (f"more than {LARGEST_SIDE}", "lower") if zoom > 1 else (f"less than {SMALLEST_SIDE}", "higher")
+            raise InputError(
+                f"view.focal {self.focal:g} would resize an image {width} pixels wide with a focal length of "
+                f"{focal:g} pixels to {limit} pixels; set view.focal {way}"
+            )
+        return round(size[0] * zoom), round(size[1] * zoom)
 
     def windows(self, height: int, width: int) -> Windows:
         """Return the windows of an image of the size that the model sees.

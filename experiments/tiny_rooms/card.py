@@ -4,9 +4,7 @@ import json
 from pathlib import Path
 
 from depthclip.atomic import open_atomic
-from depthclip.camera import focal_length
-from depthclip.data.rooms import HEIGHT, WIDTH
-from experiments.tiny_rooms.batches import CANONICAL, CONFIG, PATCH, Recipe, cores
+from experiments.tiny_rooms.batches import CONFIG, FOV, PATCH, Recipe, cores, size_at
 from experiments.tiny_rooms.captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES
 from experiments.tiny_rooms.choose import Selection, name_of
 
@@ -28,7 +26,7 @@ depth understands it. It was not trained on photographs, nor on words that its c
 {minutes:.0f} minutes on {cores} CPU cores. A step has {dense} whole images with {captions} captions each; their cells
 are read as queries of the attention pool and as in MaskCLIP. Every {crop_every} steps, the step also has {crops} crops
 of {patch} x {patch} pixels. The optimizer is AdamW with learning rate {learning_rate:g}. Rooms of 120 x 160 pixels are
-resized to {height} x {view_width}; at another size textures have another scale, which shifts the depth. RGB is
+resized to {height} x {view_width}{lens}; at another size textures have another scale, which shifts the depth. RGB is
 normalized as for OpenAI's CLIP. Training, validation and test rooms share no seed.
 
 Distances in the captions are {distances} wordings and numbers of metres from 0.5 to 9. The wordings mean, in metres:
@@ -39,7 +37,7 @@ combinations of known words: {held_words}.
 
 ## Figures
 
-These settings were chosen on {val_rooms} validation rooms (`python -m experiments.tiny_rooms.choose`), with bins at the
+These settings were chosen on {val_rooms} validation rooms (`python -m experiments.tiny_rooms.choose{arguments_of_choice}`), with bins at the
 depths that the words mean:
 
 {choices}
@@ -51,10 +49,9 @@ The errors are means over {test_rooms} test rooms. The best constants were deter
 {ranks}
 """
 LENSES = """
-**Lenses.** The field of view of each room was drawn between {least:g} and {largest:g} degrees. Captions state canonical
-depth, depth * focal / (focal length of the room), where focal is the focal length at {canonical:g} degrees, as the
-labels of Metric3D (arXiv 2307.10984) do. The words thus mean canonical metres because the captions did. Depth in metres
-needs a head with `camera: {camera:.1f}`, that focal length in pixels of images {view_width} pixels wide.
+**Lenses.** The fields of view of the rooms alternate: {fields} degrees. Their images are resized to a focal length of
+{focal:.1f} pixels, so that a pixel covers the same angle in each, and a step has fewer of the larger ones. Use a view
+with this focal length, as the recipe `rooms_lenses` does.
 """
 
 
@@ -92,8 +89,10 @@ def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Selecti
         patch=PATCH,
         captions=recipe.captions,
         learning_rate=recipe.learning_rate,
-        height=HEIGHT,
-        view_width=WIDTH,
+        height=size_at(FOV, recipe.focal)[0],
+        view_width=size_at(FOV, recipe.focal)[1],
+        lens=f" at {FOV:g} degrees" if recipe.fov != Recipe().fov else "",
+        arguments_of_choice=f" --focal {recipe.focal:g}" if recipe.focal != Recipe().focal else "",
         distances=len(DISTANCES),
         meanings=", ".join(f"{words} {depth:g}" for words, depth in DISTANCES.items()),
         held_templates=", ".join(f'"{template}"' for template in HELD_OUT_TEMPLATES),
@@ -112,12 +111,10 @@ def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Selecti
 
 
 def lenses_of(recipe: Recipe) -> str:
-    """Return a paragraph about the fields of view of the rooms, "" if all have the canonical field of view."""
-    least, largest = recipe.fov
-    if least == largest == CANONICAL:
+    """Return a paragraph about the fields of view of the rooms and the focal length of their images, "" by default."""
+    if (recipe.fov, recipe.focal) == (Recipe().fov, Recipe().focal):
         return ""
-    camera = focal_length(WIDTH, CANONICAL)
-    return LENSES.format(least=least, largest=largest, canonical=CANONICAL, camera=camera, view_width=WIDTH)
+    return LENSES.format(fields=", ".join(f"{fov:g}" for fov in sorted(set(recipe.fov))), focal=recipe.focal)
 
 
 def arguments_of(recipe: Recipe) -> str:
@@ -127,7 +124,9 @@ def arguments_of(recipe: Recipe) -> str:
     if recipe.learning_rate != default.learning_rate:
         words.append(f"--learning_rate {recipe.learning_rate:g}")
     if recipe.fov != default.fov:
-        words.append(f"--fov {recipe.fov[0]:g} {recipe.fov[1]:g}")
+        words.append(f"--fov {' '.join(f'{fov:g}' for fov in recipe.fov)}")
+    if recipe.focal != default.focal:
+        words.append(f"--focal {recipe.focal:g}")
     if recipe.start:
         words.append(f"--start {recipe.start}")
     return " ".join(words)

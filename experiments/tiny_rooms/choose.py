@@ -8,6 +8,7 @@ rooms and compared with the baselines, with sentences of no training caption, an
 import argparse
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
@@ -23,6 +24,7 @@ from depthclip.evaluation.best_constant import BestConstant
 from depthclip.evaluation.metrics import ERRORS, depth_errors
 from depthclip.head import Bins, DepthHead, Prompts
 from depthclip.head.prompts import WORDS
+from experiments.tiny_rooms.batches import FOCAL
 from experiments.tiny_rooms.captions import DISTANCES, HELD_OUT_DISTANCES, HELD_OUT_TEMPLATES, TEMPLATES
 
 # a crop shows the surroundings of a cell of the whole image at the same size
@@ -111,9 +113,12 @@ def depths_of(samples: Sequence[Sample]) -> Tensor:
 
 
 @torch.no_grad()
-def encode_rooms(encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8) -> EncodedRooms:
-    """Return the depth and the dense features of rooms."""
-    seen = torch.stack([VIEW.see(sample.image) for sample in samples])
+def encode_rooms(
+    encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8, focal: float = FOCAL
+) -> EncodedRooms:
+    """Return the depth and the dense features of rooms of one field of view, resized to a focal length in pixels."""
+    view = replace(VIEW, focal=focal)
+    seen = torch.stack([view.see(sample.image, sample.focal) for sample in samples])
     dense = [encoder.encode_image(rgb.float() / 255).dense for rgb in seen.split(batch)]
     return EncodedRooms(depths_of(samples), torch.cat(dense))
 
@@ -216,15 +221,18 @@ class Selection(NamedTuple):
     ranks: dict[str, int]
 
 
-def search(weights: str, val_rooms: int = 100, test_rooms: int = 200, seed: int = 0, best: int = 5) -> Selection:
+def search(
+    weights: str, val_rooms: int = 100, test_rooms: int = 200, seed: int = 0, best: int = 5, focal: float = FOCAL
+) -> Selection:
     """Choose settings on validation rooms, print the best candidates, and score the choices on test rooms.
 
     Args:
-        weights: `bundled`, or a weights file of tiny-rooms.
+        weights: `bundled`, `lenses`, or a weights file of tiny-rooms.
         val_rooms: number of validation rooms.
         test_rooms: number of test rooms; 0 for none.
         seed: seed of the rooms.
         best: number of candidates to print.
+        focal: focal length in pixels to which the rooms are resized.
     """
     train, val = first_rooms("train", 400, seed), first_rooms("val", val_rooms, seed)
     test = first_rooms("test", test_rooms, seed) if test_rooms else []
@@ -233,13 +241,13 @@ def search(weights: str, val_rooms: int = 100, test_rooms: int = 200, seed: int 
         result.test.update(score_baselines(depths_of(test), train))
     for readout, reads in READOUTS.items():
         encoder = FrozenCLIP("tiny-rooms", weights, reads, "openai")
-        scored = candidates(encoder, readout, encode_rooms(encoder, val))
+        scored = candidates(encoder, readout, encode_rooms(encoder, val, focal=focal))
         top = list(scored)[:best]
         print_errors(f"{readout} on {val_rooms} validation rooms", {name_of(choice): scored[choice] for choice in top})
         result.choices[readout] = top[0]
         result.validation[readout] = scored[top[0]]
         if test:
-            rooms = encode_rooms(encoder, test)
+            rooms = encode_rooms(encoder, test, focal=focal)
             result.test[readout] = score(top[0].head(), encoder, rooms)
             result.test.update(held_out(top[0], encoder, rooms))
             result.ranks[readout] = rank_of_order(top[0], encoder, rooms)
@@ -254,12 +262,13 @@ def search(weights: str, val_rooms: int = 100, test_rooms: int = 200, seed: int 
 def main(args: Sequence[str] | None = None) -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--weights", default="bundled", help="`bundled`, or a weights file of tiny-rooms")
+    parser.add_argument("--weights", default="bundled", help="`bundled`, `lenses`, or a weights file of tiny-rooms")
     parser.add_argument("--val_rooms", type=int, default=100, help="number of validation rooms")
     parser.add_argument("--test_rooms", type=int, default=0, help="number of test rooms to score; 0 for none")
     parser.add_argument("--seed", type=int, default=0, help="seed of the rooms")
+    parser.add_argument("--focal", type=float, default=FOCAL, help="focal length of the images, in pixels")
     given = parser.parse_args(args)
-    search(given.weights, given.val_rooms, given.test_rooms, given.seed)
+    search(given.weights, given.val_rooms, given.test_rooms, given.seed, focal=given.focal)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,8 @@ the space of the sentences. Several captions of a batch may be true of a point, 
 captions instead of indices. In addition, every point is contrasted with a sentence for each wording of a distance, and
 the pooled feature of every whole image with a sentence for each type of scene.
 
-With `--fov`, the field of view of each room is drawn, and captions state the depth that the room would have to have
-through a lens of 70 degrees to look the same (canonical depth).
+With several `--fov`, the rooms are seen through several lenses, and their images are resized to one focal length, so
+that a pixel covers the same angle in each. A wide lens then leads to a large image and a long lens to a small one.
 """
 
 import argparse
@@ -28,6 +28,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from depthclip.atomic import open_atomic
+from depthclip.camera import check_focal
 from depthclip.checks import check_count, check_number
 from depthclip.data.raycast import Picture
 from depthclip.data.rooms import fov_of
@@ -36,7 +37,7 @@ from depthclip.encoder.readouts import AttentionPool, MaskCLIP
 from depthclip.encoder.towers import Tower, tower_of
 from depthclip.errors import InputError
 from depthclip.signals import exit_code
-from experiments.tiny_rooms.batches import CONFIG, CaptionBatch, Recipe, draw_rooms, stream, to_view
+from experiments.tiny_rooms.batches import CONFIG, CaptionBatch, Recipe, draw_rooms, least_rooms, size_at, stream, to_view
 from experiments.tiny_rooms.card import TEST_ROOMS, VAL_ROOMS, write_card
 from experiments.tiny_rooms.choose import search
 
@@ -86,6 +87,8 @@ class Pretraining:
             self.model.load_state_dict(load_clip("tiny-rooms", recipe.start, "openai").model.state_dict())
         self.tower = tower_of(self.model.visual)  # shares the model's parameters
         self.norms = [module for module in self.model.modules() if isinstance(module, nn.BatchNorm2d)]
+        # weights that the training starts from have their statistics of the normalization already
+        self.frozen_from = 0 if recipe.start else math.ceil(FROZEN_FROM * recipe.steps)
         named = dict(self.model.named_parameters())
         # most rows of the token table belong to words of no caption, where decay would only take time
         decayed = [value for name, value in named.items() if value.ndim > 1 and "embedding" not in name]
@@ -100,7 +103,7 @@ class Pretraining:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.model.train()
-        if self.done >= FROZEN_FROM * self.recipe.steps:
+        if self.done >= self.frozen_from:
             for norm in self.norms:
                 norm.eval()
         (dense, pooled), scale = read_whole(self.tower, batch.images), self.model.logit_scale.exp()
@@ -128,13 +131,18 @@ class Pretraining:
         """Set the statistics of the normalization to those of whole images, as at test time.
 
         The later steps use these statistics; the earlier steps use those of each batch.
+
+        Args:
+            pictures: the first training rooms.
         """
         self.model.train()
         for norm in self.norms:
             norm.reset_running_stats()
             norm.momentum = None  # averages the statistics of the batches
-        for start in range(0, len(pictures), 8):
-            self.tower.trunk(to_view(pictures[start : start + 8]))
+        for number, fov in enumerate(self.recipe.fov):
+            through, size = pictures[number :: len(self.recipe.fov)], size_at(fov, self.recipe.focal)
+            for start in range(0, len(through), 8):
+                self.tower.trunk(to_view(through[start : start + 8], size))
 
     def save(self, path: Path) -> None:
         """Write a checkpoint; the previous checkpoint stays until the new file is complete."""
@@ -202,7 +210,7 @@ def pretrain(recipe: Recipe, out: Path, resume: bool, save_every: int = 100) -> 
     with Progress(*columns, TimeRemainingColumn()) as progress:
         bar = progress.add_task("", total=recipe.steps, completed=training.done, loss=float("nan"))
         for batch in stream(pictures, recipe, training.done):
-            if training.done == math.ceil(FROZEN_FROM * recipe.steps):
+            if 0 < training.done == training.frozen_from:
                 training.freeze_statistics(pictures[:200])
             losses.append(training.step(batch))
             progress.update(bar, completed=training.done, loss=sum(losses[-50:]) / len(losses[-50:]))
@@ -220,7 +228,8 @@ def main(args: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=default.seed, help="seed of the weights, the rooms and the batches")
     parser.add_argument("--rooms", type=int, default=default.rooms, help="number of training rooms")
     parser.add_argument("--learning_rate", type=float, default=default.learning_rate, help="largest learning rate")
-    parser.add_argument("--fov", type=float, nargs=2, default=default.fov, help="bounds of fields of view, in degrees")
+    parser.add_argument("--fov", type=float, nargs="+", default=default.fov, help="fields of view, in degrees")
+    parser.add_argument("--focal", type=float, default=default.focal, help="focal length of all images, in pixels")
     parser.add_argument("--start", default="", help="first weights: `bundled`, or a weights file; random by default")
     parser.add_argument("--out", type=Path, default=Path("runs/pretrain_rooms"), help="folder of the weights and card")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint in that folder")
@@ -231,12 +240,15 @@ def main(args: Sequence[str] | None = None) -> int:
         check_count("--rooms", given.rooms)
         check_count("--seed", given.seed, at_least=0)
         check_number("--learning_rate", given.learning_rate, above=0, at_most=1)
-        fov_of(given.fov)
+        check_focal("--focal", given.focal)
+        for fov in given.fov:
+            fov_of(fov)
         if given.start:
             check_clip("tiny-rooms", given.start, "openai")
-        least, largest = given.fov
         recipe = Recipe(given.steps, given.seed, given.rooms, learning_rate=given.learning_rate, start=given.start)
-        make(recipe._replace(fov=(least, largest)), given.out, given.resume)
+        recipe = recipe._replace(fov=tuple(given.fov), focal=given.focal)
+        check_count("--rooms", given.rooms, at_least=least_rooms(recipe), hint="a step needs as many")
+        make(recipe, given.out, given.resume)
         return 0
 
     return exit_code(work, "use --resume to continue from the last checkpoint")
@@ -245,7 +257,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def make(recipe: Recipe, out: Path, resume: bool) -> None:
     """Train the model, and write its weights and its card into a folder."""
     training, _ = pretrain(recipe, out, resume)
-    figures = search(str(out / "tiny-rooms.safetensors"), VAL_ROOMS, TEST_ROOMS, recipe.seed)
+    figures = search(str(out / "tiny-rooms.safetensors"), VAL_ROOMS, TEST_ROOMS, recipe.seed, focal=recipe.focal)
     parameters = sum(value.numel() for value in training.model.parameters())
     write_card(training.recipe, parameters, training.seconds, figures, out / "MODEL_CARD.md")
     print(f"weights and card are in {out}; copy both to {CONFIG.parent} to ship them")

@@ -41,6 +41,7 @@ CASES = [
     *(refuse("View", "view.max_side", x, lambda x=x: View(max_side=x)) for x in SIDES),
     *(refuse("View", "view.window", x, lambda x=x: View(window=x)) for x in SIZES),
     *(refuse("View", "view.stride", x, lambda x=x: View(window=(64, 64), stride=x)) for x in (*SIZES, [65, 32])),
+    *(refuse("View", "view.focal", x, lambda x=x: View(focal=x)) for x in (0, -1.0, NAN, INF, 1e12, "far", True)),
     refuse("View", "view.stride", [32, 32], lambda: View(stride=[32, 32])),
     refuse("View", "view.window", (9, 9), lambda: View(window=(9, 9), stride=(1, 1)).windows(999, 999)),
     *(refuse("Scoring", "scoring.crop", x, lambda x=x: Scoring(crop=x)) for x in CROPS),
