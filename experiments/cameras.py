@@ -69,7 +69,7 @@ def against_training(results: Results) -> str:
 
 
 def draw(results: Results, path: Path) -> None:
-    """Draw abs_rel of each tower over the field of view with intervals, and the band within 15 % of that at 70 degrees."""
+    """Draw abs_rel of each tower over the field of view, with intervals and the band around that at 70 degrees."""
     rows = {row.name: row for row in results.rows}
     fields = sorted((CHOSEN_AT, *OTHERS))
     figure = Figure(figsize=(9, 4), layout="constrained")

@@ -252,9 +252,12 @@ def test_a_photograph_too_small_at_the_focal_length_is_skipped(tmp_path):
     def items(on_error):
         data = Photos([str(tmp_path)], fov=5.0, view=View(focal=100.0), loading=Loading(on_error=on_error))
         data.setup("predict")
-        return [batch for batch in data.predict_dataloader()]
+        return list(data.predict_dataloader())
 
-    with pytest.raises(InputError, match=r"a.jpg: view.focal 100 would resize .* less than 16 pixels; .*, or set loading.on_error: skip$"):
+    with pytest.raises(
+        InputError,
+        match=r"a.jpg: view.focal 100 would resize .* less than 16 pixels; .*, or set loading.on_error: skip$",
+    ):
         items("raise")
     with pytest.warns(UserWarning, match=r"skipped: .*a.jpg: view.focal 100 would resize .* set view.focal higher$"):
         (batch,) = items("skip")

@@ -11,7 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from depthclip.data.raycast import Surface
-from depthclip.data.rooms import room
+from depthclip.data.rooms import RoomsDataset, room
 from depthclip.encoder import FrozenCLIP
 from depthclip.errors import InputError
 from depthclip.evaluation.metrics import ERRORS
@@ -22,6 +22,7 @@ from experiments.tiny_rooms.captions import (
     DISTANCES,
     HELD_OUT_DISTANCES,
     HELD_OUT_TEMPLATES,
+    TEMPLATES,
     Caption,
     CaptionWriter,
     agreement,
@@ -162,7 +163,7 @@ def test_the_command_line_refuses_in_one_sentence(tmp_path: Path, capsys: pytest
     assert main(["--focal", "0"]) == 2
     assert capsys.readouterr().err.startswith("error: --focal 0.0 must be")
     assert main(["--start", "nothing"]) == 2
-    assert "tags: bundled" in capsys.readouterr().err
+    assert "tags: bundled, lenses" in capsys.readouterr().err
 
 
 def test_the_bins_of_the_quick_study_are_what_the_captions_mean() -> None:
@@ -247,6 +248,19 @@ def test_bundled_weights_read_depth_and_sentences_they_never_saw() -> None:
     assert unseen["abs_rel"] < constant["abs_rel"]
 
 
+def test_metres_of_the_lenses_hold_through_other_lenses() -> None:
+    encoder = FrozenCLIP("tiny-rooms", "lenses", "attention_pool", "openai")
+    head = yaml.safe_load((CONFIG.parents[3] / "configs" / "rooms_lenses.yaml").read_text())["model"]["head"]
+    figures = {}
+    for fov in (50.0, 70.0, 90.0):
+        rooms = RoomsDataset("test", 24, fov=fov)
+        encoded = encode_rooms(encoder, [rooms[index] for index in range(24)], focal=head["camera"])
+        words = head_for(head["prompts"]["words"], TEMPLATES[:1], head["temperature"], 1.0)
+        figures[fov] = score(words, encoder, encoded)["abs_rel"]
+    assert figures[70] < 0.25
+    assert max(figures[50], figures[90]) < 1.3 * figures[70]
+
+
 def rows_of(card: str) -> dict[str, dict[str, float]]:
     """The figures of a model card by row."""
     table = [[cell.strip() for cell in line.strip("|").split("|")] for line in card.splitlines() if line[:2] == "| "]
@@ -280,7 +294,8 @@ def test_card_says_what_was_measured_and_held_out(tmp_path: Path) -> None:
         assert text in card
 
 
-def test_the_recipe_quotes_the_card() -> None:
-    recipe = yaml.safe_load((CONFIG.parents[3] / "configs" / "rooms.yaml").read_text())
-    card = rows_of((CONFIG.parent / "MODEL_CARD.md").read_text())
+@pytest.mark.parametrize(("recipe_name", "card_name"), [("rooms", "MODEL_CARD"), ("rooms_lenses", "MODEL_CARD_LENSES")])
+def test_the_recipe_quotes_the_card(recipe_name: str, card_name: str) -> None:
+    recipe = yaml.safe_load((CONFIG.parents[3] / "configs" / f"{recipe_name}.yaml").read_text())
+    card = rows_of((CONFIG.parent / f"{card_name}.md").read_text())
     assert recipe["model"]["published"]["model card"] == card["attention_pool"]

@@ -275,7 +275,9 @@ def test_a_view_resizes_to_a_focal_length():
     # the crop keeps the focal length of 100 pixels, and its size makes it 200
     assert View(crop=(10, 20, 40, 65), size=(60, 90), focal=100.0).see(image, 100.0).shape == (3, 30, 45)
     assert View(size=(64, 90), focal=150.0).see(image, 100.0).shape == (3, 96, 135)
-    with pytest.raises(InputError, match=r"view.focal 1e\+06 would resize an image 90 pixels wide .* set view.focal lower"):
+    with pytest.raises(
+        InputError, match=r"view.focal 1e\+06 would resize an image 90 pixels wide .* set view.focal lower"
+    ):
         View(focal=1e6).see(image, 2.0)
     with pytest.raises(InputError, match=r"to less than 16 pixels; set view.focal higher"):
         View(focal=1.0).see(image, 1e6)

@@ -38,8 +38,8 @@ class View:
             they have this focal length: a pixel then covers the same angle in all of them. null resizes no further.
 
     Raises:
-        InputError: if the crop is empty, a size is not a whole number of pixels from 1 to 16384, the focal length is not
-            a number of pixels from 1 to 1e6, the stride exceeds the window, or there is a stride without a window.
+        InputError: if the crop is empty, a size is not a whole number of pixels from 1 to 16384, the stride exceeds the
+            window, there is a stride without a window, or the focal length is not from 1 to 1e6 pixels.
     """
 
     crop: tuple[int, int, int, int] | Literal["kb", "2:1"] | Crop | None = None
@@ -116,13 +116,15 @@ class View:
         if self.focal is None or focal is None:
             return size
         zoom = self.focal / (focal * size[1] / width)
-        if max(size) * zoom > LARGEST_SIDE or min(size) * zoom < SMALLEST_SIDE:
-            limit, way = (f"more than {LARGEST_SIDE}", "lower") if zoom > 1 else (f"less than {SMALLEST_SIDE}", "higher")
+        resized = round(size[0] * zoom), round(size[1] * zoom)
+        large = max(resized) > LARGEST_SIDE
+        if large or min(resized) < SMALLEST_SIDE:
+            limit = f"more than {LARGEST_SIDE}" if large else f"less than {SMALLEST_SIDE}"
             raise InputError(
                 f"view.focal {self.focal:g} would resize an image {width} pixels wide with a focal length of "
-                f"{focal:g} pixels to {limit} pixels; set view.focal {way}"
+                f"{focal:g} pixels to {limit} pixels; set view.focal {'lower' if large else 'higher'}"
             )
-        return round(size[0] * zoom), round(size[1] * zoom)
+        return resized
 
     def windows(self, height: int, width: int) -> Windows:
         """Return the windows of an image of the size that the model sees.

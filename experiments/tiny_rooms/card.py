@@ -37,8 +37,8 @@ combinations of known words: {held_words}.
 
 ## Figures
 
-These settings were chosen on {val_rooms} validation rooms (`python -m experiments.tiny_rooms.choose{arguments_of_choice}`), with bins at the
-depths that the words mean:
+These settings were chosen on {val_rooms} validation rooms (`python -m experiments.tiny_rooms.choose{choice}`), with
+bins at the depths that the words mean:
 
 {choices}
 
@@ -92,7 +92,7 @@ def write_card(recipe: Recipe, parameters: int, seconds: float, figures: Selecti
         height=size_at(FOV, recipe.focal)[0],
         view_width=size_at(FOV, recipe.focal)[1],
         lens=f" at {FOV:g} degrees" if recipe.fov != Recipe().fov else "",
-        arguments_of_choice=f" --focal {recipe.focal:g}" if recipe.focal != Recipe().focal else "",
+        choice=f" --focal {recipe.focal:g}" if recipe.focal != Recipe().focal else "",
         distances=len(DISTANCES),
         meanings=", ".join(f"{words} {depth:g}" for words, depth in DISTANCES.items()),
         held_templates=", ".join(f'"{template}"' for template in HELD_OUT_TEMPLATES),

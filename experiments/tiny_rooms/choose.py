@@ -113,9 +113,7 @@ def depths_of(samples: Sequence[Sample]) -> Tensor:
 
 
 @torch.no_grad()
-def encode_rooms(
-    encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8, focal: float = FOCAL
-) -> EncodedRooms:
+def encode_rooms(encoder: FrozenCLIP, samples: Sequence[Sample], batch: int = 8, focal: float = FOCAL) -> EncodedRooms:
     """Return the depth and the dense features of rooms of one field of view, resized to a focal length in pixels."""
     view = replace(VIEW, focal=focal)
     seen = torch.stack([view.see(sample.image, sample.focal) for sample in samples])

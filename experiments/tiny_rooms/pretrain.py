@@ -37,7 +37,16 @@ from depthclip.encoder.readouts import AttentionPool, MaskCLIP
 from depthclip.encoder.towers import Tower, tower_of
 from depthclip.errors import InputError
 from depthclip.signals import exit_code
-from experiments.tiny_rooms.batches import CONFIG, CaptionBatch, Recipe, draw_rooms, least_rooms, size_at, stream, to_view
+from experiments.tiny_rooms.batches import (
+    CONFIG,
+    CaptionBatch,
+    Recipe,
+    draw_rooms,
+    least_rooms,
+    size_at,
+    stream,
+    to_view,
+)
 from experiments.tiny_rooms.card import TEST_ROOMS, VAL_ROOMS, write_card
 from experiments.tiny_rooms.choose import search
 
