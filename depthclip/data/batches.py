@@ -14,6 +14,7 @@ from depthclip.data.augment import Augment
 from depthclip.data.images import AGAIN, SKIP
 from depthclip.data.plausible import DepthCheck
 from depthclip.data.samples import DataError, DepthDataset
+from depthclip.data.workers import starting
 from depthclip.errors import InputError
 from depthclip.protocol import Box, Scoring, View, seen_in_truth
 
@@ -199,10 +200,11 @@ class BatchLoader(DataLoader[Item | Unreadable]):
 
         Raises:
             DataError: if a worker was killed.
+            InputError: if the data set cannot be pickled for the workers.
         """
         loaded, skipped = 0, 0
         try:
-            for number, batch in enumerate(super().__iter__(), 1):
+            for number, batch in enumerate(self._start(), 1):
                 last = number == len(self)  # reported before it is yielded: a Trainer stops after it
                 self._report(batch, last)
                 loaded, skipped = loaded + len(batch), skipped + len(batch.unreadable)
@@ -216,6 +218,10 @@ class BatchLoader(DataLoader[Item | Unreadable]):
                 f"a process that reads images was killed, probably for lack of memory ({self.num_workers} of them); "
                 "set loading.num_workers or loading.batch_size lower"
             ) from error
+
+    def _start(self) -> Iterator[Batch]:
+        with starting(self.num_workers):
+            return super().__iter__()
 
     def _report(self, batch: Batch, last: bool) -> None:
         for unreadable in batch.unreadable:
