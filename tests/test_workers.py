@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from pytorch_lightning import LightningModule, Trainer
 
 from depthclip.data import workers as module
@@ -150,6 +151,25 @@ def test_a_batch_pins_images_and_depth(monkeypatch):
     batch = Batch(items, [], View(), SCORINGS["whole"]).pin_memory()
     assert [item.name for item in batch.items] == ["a", "b"]
     assert pinned == [(3, 4, 5), (6, 7), (3, 4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("device", "pinned", "expected"),
+    [("cuda", True, True), ("cuda", False, False), ("mps", True, False), ("cpu", True, False)],
+)
+def test_a_batch_is_copied_to_a_gpu_without_blocking_from_page_locked_memory(monkeypatch, device, pinned, expected):
+    """Lightning passes `non_blocking` to tensors only, not to the `to` of a batch."""
+    copies = []
+
+    def to(tensor, device, non_blocking=False):
+        copies.append((str(device), non_blocking))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: pinned)
+    item = Item(0, torch.zeros(3, 4, 5), torch.ones(6, 7), Box(0, 0, 6, 7), "a", "")
+    move_data_to_device(Batch([item], [], View(), SCORINGS["whole"]), torch.device(device))
+    assert copies == [(device, expected)] * 2
 
 
 def test_the_experiment_reports_memory_and_bytes(capsys):

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from depthclip.accelerator import copied
 from depthclip.data.augment import Augment
 from depthclip.data.images import AGAIN, SKIP
 from depthclip.data.plausible import DepthCheck
@@ -92,12 +93,12 @@ class Batch:
         return len(self.items) + len(self.unreadable)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """Return the batch on a device; Lightning calls this."""
+        """Return the batch on a device; Lightning calls this, without `non_blocking`."""
         moved = [
             replace(
                 item,
-                rgb=item.rgb.to(device, non_blocking=non_blocking),
-                depth=None if item.depth is None else item.depth.to(device, non_blocking=non_blocking),
+                rgb=copied(item.rgb, device, non_blocking),
+                depth=None if item.depth is None else copied(item.depth, device, non_blocking),
             )
             for item in self.items
         ]
