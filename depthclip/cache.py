@@ -2,7 +2,7 @@
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -23,11 +23,11 @@ Kind = tuple[tuple[torch.Size, torch.dtype] | None, ...]
 class FeatureCache:
     """Features by image, in memory or in a folder that later runs use again.
 
-    In a folder, the key of an entry is made of the weights, the readout with its state, the normalization, the View,
-    the needs of the head, and the path, size and time of change of the image file; if one of them differs, the features
-    are computed again. Entries are mapped into memory when read. Every run encodes the first batch of each image size,
-    which gives the shape that stored features must have; entries that are broken, not finite or of another shape are
-    computed again.
+    In a folder, the key of an entry is made of the weights with their buffers, the readout with its state, the
+    normalization, the precision, the View, the needs of the head, and the path, size and time of change of the image
+    file, or the pixels of an image without files; if one of them differs, the features are computed again. Entries are
+    mapped into memory when read. Every run encodes the first batch of each image size, which gives the shape and the
+    data type that stored features must have; entries that are broken, not finite or unlike it are computed again.
 
     Args:
         where: `memory`, or the path of a folder, which is created.
@@ -62,7 +62,8 @@ class FeatureCache:
                 "folder are recognized; define it, or set cache to memory"
             )
         settings = {k: described(v) if isinstance(v, nn.Module) else v for k, v in encoder.settings.items()}
-        self.key = repr((encoder.name, fingerprint(encoder.weights), settings, view, needs))
+        weights = (fingerprint(encoder.weights), digest_of(persistent_buffers(encoder.weights)))
+        self.key = repr((encoder.name, weights, settings, view, needs))
         self.samples, self.entries, self.kinds, self.reported = samples, {}, {}, False
         if self.folder is not None:
             try:
@@ -84,7 +85,7 @@ class FeatureCache:
         if size not in self.kinds:
             self._compute(indices, images, encode)  # as a batch, whose features are exactly those without a cache
             self.kinds[size] = kind(self.entries[indices[0]])
-        missing = [k for k, index in enumerate(indices) if not self._has(index, self.kinds[size])]
+        missing = [k for k, index in enumerate(indices) if not self._has(index, images[k], self.kinds[size])]
         if missing:
             self._compute([indices[k] for k in missing], images[missing], encode)
         entries = [self.entries[index] for index in indices]
@@ -97,14 +98,16 @@ class FeatureCache:
             tuple(torch.stack(maps).to(images.device) for maps in layers),
         )
 
-    def _has(self, index: int, expected: Kind) -> bool:
-        if index not in self.entries and self.folder is not None and self._path(index).is_file():
-            path = self._path(index)
+    def _has(self, index: int, image: Tensor, expected: Kind) -> bool:
+        if index not in self.entries and self.folder is not None:
+            path = self._path(index, image)
+            if not path.is_file():
+                return False
             try:
                 stored = torch.load(path, map_location="cpu", mmap=True, weights_only=True)
                 entry = ImageFeatures(stored["dense"], stored["pooled"], tuple(stored["layers"]))
                 if kind(entry) != expected:
-                    raise ValueError("they have another shape")
+                    raise ValueError("they have another shape or data type")
                 if not all(x.isfinite().all() for x in (entry.dense, entry.pooled, *entry.layers) if x is not None):
                     raise ValueError("they are not finite")
             except Exception as error:  # the features of a file with any damage can be computed again
@@ -123,7 +126,7 @@ class FeatureCache:
             self.entries[index] = ImageFeatures(fresh.dense[place].cpu().clone(), pooled, layers)
             self._report(self.entries[index])
             if self.folder is not None:
-                self._write(self._path(index), self.entries[index])
+                self._write(self._path(index, images[place]), self.entries[index])
 
     def _write(self, path: Path, entry: ImageFeatures) -> None:
         try:
@@ -142,11 +145,12 @@ class FeatureCache:
             print(f"caching features of {len(self.samples)} images: {size:.0f} MiB in {self.folder or 'memory'}")
             self.reported = True
 
-    def _path(self, index: int) -> Path:
+    def _path(self, index: int, image: Tensor) -> Path:
         assert self.samples is not None
         assert self.folder is not None
         stamps = [(str(f.absolute()), f.stat().st_size, f.stat().st_mtime_ns) for f in self.samples.files(index)]
-        whole = f"{self.key}|{self.samples.name(index)}|{stamps}"
+        source = stamps or digest_of({"image": image})
+        whole = f"{self.key}|{precision_on(image.device.type)}|{self.samples.name(index)}|{source}"
         return self.folder / f"{hashlib.sha256(whole.encode()).hexdigest()[:24]}.pt"
 
 
@@ -179,8 +183,24 @@ def described(module: nn.Module) -> tuple[object, ...]:
 
 def state_digest(module: nn.Module) -> str:
     """Return a digest of all parameters and buffers of a module."""
+    return digest_of(dict((*module.named_parameters(), *module.named_buffers())))
+
+
+def persistent_buffers(module: nn.Module) -> dict[str, Tensor]:
+    """Return the buffers that the state dict of a module has, such as the statistics of batch normalization."""
+    state = module.state_dict()
+    return {name: buffer for name, buffer in module.named_buffers() if name in state}
+
+
+def digest_of(tensors: Mapping[str, Tensor]) -> str:
+    """Return a digest of the names, shapes, data types and values of tensors, in any memory format."""
     digest = hashlib.sha256()
-    for name, value in (*module.named_parameters(), *module.named_buffers()):
+    for name, value in tensors.items():
         digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
         digest.update(value.detach().cpu().flatten().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def precision_on(device: str) -> torch.dtype | None:
+    """Return the data type in which autocast computes on a type of device; None outside of autocast."""
+    return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else None

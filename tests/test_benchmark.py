@@ -79,6 +79,20 @@ def test_operations_are_counted_by_hand():
     assert count(work) == Counts(7, 3)
 
 
+def test_blocking_copies_to_a_device_are_counted_by_hand():
+    x, y = torch.zeros(3), torch.zeros(3, device="meta")
+
+    def work():
+        x.to("meta")  # waits
+        x.to("meta", non_blocking=True)
+        y.copy_(x)  # waits
+        y.copy_(x, non_blocking=True)
+        y.to("meta", torch.float64)  # stays on the device
+        x.copy_(torch.ones(3))  # two operations of the host
+
+    assert count(work) == Counts(7, 2)
+
+
 def test_memory_of_processes():
     assert in_new_process(len, [1, 2, 3]) == 3
     assert in_new_process(os.getpid) != os.getpid()

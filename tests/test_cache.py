@@ -10,6 +10,7 @@ from torch import nn
 from depthclip.cache import FeatureCache
 from depthclip.data.samples import DepthDataset
 from depthclip.encoder import NACLIP, SCLIP, Aggregate, ClearCLIP, ImageFeatures, MaskCLIP, Needs
+from depthclip.encoder.compiled import Compiled
 from depthclip.errors import InputError
 from depthclip.protocol import View
 
@@ -90,6 +91,53 @@ def test_cache_on_disk_is_keyed_by_every_switch_of_the_readout(clip, tmp_path):
     for count, readout in enumerate(readouts, 1):
         assert entries(tmp_path, clip("small-vit", readout)) == count
         assert entries(tmp_path, clip("small-vit", deepcopy(readout))) == count
+
+
+def test_cache_on_disk_is_keyed_by_the_buffers_of_the_weights_in_any_memory_format(clip, tmp_path):
+    encoder = clip("small-resnet", "attention_pool")  # whose convolutions are in the format channels-last
+    assert entries(tmp_path, encoder) == 1
+    encoder.model.to(memory_format=torch.contiguous_format)
+    encoder.read = Compiled(encoder.read)
+    assert entries(tmp_path, encoder) == 1
+    encoder.model.visual.bn1.running_mean.add_(0.5)
+    assert entries(tmp_path, encoder) == 2
+
+
+def test_cache_on_disk_is_keyed_by_the_precision(clip, tmp_path, recwarn):
+    encoder = clip("small-vit", "tokens")
+    for _ in range(2):  # features of any precision are float32 here, as on a GPU, where `normalize` is in float32
+        assert entries(tmp_path, encoder) == 1
+    for count, dtype in ((2, torch.bfloat16), (3, torch.float16)):
+        for _ in range(2):
+            with torch.autocast("cpu", dtype):
+                assert entries(tmp_path, encoder) == count
+    assert entries(tmp_path, encoder) == 3
+    assert not recwarn.list
+
+
+def test_cache_on_disk_is_keyed_by_the_pixels_of_images_without_files(clip, tmp_path):
+    def looked_up(images):
+        """The numbers of images that were encoded in a run, and the features."""
+        encoded = []
+
+        def encode(images):
+            encoded.append(len(images))
+            return ImageFeatures(images[:, :, ::4, ::4])
+
+        cache = opened(tmp_path, clip("small-vit", "tokens"))
+        cache.get([0], images[:1], encode)  # the first batch of a run is always encoded
+        return encoded, cache.get([1, 2], images[1:3], encode).dense
+
+    images, others = torch.rand(2, 3, 3, 8, 8)
+    looked_up(images)
+    others[2] = images[2]
+    encoded, features = looked_up(others)
+    assert encoded == [1, 1]
+    assert torch.equal(features, others[1:, :, ::4, ::4])
+    for before in (images, others):
+        encoded, features = looked_up(before)
+        assert encoded == [1]
+        assert torch.equal(features, before[1:, :, ::4, ::4])
 
 
 def save(**entry):

@@ -6,6 +6,7 @@ import signal
 
 import pytest
 import torch
+from lightning_fabric.utilities import move_data_to_device
 from pytorch_lightning import LightningModule, Trainer
 
 from depthclip.data import workers as module
@@ -14,6 +15,7 @@ from depthclip.data.module import DepthDataModule, Loading
 from depthclip.data.rooms import Rooms
 from depthclip.data.samples import DepthDataset, Sample
 from depthclip.data.workers import automatic_workers
+from depthclip.errors import InputError
 from depthclip.protocol import SCORINGS, Box, View
 from experiments.scale import main as scale
 
@@ -32,10 +34,19 @@ from experiments.scale import main as scale
 )
 def test_cores_and_devices_decide_the_number(monkeypatch, cores, images, devices, on_cpu, expected):
     monkeypatch.setattr(module, "cores", lambda: cores)
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "fork")
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "fork")
     assert automatic_workers(images, devices, on_cpu) == expected
-    monkeypatch.setattr(multiprocessing, "get_start_method", lambda: "spawn")  # imports the script of the user again
+    # a process that is spawned runs the script again
+    monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: "spawn")
     assert automatic_workers(images, devices, on_cpu) == 0
+
+
+def test_the_automatic_number_leaves_the_start_method_open(monkeypatch):
+    monkeypatch.setattr(module, "cores", lambda: 4)
+    for default, expected in (("fork", 1), ("spawn", 0)):
+        monkeypatch.setattr(multiprocessing, "get_start_method", lambda allow_none: None)  # a script can set it later
+        monkeypatch.setattr(multiprocessing, "get_all_start_methods", lambda first=default: [first, "forkserver"])
+        assert automatic_workers(1000) == expected
 
 
 def test_a_given_number_is_kept():
@@ -78,6 +89,45 @@ def test_workers_leave_ctrl_c_to_the_main_process_and_read_the_same():
         assert torch.equal(alone.target, by_worker.target)
 
 
+class Names(LightningModule):
+    """A model that cannot be pickled."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+        self.unpicklable = lambda: None
+
+    def test_step(self, batch, batch_idx):
+        self.names += [item.name for item in batch.items]
+
+
+def read_by_spawned(data):
+    """The names of the images that a Trainer reads with processes that are spawned."""
+    model = Names()
+    trainer = Trainer(accelerator="cpu", logger=False, enable_progress_bar=False, enable_checkpointing=False)
+    make = data.test_dataloader
+
+    def spawning():
+        loader = make()
+        loader.multiprocessing_context = "spawn"
+        return loader
+
+    data.test_dataloader = spawning
+    trainer.test(model, datamodule=data, verbose=False)
+    return model.names
+
+
+def test_processes_that_are_spawned_read_for_a_trainer():
+    assert read_by_spawned(Rooms(test_size=2, loading=Loading(num_workers=1))) == ["test/00000", "test/00001"]
+
+
+def test_a_data_set_that_cannot_be_pickled_is_an_error_with_the_way_out():
+    data = Rooms(test_size=2, loading=Loading(num_workers=1))
+    data.rooms["test"].transform = lambda image: image
+    with pytest.raises(InputError, match=r"loading\.num_workers 1 .*lambda.*; set loading\.num_workers: 0$"):
+        read_by_spawned(data)
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 def test_a_gpu_receives_batches_from_page_locked_memory():
@@ -101,6 +151,25 @@ def test_a_batch_pins_images_and_depth(monkeypatch):
     batch = Batch(items, [], View(), SCORINGS["whole"]).pin_memory()
     assert [item.name for item in batch.items] == ["a", "b"]
     assert pinned == [(3, 4, 5), (6, 7), (3, 4, 5)]
+
+
+@pytest.mark.parametrize(
+    ("device", "pinned", "expected"),
+    [("cuda", True, True), ("cuda", False, False), ("mps", True, False), ("cpu", True, False)],
+)
+def test_a_batch_is_copied_to_a_gpu_without_blocking_from_page_locked_memory(monkeypatch, device, pinned, expected):
+    """Lightning passes `non_blocking` to tensors only, not to the `to` of a batch."""
+    copies = []
+
+    def to(tensor, device, non_blocking=False):
+        copies.append((str(device), non_blocking))
+        return tensor
+
+    monkeypatch.setattr(torch.Tensor, "to", to)
+    monkeypatch.setattr(torch.Tensor, "is_pinned", lambda tensor: pinned)
+    item = Item(0, torch.zeros(3, 4, 5), torch.ones(6, 7), Box(0, 0, 6, 7), "a", "")
+    move_data_to_device(Batch([item], [], View(), SCORINGS["whole"]), torch.device(device))
+    assert copies == [(device, expected)] * 2
 
 
 def test_the_experiment_reports_memory_and_bytes(capsys):

@@ -1,7 +1,7 @@
 """Count the operations that a piece of work dispatches, and those for which the host waits on an accelerator."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import torch
@@ -47,7 +47,7 @@ class OperationCounter(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         name = func.overloadpacket.__name__
         self.operations[name] += 1
-        if synchronizes(name, args, result):
+        if synchronizes(name, args, kwargs or {}, result):
             self.synchronizations[name] += 1
         return result
 
@@ -57,15 +57,16 @@ class OperationCounter(TorchDispatchMode):
         return Counts(self.operations.total(), self.synchronizations.total())
 
 
-def synchronizes(name: str, args: Any, result: Any) -> bool:
+def synchronizes(name: str, args: Any, kwargs: Mapping[str, Any], result: Any) -> bool:
     """Return whether the host has to wait for the result of an operation on an accelerator.
 
     That is the case for values that Python reads, for shapes that depend on values, such as those of boolean indices,
-    and for copies from the accelerator to the host.
+    and for copies between the accelerator and the host, unless they go to the accelerator with `non_blocking`.
 
     Args:
         name: name of the operation.
         args: its arguments.
+        kwargs: its arguments by name.
         result: its result.
     """
     if name in WAITING or name.startswith(("unique_", "_unique")):
@@ -73,8 +74,10 @@ def synchronizes(name: str, args: Any, result: Any) -> bool:
     if name in ("index", "index_put", "index_put_", "_index_put_impl_"):
         return any(isinstance(each, Tensor) and each.dtype in (torch.bool, torch.uint8) for each in args[1])
     if name in ("_to_copy", "copy_"):
-        source = args[1] if name == "copy_" else args[0]
-        return source.device.type != "cpu" and result.device.type == "cpu"
+        source, *rest = args[1:] if name == "copy_" else args
+        to_host = result.device.type == "cpu"
+        non_blocking = not to_host and (kwargs.get("non_blocking", False) or True in rest)
+        return (source.device.type == "cpu") != to_host and not non_blocking
     return False
 
 

@@ -76,7 +76,7 @@ def tower_cases(work: Workload) -> tuple[list[Case], dict[str, float]]:
 
 
 def fastest_tower(timings: dict[str, Timing], differences: dict[str, float]) -> str:
-    """Return the name of the fastest tower whose features are exact."""
+    """Return the name of the fastest tower among those whose features differ by at most 0.1 %."""
     exact = [name for name, difference in differences.items() if difference <= EXACT]
     return min(exact, key=lambda name: timings[name].per_image.median)
 

@@ -10,10 +10,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 
+from depthclip.accelerator import copied
 from depthclip.data.augment import Augment
 from depthclip.data.images import AGAIN, SKIP
 from depthclip.data.plausible import DepthCheck
 from depthclip.data.samples import DataError, DepthDataset, Sample
+from depthclip.data.workers import starting
 from depthclip.errors import InputError
 from depthclip.protocol import Box, Scoring, View, seen_in_truth
 
@@ -91,12 +93,12 @@ class Batch:
         return len(self.items) + len(self.unreadable)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> "Batch":
-        """Return the batch on a device; Lightning calls this."""
+        """Return the batch on a device; Lightning calls this, without `non_blocking`."""
         moved = [
             replace(
                 item,
-                rgb=item.rgb.to(device, non_blocking=non_blocking),
-                depth=None if item.depth is None else item.depth.to(device, non_blocking=non_blocking),
+                rgb=copied(item.rgb, device, non_blocking),
+                depth=None if item.depth is None else copied(item.depth, device, non_blocking),
             )
             for item in self.items
         ]
@@ -214,10 +216,11 @@ class BatchLoader(DataLoader[Item | Unreadable]):
 
         Raises:
             DataError: if a worker was killed.
+            InputError: if the data set cannot be pickled for the workers.
         """
         loaded, skipped = 0, 0
         try:
-            for number, batch in enumerate(super().__iter__(), 1):
+            for number, batch in enumerate(self._start(), 1):
                 last = number == len(self)  # reported before it is yielded: a Trainer stops after it
                 self._report(batch, last)
                 loaded, skipped = loaded + len(batch), skipped + len(batch.unreadable)
@@ -231,6 +234,10 @@ class BatchLoader(DataLoader[Item | Unreadable]):
                 f"a process that reads images was killed, probably for lack of memory ({self.num_workers} of them); "
                 "set loading.num_workers or loading.batch_size lower"
             ) from error
+
+    def _start(self) -> Iterator[Batch]:
+        with starting(self.num_workers):
+            return super().__iter__()
 
     def _report(self, batch: Batch, last: bool) -> None:
         for unreadable in batch.unreadable:

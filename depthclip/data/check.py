@@ -23,6 +23,7 @@ import depthclip.data  # noqa: F401  # registers the data modules, as for `--dat
 from depthclip.data.module import DepthDataModule, Split
 from depthclip.data.samples import DataError, DepthDataset, Sample
 from depthclip.data.samples_picture import draw_samples
+from depthclip.data.workers import starting
 from depthclip.errors import InputError
 from depthclip.protocol import Scoring, View, seen_in_truth
 from depthclip.recipe_option import MODE, with_presets
@@ -107,7 +108,9 @@ class Attempts(Dataset[Sample | str]):
 
 def attempts(samples: DepthDataset, workers: int) -> Iterator[Sample | str]:
     """Yield every sample, or the message why it cannot be read, in order."""
-    yield from DataLoader(Attempts(samples), batch_size=None, num_workers=workers)
+    with starting(workers):
+        reading = iter(DataLoader(Attempts(samples), batch_size=None, num_workers=workers))
+    yield from reading
 
 
 def examine(name: str, samples: DepthDataset, data: DepthDataModule, console: Console) -> tuple[Findings, list[Sample]]:

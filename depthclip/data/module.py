@@ -1,7 +1,7 @@
 """The base of all data modules."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, DistributedSampler
 from depthclip.checks import brief, check_choice, check_count
 from depthclip.data.augment import Augment
 from depthclip.data.batches import Batch, BatchLoader, Item, Unreadable, Viewed
+from depthclip.data.collate import Collate
 from depthclip.data.plausible import DepthCheck
 from depthclip.data.samples import DataError, DepthDataset, Subset, choose_shots, with_truth
 from depthclip.data.sampling import TrainingSampler, UnrepeatedSampler
@@ -31,9 +32,9 @@ class Loading:
 
     Args:
         batch_size: number of images per batch.
-        num_workers: number of processes that read, per device; 0 reads in the main process; null for 0 for fewer than
-            64 images, else one process beside a model on the CPU, and up to 8 for a GPU, as far as there are cores. The
-            figures do not depend on it.
+        num_workers: number of processes that read, per device; 0 reads in the main process. null chooses: 0 for fewer
+            than 64 images, on one core, and where processes cannot be forked; otherwise 1 if the model runs on the CPU,
+            and up to 8 for each GPU, limited by the number of cores. The figures do not depend on it.
         on_error: `raise` the error of an unreadable file, or `skip` its image, with a warning.
         seed: seed of the order of the training images.
 
@@ -227,7 +228,7 @@ class DepthDataModule(LightningDataModule):
             batch_size=self.loading.batch_size,
             sampler=sampler,
             num_workers=workers,
-            collate_fn=self.collate if viewed.augment is None else self.collate_augmented,
+            collate_fn=Collate(self.view, self.scoring, viewed.augment is not None),
             persistent_workers=workers > 0,
             pin_memory=self._device == "cuda",
             worker_init_fn=leave_signals_to_main,
@@ -242,16 +243,6 @@ class DepthDataModule(LightningDataModule):
         if self.loading.num_workers is not None:
             return self.loading.num_workers
         return automatic_workers(images, self.trainer.num_devices if self.trainer else 1, self._device == "cpu")
-
-    def collate(self, read: Sequence[Item | Unreadable]) -> Batch:
-        """Return a batch of the items and the unreadable samples."""
-        items = [item for item in read if isinstance(item, Item)]
-        unreadable = [item for item in read if isinstance(item, Unreadable)]
-        return Batch(items, unreadable, self.view, self.scoring)
-
-    def collate_augmented(self, read: Sequence[Item | Unreadable]) -> Batch:
-        """Return a batch of augmented items, scored without the crop, since augmentation moves the pixels."""
-        return replace(self.collate(read), scoring=replace(self.scoring, crop=None))
 
 
 def spread(length: int, count: int) -> list[int]:
