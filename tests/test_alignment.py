@@ -12,9 +12,11 @@ from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
 from depthclip.__main__ import main
+from depthclip.data.batches import Item
 from depthclip.evaluation import ScoredImage, Spearman
+from depthclip.evaluation.evaluation import Evaluation
 from depthclip.evaluation.metrics import ERRORS, depth_errors
-from depthclip.protocol import ALIGNMENTS, Scoring, align_depth
+from depthclip.protocol import ALIGNMENTS, Box, Scoring, align_depth
 from depthclip.protocol.alignment import fit_line
 from depthclip.study import make_row
 from depthclip.table import metrics_table
@@ -234,6 +236,23 @@ def test_a_run_scores_every_row_in_every_alignment(runs):
         assert np.isfinite(file["errors"][..., :9]).all()
         assert np.isfinite(file["errors"][0, :, 9]).all()
         assert np.isnan(file["errors"][len(names) :, :, 9]).all()
+
+
+@pytest.mark.parametrize("protocol", ["none", "median"])
+def test_none_is_a_further_alignment_of_any_protocol(protocol):
+    device, outcomes = torch.device("cpu"), []
+    target = torch.as_tensor(pair(6)[1]).reshape(20, 25)
+    for alignments in ((), ("none",)):
+        evaluation = Evaluation(("head",), None, device, alignments=alignments)
+        item = Item(0, torch.zeros(3, 20, 25), target, Box(0, 0, 20, 25), "kitchen", "")
+        evaluation.add(item, 1.5 * target[None], Scoring(alignment=protocol))
+        outcomes.append(evaluation.outcome().result)
+    assert outcomes[0].figures() == outcomes[1].figures()
+    assert list(outcomes[1].aligned_figures()) == ([] if protocol == "none" else ["none"])
+    unaligned = outcomes[1].aligned_figures().get("none", outcomes[1].figures())["head"]
+    # predictions beyond 10 m are clamped
+    expected = np.abs(np.minimum(1.5 * target.numpy(), 10) - target.numpy()) / target.numpy()
+    assert unaligned["abs_rel"] == pytest.approx(expected.mean(), rel=1e-6)
 
 
 def test_the_printed_table_names_the_alignment(runs):

@@ -149,8 +149,8 @@ class Evaluation:
         self.labels[item.index] = (item.name, item.scene)
 
     def plain(self, scoring: Scoring) -> bool:
-        """Return whether only the nine errors are computed, and no prediction is aligned."""
-        return not self.errors.measures and {scoring.alignment, *self.errors.alignments} == {"none"}
+        """Return whether only the nine errors are computed, in one alignment, which is `none`."""
+        return not self.errors.measures and not self.errors.alignments and scoring.alignment == "none"
 
     def maps(
         self, item: Item, prediction: Tensor | Maps, scoring: Scoring, rivals: Sequence[Tensor]
