@@ -174,7 +174,7 @@ class DepthCLIP(PhotoEstimator, EvaluatedModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the head, its variants and the baselines on each image of a batch."""
         for item, depth in self.estimates(batch):
-            rivals = [baseline.predict(item)[None] for baseline in self.baselines]
+            rivals = (baseline.predict(item)[None] for baseline in self.baselines)
             spread = depth.spread() if self.evaluation.needs_spread else None
             self.evaluation.add(item, depth, batch.scoring, rivals, spread)
             if item.index in self.shown_indices:

@@ -103,7 +103,7 @@ class PredictionScorer(EvaluatedModule):
             # resampled one by one, because methods differ in resolution
             maps = [batch.scoring.resampled(each.predict(item)[None], item.seen) for each in self.predictions]
             depth = torch.cat([each.to(item.target) for each in maps])
-            self.evaluation.add(item, depth, batch.scoring, [each.predict(item)[None] for each in self.baselines])
+            self.evaluation.add(item, depth, batch.scoring, (each.predict(item)[None] for each in self.baselines))
             if item.index in self.shown_indices:
                 self.shown.append(shown_image(item, depth, batch))
         self.evaluation.skip(batch.unreadable)

@@ -4,7 +4,12 @@ import warnings
 
 import pytest
 import torch
+from pytorch_lightning import Trainer
 
+from depthclip import DepthCLIP
+from depthclip.data import Rooms
+from depthclip.evaluation import NormalErrors
+from depthclip.evaluation.baselines import Baseline
 from depthclip.head import Bins, DepthHead, Prompts
 from depthclip.trainer_checks import check_trainer
 
@@ -25,6 +30,29 @@ def test_bfloat16_changes_the_features_little_and_the_depth_is_float32(clip, nam
     in_float32.prepare(clip(name, readout).text)
     assert torch.equal(head.prompts(encoder.text), in_float32(encoder.text))
     assert outputs.depth.dtype == outputs.logits.dtype == torch.float32
+
+
+class NearlyTrue(Baseline):
+    """The ground truth, with all lengths greater by 1e-4, by a product of matrices."""
+
+    name = "nearly true"
+
+    def predict(self, item):
+        return item.target @ torch.eye(item.target.shape[1]) * 1.0001
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+@pytest.mark.filterwarnings("ignore:.*no instructions for bfloat16", "ignore:.*does not have many workers")
+def test_scoring_is_in_float32_under_any_precision(clip, precision):
+    head = DepthHead(Prompts("five"), Bins([1, 2, 3, 4, 5]))
+    model = DepthCLIP(
+        clip("small-vit", "maskclip"), head, errors=[NormalErrors()], baselines=[NearlyTrue()], panels=0
+    )
+    trainer = Trainer(accelerator="cpu", precision=precision, logger=False, enable_progress_bar=False)
+    trainer.test(model, Rooms(train_size=2, test_size=2), verbose=False)
+    figures = model.outcome.result.figures()["nearly true"]
+    assert figures["abs_rel"] == pytest.approx(1e-4, rel=1e-2)
+    assert figures["normals mean deg"] < 0.002  # a factor turns no surface; bfloat16 gives a quarter of a degree
 
 
 CAPABILITIES = {"avx2": True, "avx512_bf16": False, "amx_bf16": False}

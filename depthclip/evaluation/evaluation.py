@@ -116,10 +116,10 @@ class Evaluation:
         item: Item,
         prediction: Tensor | Maps,
         scoring: Scoring,
-        rivals: Sequence[Tensor] = (),
+        rivals: Iterable[Tensor] = (),
         spread: Tensor | None = None,
     ) -> None:
-        """Score the depth of an image.
+        """Score the depth of an image, in float32 under any precision.
 
         Without further figures and alignments, the CPU scores each prediction while it is in the cache, and an
         accelerator scores all of them in a number of operations that does not grow with V, without waiting for it.
@@ -129,22 +129,24 @@ class Evaluation:
             item: the image with its ground truth.
             prediction: (V, h, w) metres, V predictions of what the model saw.
             scoring: which pixels count.
-            rivals: (1, h', w') metres each, predictions of the user's baselines.
+            rivals: (1, h', w') metres each, predictions of the user's baselines, which may be computed when they are read.
             spread: (V, h, w) metres, the standard deviation of the predictions; None unless `needs_spread`.
 
         Raises:
             InputError: if the image has no ground truth.
         """
-        plain, parallel = self.plain(scoring), is_accelerator(item.target.device)
-        if not isinstance(prediction, Tensor) and (parallel or not plain):
-            prediction = prediction.stack()
-        maps = self.maps(item, prediction, scoring, rivals)
-        if not plain:
-            self.add_measured(item, torch.cat([*maps]), scoring, spread)
-        elif parallel:
-            self.add_masked(item, torch.cat([*maps]), scoring)
-        else:
-            self.add_selected(item, maps, scoring)
+        device = item.target.device
+        with torch.autocast(device.type, enabled=False):  # the trainer's precision is that of the model
+            plain, parallel = self.plain(scoring), is_accelerator(device)
+            if not isinstance(prediction, Tensor) and (parallel or not plain):
+                prediction = prediction.stack()
+            maps = self.maps(item, prediction, scoring, rivals)
+            if not plain:
+                self.add_measured(item, torch.cat([*maps]), scoring, spread)
+            elif parallel:
+                self.add_masked(item, torch.cat([*maps]), scoring)
+            else:
+                self.add_selected(item, maps, scoring)
         self.alignment = scoring.alignment
         self.labels[item.index] = (item.name, item.scene)
 
@@ -153,7 +155,7 @@ class Evaluation:
         return not self.errors.measures and not self.errors.alignments and scoring.alignment == "none"
 
     def maps(
-        self, item: Item, prediction: Tensor | Maps, scoring: Scoring, rivals: Sequence[Tensor]
+        self, item: Item, prediction: Tensor | Maps, scoring: Scoring, rivals: Iterable[Tensor]
     ) -> Iterator[Tensor]:
         """Yield the predictions of all rows at the pixels of the target that the model saw, (v, h, w) each."""
         target, seen = item.target, item.seen
