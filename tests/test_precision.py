@@ -45,9 +45,7 @@ class NearlyTrue(Baseline):
 @pytest.mark.filterwarnings("ignore:.*no instructions for bfloat16", "ignore:.*does not have many workers")
 def test_scoring_is_in_float32_under_any_precision(clip, precision):
     head = DepthHead(Prompts("five"), Bins([1, 2, 3, 4, 5]))
-    model = DepthCLIP(
-        clip("small-vit", "maskclip"), head, errors=[NormalErrors()], baselines=[NearlyTrue()], panels=0
-    )
+    model = DepthCLIP(clip("small-vit", "maskclip"), head, errors=[NormalErrors()], baselines=[NearlyTrue()], panels=0)
     trainer = Trainer(accelerator="cpu", precision=precision, logger=False, enable_progress_bar=False)
     trainer.test(model, Rooms(train_size=2, test_size=2), verbose=False)
     figures = model.outcome.result.figures()["nearly true"]

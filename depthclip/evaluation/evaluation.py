@@ -129,7 +129,7 @@ class Evaluation:
             item: the image with its ground truth.
             prediction: (V, h, w) metres, V predictions of what the model saw.
             scoring: which pixels count.
-            rivals: (1, h', w') metres each, predictions of the user's baselines, which may be computed when they are read.
+            rivals: (1, h', w') metres each, predictions of the user's baselines, which may be computed when read.
             spread: (V, h, w) metres, the standard deviation of the predictions; None unless `needs_spread`.
 
         Raises:
@@ -169,7 +169,7 @@ class Evaluation:
         yield random_depth((1, *seen.size), scoring.farthest(target), item.index, device)
         if (fitted := self.fixed_of(target, seen, scoring).fitted) is not None:
             yield fitted
-        yield from (scoring.resampled(rival.to(target), seen) for rival in rivals)
+        yield from (scoring.resampled(rival, seen) for rival in rivals)
 
     def fixed_of(self, target: Tensor, seen: Box, scoring: Scoring) -> Fixed:
         """Return what images of the size of a target (H, W) have in common, computed if the last image differed."""
@@ -263,7 +263,7 @@ def check_outcome(outcome: Outcome, scoring: Scoring | None) -> None:
         scoring: the protocol, for the message; None if it is unknown.
 
     Raises:
-        InputError: if no image has a pixel that counts, or a head's depth of an image is not finite.
+        InputError: if no image has a pixel that counts, or the depth of an image is not finite.
     """
     result, count = outcome.result, len(outcome.result.index)
     if len(outcome.unreadable) == count:
@@ -276,10 +276,15 @@ def check_outcome(outcome: Outcome, scoring: Scoring | None) -> None:
             "the calibration"
         )
     # a positive and finite ground truth leaves only the prediction as a cause of NaN here
-    lost = result.errors[:, : len(outcome.heads), 0].isnan() & (result.pixels > 0)[:, None]
+    lost = result.errors[..., 0].isnan() & (result.pixels > 0)[:, None]
     if lost.any():
-        image, head = lost.nonzero()[0].tolist()
+        image, row = lost.nonzero()[0].tolist()
+        if row >= len(outcome.heads):
+            raise InputError(
+                f"the depth by the baseline {result.names[row]!r} of {outcome.images[image]} is not finite; return "
+                "finite metres at every pixel"
+            )
         raise InputError(
-            f"the depth by {outcome.heads[head]!r} of {outcome.images[image]} is not finite; check its temperature, "
+            f"the depth by {outcome.heads[row]!r} of {outcome.images[image]} is not finite; check its temperature, "
             "logit_scale and bins, the weights, and learning_rate if it was trained"
         )
