@@ -40,6 +40,8 @@ class PredictionScorer(EvaluatedModule):
             measures or rows have the same name, or a measure needs the spread of a model.
     """
 
+    not_finite_hint = "check the values of its depth map, and scoring.alignment"
+
     def __init__(
         self,
         predictions: Sequence[Predicted],

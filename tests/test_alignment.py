@@ -87,6 +87,18 @@ def test_median_is_the_ratio_of_the_medians():
     np.testing.assert_array_equal(aligned(predictions, target, "none"), predictions)
 
 
+@pytest.mark.parametrize("smallest", [0.0, 1e-42])  # a number by which 3 m cannot be divided in float32
+def test_a_prediction_without_a_median_stays_as_it_is(smallest):
+    predictions = np.array([[smallest, 0, 0, 0, 9], [1, 2, 4, 8, 9], [0, smallest, smallest, 5, 9]], np.float32)
+    target = np.array([1, 2, 3, 4, 5], np.float32)
+    expected = predictions * np.float32([[1], [3 / 4], [1]])
+    np.testing.assert_array_equal(aligned(predictions, target, "median"), expected)
+    errors = depth_errors(
+        Scoring().limit(torch.tensor(predictions), torch.tensor(target), "median"), torch.tensor(target)
+    )
+    assert errors.isfinite().all()
+
+
 @pytest.mark.parametrize(
     ("distort", "alignment", "weaker"),
     [

@@ -197,8 +197,10 @@ def test_an_evaluation_without_figures_is_refused():
         check_outcome(outcome_of(1.0, 2000.0), scoring)
     with pytest.raises(InputError, match="none of the 2 images could be read"):
         check_outcome(outcome_of(1.0, 2.0, unreadable=[3, 5]), scoring)
-    with pytest.raises(InputError, match="'head' of image 3 is not finite"):
+    with pytest.raises(InputError, match="'head' of image 3 is not finite; check its temperature"):
         check_outcome(outcome_of(float("nan"), 2.0), scoring)
+    with pytest.raises(InputError, match="'head' of image 3 is not finite; check the map$"):
+        check_outcome(outcome_of(float("nan"), 2.0), scoring, "check the map")
 
 
 class Returns(Baseline):

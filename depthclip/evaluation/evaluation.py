@@ -20,6 +20,7 @@ from depthclip.protocol import Alignment, Box, Scoring
 
 RANDOM, TRAINING_CONSTANT, TRAINING_MAP = "random", "training constant", "training median map"
 BEST_CONSTANT = "best constant (oracle)"
+OF_A_MODEL = "check its temperature, logit_scale and bins, the weights, and learning_rate if it was trained"
 BASELINES = (RANDOM, TRAINING_CONSTANT, TRAINING_MAP, BEST_CONSTANT)
 
 
@@ -255,12 +256,13 @@ class Evaluation:
         return Outcome(result, self.heads, best, images, scenes)
 
 
-def check_outcome(outcome: Outcome, scoring: Scoring | None) -> None:
+def check_outcome(outcome: Outcome, scoring: Scoring | None, hint: str = OF_A_MODEL) -> None:
     """Raise if an evaluation has no meaningful figures.
 
     Args:
         outcome: the gathered errors.
         scoring: the protocol, for the message; None if it is unknown.
+        hint: what to check if the depth of a head is not finite.
 
     Raises:
         InputError: if no image has a pixel that counts, or the depth of an image is not finite.
@@ -284,7 +286,4 @@ def check_outcome(outcome: Outcome, scoring: Scoring | None) -> None:
                 f"the depth by the baseline {result.names[row]!r} of {outcome.images[image]} is not finite; return "
                 "finite metres at every pixel"
             )
-        raise InputError(
-            f"the depth by {outcome.heads[row]!r} of {outcome.images[image]} is not finite; check its temperature, "
-            "logit_scale and bins, the weights, and learning_rate if it was trained"
-        )
+        raise InputError(f"the depth by {outcome.heads[row]!r} of {outcome.images[image]} is not finite; {hint}")
