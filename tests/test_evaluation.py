@@ -14,10 +14,8 @@ from depthclip.evaluation.best_constant import BestConstant
 from depthclip.evaluation.evaluation import Evaluation, check_outcome
 from depthclip.evaluation.measures import Measure, ScoredImage
 from depthclip.evaluation.metrics import ERRORS, UNREADABLE, DepthErrors, depth_errors
-from depthclip.protocol import (
-    Box,
-    Scoring,
-)
+from depthclip.protocol import Box, Scoring, scoring_of
+from depthclip.protocol.presets import SCORINGS
 
 
 def by_numpy(p, g):
@@ -191,16 +189,31 @@ def test_an_evaluation_without_figures_is_refused():
     scoring = Scoring()
     check_outcome(outcome_of(1.0, 2.0), scoring)
     check_outcome(outcome_of(1.0, 2.0, unreadable=[3]), scoring)
-    # a predicted depth of 0 that the protocol allows has infinite logarithms, but is finite
-    check_outcome(outcome_of(0.0, 2.0, min_depth=0.0), scoring)
     with pytest.raises(InputError, match=r"no pixel of the 2 images counts.*0.001 to 10 m.*check the scale"):
         check_outcome(outcome_of(1.0, 2000.0), scoring)
     with pytest.raises(InputError, match="none of the 2 images could be read"):
         check_outcome(outcome_of(1.0, 2.0, unreadable=[3, 5]), scoring)
     with pytest.raises(InputError, match="'head' of image 3 is not finite; check its temperature"):
         check_outcome(outcome_of(float("nan"), 2.0), scoring)
-    with pytest.raises(InputError, match="'head' of image 3 is not finite; check the map$"):
+    with pytest.raises(InputError, match=r"'head' of image 3 is not finite; check the map$"):
         check_outcome(outcome_of(float("nan"), 2.0), scoring, "check the map")
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_prediction_of_0_counts_as_a_micrometre_without_a_smallest_depth(monkeypatch, parallel):
+    monkeypatch.setattr(evaluation_module, "is_accelerator", lambda device: parallel)
+    outcome = outcome_of(0.0, 2.0, min_depth=0.0)
+    check_outcome(outcome, Scoring(min_depth=0.0))
+    figures = outcome.result.figures()["head"]
+    assert figures["rmse_log"] == pytest.approx(14.508658, rel=1e-6)  # ln 2e6
+    assert figures["log10"] == pytest.approx(6.30103, rel=1e-6)  # the logarithm of 2e6 to base 10
+    assert outcome.result.errors.isfinite().all()
+
+
+def test_the_smallest_depth_is_the_lowest_prediction_and_a_clamp_replaces_it():
+    assert Scoring(min_depth=1e-9).limits == (1e-9, 10.0)
+    assert Scoring(min_depth=0.0, clamp=(1e-3, 80.0)).limits == (1e-3, 80.0)
+    assert {scoring_of(name).limits[0] for name in SCORINGS} == {1e-3}
 
 
 class Returns(Baseline):
