@@ -16,10 +16,11 @@ from depthclip.data.batches import Item
 from depthclip.evaluation import ScoredImage, Spearman
 from depthclip.evaluation.evaluation import Evaluation
 from depthclip.evaluation.metrics import ERRORS, depth_errors
+from depthclip.evaluation.summary import plain_table
 from depthclip.protocol import ALIGNMENTS, Box, Scoring, align_depth
 from depthclip.protocol.alignment import fit_line
 from depthclip.study import make_row
-from depthclip.table import metrics_table
+from depthclip.table import metrics_table, render
 from tests.fake_runs import scored
 
 ROOT = Path(__file__).parent.parent
@@ -272,6 +273,23 @@ def test_the_printed_table_names_the_alignment(runs):
     assert "alignment" in [column.header for column in several.columns]
     assert "spearman↑" in [column.header for column in several.columns]
     assert "affine" in single.title
+    names, alignments = (list(several.columns[k].cells) for k in (0, 1))
+    rows = [(str(name), alignment) for name, alignment in zip(names, alignments, strict=True)]
+    assert ("random", "affine") in rows
+    assert [each for each in rows if "best constant" in each[0]] == [("best constant (oracle)", "none")]
+    assert "best constant (oracle), not aligned" in map(str, single.columns[0].cells)
+
+
+@pytest.mark.parametrize(("protocol", "others"), [("median", {}), ("affine", {"none": {"head": {"abs_rel": 0.3}}})])
+def test_the_best_constant_is_not_labelled_as_aligned(protocol, others):
+    figures, best = {"head": {"abs_rel": 0.2}}, {"best constant (oracle)": {"abs_rel": 0.4}}
+    metrics = {"alignment": protocol, "figures": figures, "baselines": best, "aligned": others, "published": {}}
+    printed = render(metrics_table({**metrics, "higher_is_better": []}))
+    (line,) = [line.split() for line in printed.splitlines() if "best constant" in line]
+    expected = "best constant (oracle) none 0.400" if others else "best constant (oracle), not aligned 0.400"
+    assert " ".join(line) == expected
+    assert ["best constant (oracle)", "none", 0.4] in plain_table(metrics)[1]
+    assert ["head", protocol, 0.2] in plain_table(metrics)[1]
 
 
 def test_runs_are_compared_within_an_alignment(runs, tmp_path, capsys):
@@ -284,7 +302,11 @@ def test_runs_are_compared_within_an_alignment(runs, tmp_path, capsys):
     assert references["random", "scale"] == "all"
     assert {(each["row"], each["alignment"]) for each in lines if each["error"] == "spearman"} >= {("all", "none")}
     assert all(each["alignment"] == "none" for each in lines if each["error"] == "spearman")
-    assert "| alignment |" in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "| alignment |" in table
+    assert "| best constant for each error (oracle) | none |" in table
+    assert main(["compare", f"a={runs['affine']}", f"b={runs['affine']}", "--out", str(tmp_path / "same")]) == 0
+    assert "| best constant for each error (oracle), not aligned |" in (tmp_path / "same/table.md").read_text()
     assert main(["compare", *folders, "--out", str(tmp_path), "--error", "spearman"]) == 0
     assert r"spearman$\uparrow$" in (tmp_path / "table.tex").read_text()
     assert main(["compare", *folders, "--out", str(tmp_path), "--error", "mine"]) == 2
