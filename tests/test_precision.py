@@ -1,5 +1,6 @@
 """`trainer.precision`: depth stays float32, and a processor without bfloat16 is reported."""
 
+import re
 import warnings
 
 import pytest
@@ -8,6 +9,7 @@ from pytorch_lightning import Trainer
 
 from depthclip import DepthCLIP
 from depthclip.data import Rooms
+from depthclip.errors import InputError
 from depthclip.evaluation import NormalErrors
 from depthclip.evaluation.baselines import Baseline
 from depthclip.head import Bins, DepthHead, Prompts
@@ -69,3 +71,13 @@ def test_a_processor_with_bfloat16_or_of_an_unknown_kind_causes_none(monkeypatch
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         check_trainer({"accelerator": "cpu", "precision": "bf16-mixed"})
+
+
+@pytest.mark.parametrize("precision", ["64-true", 64, "16-true", "transformer-engine"])
+def test_a_precision_that_is_not_supported_is_refused_with_the_reason(precision):
+    expected = (
+        f"trainer.precision {precision!r} is not supported, because depth is computed in 32 bits; choose one of "
+        "32-true, 32, 16-mixed, bf16-mixed, 16, bf16"
+    )
+    with pytest.raises(InputError, match=f"^{re.escape(expected)}$"):
+        check_trainer({"accelerator": "cpu", "precision": precision})
