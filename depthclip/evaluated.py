@@ -3,7 +3,7 @@
 from pytorch_lightning import LightningModule
 
 from depthclip.data.module import DepthDataModule
-from depthclip.evaluation.evaluation import Evaluation, Outcome, check_outcome
+from depthclip.evaluation.evaluation import OF_A_MODEL, Evaluation, Outcome, check_outcome
 from depthclip.shown import Shown
 
 
@@ -16,6 +16,7 @@ class EvaluatedModule(LightningModule):
         evaluation: errors of the images that this device has scored.
         outcome: errors of all images, once `gather_outcome` has returned.
         shown: images for the pictures.
+        not_finite_hint: what to check if a depth is not finite.
     """
 
     names: tuple[str, ...]
@@ -23,6 +24,7 @@ class EvaluatedModule(LightningModule):
     evaluation: Evaluation
     outcome: Outcome
     shown: list[Shown]
+    not_finite_hint = OF_A_MODEL
 
     def gather_outcome(self) -> Outcome:
         """Return the errors of all devices; every device must call it.
@@ -31,7 +33,8 @@ class EvaluatedModule(LightningModule):
             InputError: if no pixel counts, a depth is not finite, or another process has ended.
         """
         outcome = self.evaluation.outcome()
-        check_outcome(outcome, None if self.datamodule is None else self.datamodule.scoring)
+        scoring = None if self.datamodule is None else self.datamodule.scoring
+        check_outcome(outcome, scoring, self.not_finite_hint)
         self.outcome = outcome
         return outcome
 

@@ -17,7 +17,7 @@ from depthclip.encoder.frozen import FrozenCLIP
 from depthclip.encoder.interfaces import ImageFeatures
 from depthclip.errors import InputError
 from depthclip.evaluated import EvaluatedModule, evenly_spread
-from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines
+from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines, predictions_of
 from depthclip.evaluation.conformal import Conformal
 from depthclip.evaluation.evaluation import Evaluation
 from depthclip.evaluation.measures import Measure, check_measures
@@ -174,7 +174,7 @@ class DepthCLIP(PhotoEstimator, EvaluatedModule):
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Score the head, its variants and the baselines on each image of a batch."""
         for item, depth in self.estimates(batch):
-            rivals = [baseline.predict(item)[None] for baseline in self.baselines]
+            rivals = predictions_of(self.baselines, item)
             spread = depth.spread() if self.evaluation.needs_spread else None
             self.evaluation.add(item, depth, batch.scoring, rivals, spread)
             if item.index in self.shown_indices:

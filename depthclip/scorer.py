@@ -8,7 +8,7 @@ from depthclip.checks import check_count
 from depthclip.data.batches import Batch
 from depthclip.errors import InputError
 from depthclip.evaluated import EvaluatedModule, evenly_spread
-from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines
+from depthclip.evaluation.baselines import Baseline, check_baselines, fit_baselines, predictions_of
 from depthclip.evaluation.evaluation import Evaluation
 from depthclip.evaluation.measures import Measure, check_measures
 from depthclip.evaluation.metrics import ERRORS
@@ -39,6 +39,8 @@ class PredictionScorer(EvaluatedModule):
         InputError: if there are no predictions, a number is out of its range, an alignment is unknown, two alignments,
             measures or rows have the same name, or a measure needs the spread of a model.
     """
+
+    not_finite_hint = "check the values of its depth map, and scoring.alignment"
 
     def __init__(
         self,
@@ -103,7 +105,7 @@ class PredictionScorer(EvaluatedModule):
             # resampled one by one, because methods differ in resolution
             maps = [batch.scoring.resampled(each.predict(item)[None], item.seen) for each in self.predictions]
             depth = torch.cat([each.to(item.target) for each in maps])
-            self.evaluation.add(item, depth, batch.scoring, [each.predict(item)[None] for each in self.baselines])
+            self.evaluation.add(item, depth, batch.scoring, predictions_of(self.baselines, item))
             if item.index in self.shown_indices:
                 self.shown.append(shown_image(item, depth, batch))
         self.evaluation.skip(batch.unreadable)

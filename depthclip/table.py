@@ -9,13 +9,14 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from depthclip.evaluation.summary import Rows, by_alignment
+from depthclip.evaluation.summary import Rows, alignment_of, by_alignment
 
 
 def metrics_table(metrics: dict[str, Any]) -> Table:
     """Return a table with the rows of the model, the baselines and the published rows; the best head is bold.
 
-    The title names the alignment; if there are several, a column names the alignment of each row.
+    The title names the alignment; if there are several, a column names the alignment of each row. The best constant is
+    never aligned.
 
     Args:
         metrics: content of metrics.json.
@@ -35,7 +36,9 @@ def metrics_table(metrics: dict[str, Any]) -> Table:
         for name, row in rows.items():
             # rich would read brackets in a string as markup, but not in a Text
             cells = (_cell(row, error, error in row and row[error] == (best or {}).get(error)) for error in errors)
-            result.add_row(Text(name), *([alignment] if several else []), *cells, style=style)
+            of_row = alignment_of(name, alignment)
+            label = name if several or of_row == alignment else f"{name}, not aligned"
+            result.add_row(Text(label), *([of_row] if several else []), *cells, style=style)
         result.add_section()
 
     for alignment, rows, baselines in by_alignment(metrics):

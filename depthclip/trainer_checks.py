@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from pytorch_lightning.accelerators import AcceleratorRegistry
 
-from depthclip.checks import check_choice, check_count, check_number
+from depthclip.checks import brief, check_choice, check_count, check_number
 from depthclip.errors import InputError
 
 COUNTS = {  # smallest allowed value; null selects the default
@@ -99,7 +99,11 @@ def check_precision(value: object, accelerator: object = None) -> None:
     """
     if value is None:
         return
-    check_choice("trainer.precision", str(value), PRECISIONS, "because depth and its errors are kept in 32 bits")
+    if str(value) not in PRECISIONS:
+        raise InputError(
+            f"trainer.precision {brief(value)} is not supported, because depth is computed in 32 bits; choose one of "
+            f"{', '.join(PRECISIONS)}"
+        )
     if str(value) not in ("32-true", "32") and not has_fast_half(str(value), accelerator):
         warnings.warn(
             f"trainer.precision {value}: this processor has no instructions for bfloat16, so that it is slower than 32 "

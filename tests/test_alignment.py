@@ -12,12 +12,15 @@ from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
 from depthclip.__main__ import main
+from depthclip.data.batches import Item
 from depthclip.evaluation import ScoredImage, Spearman
+from depthclip.evaluation.evaluation import Evaluation
 from depthclip.evaluation.metrics import ERRORS, depth_errors
-from depthclip.protocol import ALIGNMENTS, Scoring, align_depth
+from depthclip.evaluation.summary import plain_table
+from depthclip.protocol import ALIGNMENTS, Box, Scoring, align_depth
 from depthclip.protocol.alignment import fit_line
 from depthclip.study import make_row
-from depthclip.table import metrics_table
+from depthclip.table import metrics_table, render
 from tests.fake_runs import scored
 
 ROOT = Path(__file__).parent.parent
@@ -83,6 +86,18 @@ def test_median_is_the_ratio_of_the_medians():
     factor = np.median(target) / np.median(predictions, 1)
     np.testing.assert_allclose(aligned(predictions, target, "median"), predictions * factor[:, None], rtol=1e-6)
     np.testing.assert_array_equal(aligned(predictions, target, "none"), predictions)
+
+
+@pytest.mark.parametrize("smallest", [0.0, 1e-42])  # a number by which 3 m cannot be divided in float32
+def test_a_prediction_without_a_median_stays_as_it_is(smallest):
+    predictions = np.array([[smallest, 0, 0, 0, 9], [1, 2, 4, 8, 9], [0, smallest, smallest, 5, 9]], np.float32)
+    target = np.array([1, 2, 3, 4, 5], np.float32)
+    expected = predictions * np.float32([[1], [3 / 4], [1]])
+    np.testing.assert_array_equal(aligned(predictions, target, "median"), expected)
+    errors = depth_errors(
+        Scoring().limit(torch.tensor(predictions), torch.tensor(target), "median"), torch.tensor(target)
+    )
+    assert errors.isfinite().all()
 
 
 @pytest.mark.parametrize(
@@ -236,11 +251,45 @@ def test_a_run_scores_every_row_in_every_alignment(runs):
         assert np.isnan(file["errors"][len(names) :, :, 9]).all()
 
 
+@pytest.mark.parametrize("protocol", ["none", "median"])
+def test_none_is_a_further_alignment_of_any_protocol(protocol):
+    device, outcomes = torch.device("cpu"), []
+    target = torch.as_tensor(pair(6)[1]).reshape(20, 25)
+    for alignments in ((), ("none",)):
+        evaluation = Evaluation(("head",), None, device, alignments=alignments)
+        item = Item(0, torch.zeros(3, 20, 25), target, Box(0, 0, 20, 25), "kitchen", "")
+        evaluation.add(item, 1.5 * target[None], Scoring(alignment=protocol))
+        outcomes.append(evaluation.outcome().result)
+    assert outcomes[0].figures() == outcomes[1].figures()
+    assert list(outcomes[1].aligned_figures()) == ([] if protocol == "none" else ["none"])
+    unaligned = outcomes[1].aligned_figures().get("none", outcomes[1].figures())["head"]
+    # predictions beyond 10 m are clamped
+    expected = np.abs(np.minimum(1.5 * target.numpy(), 10) - target.numpy()) / target.numpy()
+    assert unaligned["abs_rel"] == pytest.approx(expected.mean(), rel=1e-6)
+
+
 def test_the_printed_table_names_the_alignment(runs):
     several, single = (metrics_table(json.loads((runs[n] / "metrics.json").read_text())) for n in ("all", "affine"))
     assert "alignment" in [column.header for column in several.columns]
     assert "spearman↑" in [column.header for column in several.columns]
     assert "affine" in single.title
+    names, alignments = (list(several.columns[k].cells) for k in (0, 1))
+    rows = [(str(name), alignment) for name, alignment in zip(names, alignments, strict=True)]
+    assert ("random", "affine") in rows
+    assert [each for each in rows if "best constant" in each[0]] == [("best constant (oracle)", "none")]
+    assert "best constant (oracle), not aligned" in map(str, single.columns[0].cells)
+
+
+@pytest.mark.parametrize(("protocol", "others"), [("median", {}), ("affine", {"none": {"head": {"abs_rel": 0.3}}})])
+def test_the_best_constant_is_not_labelled_as_aligned(protocol, others):
+    figures, best = {"head": {"abs_rel": 0.2}}, {"best constant (oracle)": {"abs_rel": 0.4}}
+    metrics = {"alignment": protocol, "figures": figures, "baselines": best, "aligned": others, "published": {}}
+    printed = render(metrics_table({**metrics, "higher_is_better": []}))
+    (line,) = [line.split() for line in printed.splitlines() if "best constant" in line]
+    expected = "best constant (oracle) none 0.400" if others else "best constant (oracle), not aligned 0.400"
+    assert " ".join(line) == expected
+    assert ["best constant (oracle)", "none", 0.4] in plain_table(metrics)[1]
+    assert ["head", protocol, 0.2] in plain_table(metrics)[1]
 
 
 def test_runs_are_compared_within_an_alignment(runs, tmp_path, capsys):
@@ -253,7 +302,11 @@ def test_runs_are_compared_within_an_alignment(runs, tmp_path, capsys):
     assert references["random", "scale"] == "all"
     assert {(each["row"], each["alignment"]) for each in lines if each["error"] == "spearman"} >= {("all", "none")}
     assert all(each["alignment"] == "none" for each in lines if each["error"] == "spearman")
-    assert "| alignment |" in (tmp_path / "table.md").read_text()
+    table = (tmp_path / "table.md").read_text()
+    assert "| alignment |" in table
+    assert "| best constant for each error (oracle) | none |" in table
+    assert main(["compare", f"a={runs['affine']}", f"b={runs['affine']}", "--out", str(tmp_path / "same")]) == 0
+    assert "| best constant for each error (oracle), not aligned |" in (tmp_path / "same/table.md").read_text()
     assert main(["compare", *folders, "--out", str(tmp_path), "--error", "spearman"]) == 0
     assert r"spearman$\uparrow$" in (tmp_path / "table.tex").read_text()
     assert main(["compare", *folders, "--out", str(tmp_path), "--error", "mine"]) == 2

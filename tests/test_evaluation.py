@@ -8,15 +8,14 @@ import torch
 
 from depthclip.data.batches import Item, Unreadable
 from depthclip.errors import InputError
-from depthclip.evaluation.baselines import fit_baselines, random_depth
+from depthclip.evaluation import evaluation as evaluation_module
+from depthclip.evaluation.baselines import Baseline, fit_baselines, predictions_of, random_depth
 from depthclip.evaluation.best_constant import BestConstant
 from depthclip.evaluation.evaluation import Evaluation, check_outcome
 from depthclip.evaluation.measures import Measure, ScoredImage
 from depthclip.evaluation.metrics import ERRORS, UNREADABLE, DepthErrors, depth_errors
-from depthclip.protocol import (
-    Box,
-    Scoring,
-)
+from depthclip.protocol import Box, Scoring, scoring_of
+from depthclip.protocol.presets import SCORINGS
 
 
 def by_numpy(p, g):
@@ -190,14 +189,99 @@ def test_an_evaluation_without_figures_is_refused():
     scoring = Scoring()
     check_outcome(outcome_of(1.0, 2.0), scoring)
     check_outcome(outcome_of(1.0, 2.0, unreadable=[3]), scoring)
-    # a predicted depth of 0 that the protocol allows has infinite logarithms, but is finite
-    check_outcome(outcome_of(0.0, 2.0, min_depth=0.0), scoring)
     with pytest.raises(InputError, match=r"no pixel of the 2 images counts.*0.001 to 10 m.*check the scale"):
         check_outcome(outcome_of(1.0, 2000.0), scoring)
     with pytest.raises(InputError, match="none of the 2 images could be read"):
         check_outcome(outcome_of(1.0, 2.0, unreadable=[3, 5]), scoring)
-    with pytest.raises(InputError, match="'head' of image 3 is not finite"):
+    with pytest.raises(InputError, match="'head' of image 3 is not finite; check its temperature"):
         check_outcome(outcome_of(float("nan"), 2.0), scoring)
+    with pytest.raises(InputError, match=r"'head' of image 3 is not finite; check the map$"):
+        check_outcome(outcome_of(float("nan"), 2.0), scoring, "check the map")
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_prediction_of_0_counts_as_a_micrometre_without_a_smallest_depth(monkeypatch, parallel):
+    monkeypatch.setattr(evaluation_module, "is_accelerator", lambda device: parallel)
+    outcome = outcome_of(0.0, 2.0, min_depth=0.0)
+    check_outcome(outcome, Scoring(min_depth=0.0))
+    figures = outcome.result.figures()["head"]
+    assert figures["rmse_log"] == pytest.approx(14.508658, rel=1e-6)  # ln 2e6
+    assert figures["log10"] == pytest.approx(6.30103, rel=1e-6)  # the logarithm of 2e6 to base 10
+    assert outcome.result.errors.isfinite().all()
+
+
+def test_the_smallest_depth_is_the_lowest_prediction_and_a_clamp_replaces_it():
+    assert Scoring(min_depth=1e-9).limits == (1e-9, 10.0)
+    assert Scoring(min_depth=0.0, clamp=(1e-3, 80.0)).limits == (1e-3, 80.0)
+    assert {scoring_of(name).limits[0] for name in SCORINGS} == {1e-3}
+
+
+class Returns(Baseline):
+    """A baseline that returns a given value."""
+
+    name = "mine"
+
+    def __init__(self, depth):
+        self.depth = depth
+
+    def predict(self, item):
+        return self.depth
+
+
+def one_bad(value):
+    depth = torch.ones(4, 5, dtype=torch.float64)
+    depth[3, 4] = value
+    return depth
+
+
+@pytest.mark.parametrize(
+    ("depth", "found"),
+    [
+        (np.ones((4, 5)), r"returned array\(.*\) for image 0; return a tensor \(h, w\)"),
+        (None, r"returned None for image 0; return a tensor \(h, w\)"),
+        (torch.ones(1, 4, 5), r"returned a tensor \(1, 4, 5\) of torch.float32 for image 0; return a tensor \(h, w\)"),
+        (torch.ones(0, 5), r"returned a tensor \(0, 5\)"),
+        (torch.ones(4, 5) * 1j, r"returned a tensor \(4, 5\) of torch.complex64"),
+    ],
+)
+def test_a_wrong_depth_of_a_baseline_names_it_and_the_image(depth, found):
+    item = Item(0, torch.zeros(3, 4, 5), torch.ones(4, 5), Box(0, 0, 4, 5), "image 0", "")
+    with pytest.raises(InputError, match=f"baseline 'mine' {found}"):
+        [*predictions_of([Returns(depth)], item)]
+
+
+def test_whole_numbers_and_half_precision_are_depths_in_float32():
+    item = Item(0, torch.zeros(3, 4, 5), torch.ones(4, 5), Box(0, 0, 4, 5), "image 0", "")
+    for dtype in (torch.int32, torch.float16, torch.float64):
+        (depth,) = predictions_of([Returns(torch.full((2, 3), 7, dtype=dtype))], item)
+        assert (depth.dtype, depth.tolist()) == (torch.float32, [[[7.0] * 3] * 2])
+
+
+def outcome_beside(depth, target):
+    """Return the outcome of a baseline that returns a depth, beside a good baseline and a head."""
+    evaluation = Evaluation(("head",), None, torch.device("cpu"), rivals=("good", "mine"))
+    item = Item(0, torch.zeros(3, 4, 5), target, Box(0, 0, 4, 5), "image 0", "")
+    rivals = [Returns(torch.ones(4, 5)), Returns(depth)]
+    evaluation.add(item, torch.ones(1, 4, 5), Scoring(), predictions_of(rivals, item))
+    return evaluation.outcome()
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e300])  # the last is infinite in float32
+def test_a_baseline_that_is_not_finite_is_found_at_the_end(monkeypatch, parallel, value):
+    monkeypatch.setattr(evaluation_module, "is_accelerator", lambda device: parallel)
+    with pytest.raises(InputError, match="baseline 'mine' of image 0 is not finite; return finite metres"):
+        check_outcome(outcome_beside(one_bad(value), torch.full((4, 5), 2.0)), Scoring())
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_a_baseline_may_be_nan_where_no_pixel_counts(monkeypatch, parallel):
+    monkeypatch.setattr(evaluation_module, "is_accelerator", lambda device: parallel)
+    target = torch.full((4, 5), 2.0)
+    target[3, 4] = 0
+    outcome = outcome_beside(one_bad(math.nan), target)
+    check_outcome(outcome, Scoring())
+    assert outcome.result.figures()["mine"]["abs_rel"] == 0.5
 
 
 class Halves(Measure):

@@ -212,6 +212,17 @@ def test_a_wrong_unit_is_found(pairs, tmp_path, factor, likely):
     prepared(data(tmp_path, scoring=Scoring(alignment="median")), tmp_path / "out")
 
 
+@pytest.mark.filterwarnings("ignore:4 depth maps in .* are 0 at some pixels")
+def test_maps_that_are_mostly_0_are_no_question_of_the_unit(pairs, tmp_path):
+    for k in range(4):
+        depth = metric(k)
+        depth[:, :20] = 0
+        write(tmp_path / f"out/{k}.npy", depth, 1.0)
+    with pytest.raises(DataError, match=r"half of the scored depths .*out are 0 \(medians .*set any_unit .* 0.001 m$"):
+        prepared(pairs, tmp_path / "out")
+    prepared(pairs, tmp_path / "out", any_unit=True)
+
+
 def test_extra_files_and_zeros_are_mentioned(pairs, tmp_path):
     for k in range(6):
         depth = metric(k)

@@ -13,7 +13,7 @@ from depthclip.data.batches import Batch, Item
 from depthclip.depth_maps import BatchDepth
 from depthclip.errors import InputError
 from depthclip.evaluation import evaluation as scoring_module
-from depthclip.evaluation.baselines import fit_baselines
+from depthclip.evaluation.baselines import Baseline, fit_baselines
 from depthclip.evaluation.evaluation import Evaluation, check_outcome
 from depthclip.head import depth_head as head_module
 from depthclip.head.interfaces import Coarse
@@ -109,12 +109,21 @@ def test_a_depth_that_is_not_finite_is_found_at_the_end(accelerated, protocol):
         check_outcome(evaluation.outcome(), scoring)
 
 
+class Target(Baseline):
+    """A baseline whose depth is on the device of the image."""
+
+    name = "target"
+
+    def predict(self, item):
+        return item.target * 1.1
+
+
 def module(heads, device="cpu"):
     """Return a model of random weights that is ready to score, and a batch of two images."""
     encoder = FrozenCLIP("RN50", None, "attention_pool")
     variants = {f"temperature {k}": DepthHead(Prompts(), Bins(), k) for k in range(1, heads)}
-    model = DepthCLIP(encoder, DepthHead(Prompts(), Bins()), variants, panels=0).eval().to(device)
-    model.evaluation = Evaluation(model.names, None, torch.device(device))
+    model = DepthCLIP(encoder, DepthHead(Prompts(), Bins()), variants, baselines=[Target()], panels=0).eval().to(device)
+    model.evaluation = Evaluation(model.names, None, torch.device(device), rivals=["target"])
     size = (416, 544) if device == "cuda" else (64, 96)
     items = [Item(k, torch.rand(3, *size), torch.rand(size) * 9 + 0.5, Box(0, 0, *size), str(k), "") for k in (0, 1)]
     return model, Batch(items, [], View(mirror=True), Scoring()).to(device)

@@ -1,7 +1,7 @@
 """Baselines: random depth, constants, and the median depth map of the training set."""
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import torch
@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from depthclip.accelerator import sent
+from depthclip.checks import brief
 from depthclip.errors import InputError
 from depthclip.protocol import median
 
@@ -32,7 +33,7 @@ class Baseline:
         """
 
     def predict(self, item: "Item") -> Tensor:
-        """Return the depth of the view of an image, (h, w) in metres, at any resolution.
+        """Return the depth of the view of an image, (h, w) in metres and finite, at any resolution.
 
         Args:
             item: the image and its ground truth.
@@ -61,6 +62,31 @@ def check_baselines(baselines: Sequence[Baseline], heads: Collection[str]) -> No
         if name in taken:
             raise InputError(f"baselines: the name {name!r} of {type(baseline).__name__} is taken; choose another name")
         taken.add(name)
+
+
+def predictions_of(baselines: Iterable[Baseline], item: "Item") -> Iterator[Tensor]:
+    """Yield the depth of each baseline for an image, (1, h, w) float32 on the device of its ground truth.
+
+    Values that are not finite become NaN, so that no image waits for a check; `test` raises at the end if one of them
+    is scored.
+
+    Args:
+        baselines: the baselines of the user.
+        item: the image and its ground truth.
+
+    Raises:
+        InputError: if a depth is no tensor (h, w) of real numbers.
+    """
+    for baseline in baselines:
+        depth = baseline.predict(item)
+        if not isinstance(depth, Tensor) or depth.ndim != 2 or not depth.numel() or depth.is_complex():
+            found = f"a tensor {tuple(depth.shape)} of {depth.dtype}" if isinstance(depth, Tensor) else brief(depth)
+            raise InputError(
+                f"the baseline {baseline.name!r} returned {found} for {item.name}; return a tensor (h, w) of depths in "
+                "metres"
+            )
+        depth = depth.to(item.target)
+        yield depth.masked_fill(~depth.isfinite(), math.nan)[None]
 
 
 def random_depth(

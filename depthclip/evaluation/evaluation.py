@@ -20,6 +20,7 @@ from depthclip.protocol import Alignment, Box, Scoring
 
 RANDOM, TRAINING_CONSTANT, TRAINING_MAP = "random", "training constant", "training median map"
 BEST_CONSTANT = "best constant (oracle)"
+OF_A_MODEL = "check its temperature, logit_scale and bins, the weights, and learning_rate if it was trained"
 BASELINES = (RANDOM, TRAINING_CONSTANT, TRAINING_MAP, BEST_CONSTANT)
 
 
@@ -116,10 +117,10 @@ class Evaluation:
         item: Item,
         prediction: Tensor | Maps,
         scoring: Scoring,
-        rivals: Sequence[Tensor] = (),
+        rivals: Iterable[Tensor] = (),
         spread: Tensor | None = None,
     ) -> None:
-        """Score the depth of an image.
+        """Score the depth of an image, in float32 under any precision.
 
         Without further figures and alignments, the CPU scores each prediction while it is in the cache, and an
         accelerator scores all of them in a number of operations that does not grow with V, without waiting for it.
@@ -129,31 +130,33 @@ class Evaluation:
             item: the image with its ground truth.
             prediction: (V, h, w) metres, V predictions of what the model saw.
             scoring: which pixels count.
-            rivals: (1, h', w') metres each, predictions of the user's baselines.
+            rivals: (1, h', w') metres each, predictions of the user's baselines, which may be computed when read.
             spread: (V, h, w) metres, the standard deviation of the predictions; None unless `needs_spread`.
 
         Raises:
             InputError: if the image has no ground truth.
         """
-        plain, parallel = self.plain(scoring), is_accelerator(item.target.device)
-        if not isinstance(prediction, Tensor) and (parallel or not plain):
-            prediction = prediction.stack()
-        maps = self.maps(item, prediction, scoring, rivals)
-        if not plain:
-            self.add_measured(item, torch.cat([*maps]), scoring, spread)
-        elif parallel:
-            self.add_masked(item, torch.cat([*maps]), scoring)
-        else:
-            self.add_selected(item, maps, scoring)
+        device = item.target.device
+        with torch.autocast(device.type, enabled=False):  # the trainer's precision is that of the model
+            plain, parallel = self.plain(scoring), is_accelerator(device)
+            if not isinstance(prediction, Tensor) and (parallel or not plain):
+                prediction = prediction.stack()
+            maps = self.maps(item, prediction, scoring, rivals)
+            if not plain:
+                self.add_measured(item, torch.cat([*maps]), scoring, spread)
+            elif parallel:
+                self.add_masked(item, torch.cat([*maps]), scoring)
+            else:
+                self.add_selected(item, maps, scoring)
         self.alignment = scoring.alignment
         self.labels[item.index] = (item.name, item.scene)
 
     def plain(self, scoring: Scoring) -> bool:
-        """Return whether only the nine errors are computed, and no prediction is aligned."""
-        return not self.errors.measures and {scoring.alignment, *self.errors.alignments} == {"none"}
+        """Return whether only the nine errors are computed, in one alignment, which is `none`."""
+        return not self.errors.measures and not self.errors.alignments and scoring.alignment == "none"
 
     def maps(
-        self, item: Item, prediction: Tensor | Maps, scoring: Scoring, rivals: Sequence[Tensor]
+        self, item: Item, prediction: Tensor | Maps, scoring: Scoring, rivals: Iterable[Tensor]
     ) -> Iterator[Tensor]:
         """Yield the predictions of all rows at the pixels of the target that the model saw, (v, h, w) each."""
         target, seen = item.target, item.seen
@@ -167,7 +170,7 @@ class Evaluation:
         yield random_depth((1, *seen.size), scoring.farthest(target), item.index, device)
         if (fitted := self.fixed_of(target, seen, scoring).fitted) is not None:
             yield fitted
-        yield from (scoring.resampled(rival.to(target), seen) for rival in rivals)
+        yield from (scoring.resampled(rival, seen) for rival in rivals)
 
     def fixed_of(self, target: Tensor, seen: Box, scoring: Scoring) -> Fixed:
         """Return what images of the size of a target (H, W) have in common, computed if the last image differed."""
@@ -253,15 +256,16 @@ class Evaluation:
         return Outcome(result, self.heads, best, images, scenes)
 
 
-def check_outcome(outcome: Outcome, scoring: Scoring | None) -> None:
+def check_outcome(outcome: Outcome, scoring: Scoring | None, hint: str = OF_A_MODEL) -> None:
     """Raise if an evaluation has no meaningful figures.
 
     Args:
         outcome: the gathered errors.
         scoring: the protocol, for the message; None if it is unknown.
+        hint: what to check if the depth of a head is not finite.
 
     Raises:
-        InputError: if no image has a pixel that counts, or a head's depth of an image is not finite.
+        InputError: if no image has a pixel that counts, or the depth of an image is not finite.
     """
     result, count = outcome.result, len(outcome.result.index)
     if len(outcome.unreadable) == count:
@@ -274,10 +278,12 @@ def check_outcome(outcome: Outcome, scoring: Scoring | None) -> None:
             "the calibration"
         )
     # a positive and finite ground truth leaves only the prediction as a cause of NaN here
-    lost = result.errors[:, : len(outcome.heads), 0].isnan() & (result.pixels > 0)[:, None]
+    lost = result.errors[..., 0].isnan() & (result.pixels > 0)[:, None]
     if lost.any():
-        image, head = lost.nonzero()[0].tolist()
-        raise InputError(
-            f"the depth by {outcome.heads[head]!r} of {outcome.images[image]} is not finite; check its temperature, "
-            "logit_scale and bins, the weights, and learning_rate if it was trained"
-        )
+        image, row = lost.nonzero()[0].tolist()
+        if row >= len(outcome.heads):
+            raise InputError(
+                f"the depth by the baseline {result.names[row]!r} of {outcome.images[image]} is not finite; return "
+                "finite metres at every pixel"
+            )
+        raise InputError(f"the depth by {outcome.heads[row]!r} of {outcome.images[image]} is not finite; {hint}")

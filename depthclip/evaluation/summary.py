@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from depthclip.evaluation.evaluation import BEST_CONSTANT
+
 Rows = dict[str, dict[str, float]]
 
 
@@ -18,6 +20,16 @@ def by_alignment(metrics: dict[str, Any]) -> Iterator[tuple[str, Rows, Rows]]:
         yield alignment, heads, {name: row for name, row in rows.items() if name not in heads}
 
 
+def alignment_of(name: str, alignment: str) -> str:
+    """Return the alignment of a row: `none` for the best constant, which no alignment changes.
+
+    Args:
+        name: name of the row.
+        alignment: alignment of the rows beside it.
+    """
+    return "none" if name == BEST_CONSTANT else alignment
+
+
 def plain_table(metrics: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
     """Return the columns and the rows of a table with all figures, None where a row has none.
 
@@ -25,7 +37,7 @@ def plain_table(metrics: dict[str, Any]) -> tuple[list[str], list[list[Any]]]:
         metrics: content of metrics.json.
     """
     entries: list[tuple[str, str | None, dict[str, float]]] = [
-        (name, alignment, row)
+        (name, alignment_of(name, alignment), row)
         for alignment, *parts in by_alignment(metrics)
         for rows in parts
         for name, row in rows.items()

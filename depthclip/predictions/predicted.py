@@ -142,7 +142,7 @@ class Predicted(Baseline):
             ratios: the median of the prediction divided by that of the ground truth, for some images.
 
         Raises:
-            DataError: if the ratio is greater than 5 or less than 1/5.
+            DataError: if the ratio is greater than 5 or less than 1/5, or 0.
         """
         first = self.read(0)
         if self.any_unit or first.stated or self.scoring.alignment != "none" or not ratios:
@@ -150,7 +150,13 @@ class Predicted(Baseline):
         ratio = statistics.median(ratios)
         if 1 / LARGEST_RATIO <= ratio <= LARGEST_RATIO:
             return
-        likely = first.scale * 10.0 ** round(math.log10(ratio)) if ratio > 0 else 1.0
+        if not ratio:
+            raise DataError(
+                f"at least half of the scored depths in {quoted(self.folder)} are 0 (medians of the first "
+                f"{len(ratios)} images); check that 0 does not stand for missing depth, or set any_unit to score it as "
+                f"{self.scoring.limits[0]:g} m"
+            )
+        likely = first.scale * 10.0 ** round(math.log10(ratio))
         raise DataError(
             f"the depths in {quoted(self.folder)} are {ratio:.3g} times the ground truth with scale {first.scale:g} "
             f"(medians of the first {len(ratios)} images); set scale to the values per metre, such as {likely:g}, or "

@@ -56,7 +56,8 @@ def align_depth(prediction: Tensor, target: Tensor, alignment: Alignment) -> Ten
       aligned disparity s / p + t is not positive.
 
     A constant prediction, or a single pixel, has the slope s = 0 in the alignments with a shift: it becomes the mean of
-    g, ln g or 1 / g. A prediction of 0 everywhere stays 0 under `scale`. Pixels with p <= 0, which have neither a
+    g, ln g or 1 / g. A prediction of 0 everywhere stays 0 under `scale`, and one whose median is 0 stays as it is under
+    `median`. Pixels with p <= 0, which have neither a
     logarithm nor a disparity, do not count in the fit of `log_affine` and `disparity_affine`, and become 0.
 
     Args:
@@ -70,7 +71,8 @@ def align_depth(prediction: Tensor, target: Tensor, alignment: Alignment) -> Ten
     if alignment == "none" or not len(target):
         return prediction
     if alignment == "median":
-        return prediction * (_middle(target) / _middle(prediction)[:, None])
+        factor = _middle(target) / _middle(prediction)[:, None]
+        return prediction * factor.masked_fill_(factor.isinf(), 1)
     # sums are in float64, and a single prediction at a time stays in the cache
     if alignment == "scale":
         true = target.double()

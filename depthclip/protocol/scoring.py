@@ -12,6 +12,8 @@ from depthclip.checks import LARGEST_DEPTH, check_choice, check_crop, check_numb
 from depthclip.protocol.alignment import ALIGNMENTS, Alignment, align_depth
 from depthclip.protocol.box import Box, Crop, resolve_crop
 
+LOWEST = 1e-6  # metres, far below any depth in a scene; a prediction of 0 has no logarithm
+
 
 class Aligned(NamedTuple):
     """Predictions of an image beside its ground truth, on the pixels of the ground truth that the model saw.
@@ -47,7 +49,8 @@ class Scoring:
         crop: (top, left, bottom, right) in pixels; `garg` or `eigen` for KITTI's, as fractions; a `Crop` by
             class_path; null for all.
         crop_of: map to which the crop is applied: the whole ground `truth`, or the part of it that was `seen`.
-        clamp: (lowest, highest) depth in metres to which predictions are clamped; null for min_depth and max_depth.
+        clamp: (lowest, highest) depth in metres to which predictions are clamped; null for min_depth, or
+            1e-6 if it is 0, and max_depth.
         resample: interpolation of predictions to the size of the target: `bilinear` or `nearest`.
         alignment: fit of each prediction to the target of its image, before clamping: `none` for metric depth; `median`
             or `scale` for a factor; `affine` for a factor and a shift of the depth; `log_affine` for the same of its
@@ -94,8 +97,8 @@ class Scoring:
 
     @property
     def limits(self) -> tuple[float, float]:
-        """The lowest and the highest prediction in metres; the highest is infinite if it has no limit."""
-        return (self.min_depth, self.cap) if self.clamp is None else self.clamp
+        """The lowest prediction in metres, which is positive, and the highest, which is infinite without a limit."""
+        return (self.min_depth or LOWEST, self.cap) if self.clamp is None else self.clamp
 
     def farthest(self, target: Tensor) -> float | Tensor:
         """Return the highest prediction in metres, or the farthest target, (), if predictions have no upper limit."""

@@ -110,8 +110,9 @@ def lines(results: Results, layout: Layout) -> list[Line]:
     letters = letters_of(results)
     corrected = results.corrected(layout.error) if layout.holm else {}
 
-    def quoted(name: str, figures: Mapping[str, float]) -> Line:
-        return Line(name, {error: decimal(error, figures.get(error)) for error in ERRORS}, "quoted")
+    def quoted(name: str, figures: Mapping[str, float], alignment: str = "") -> Line:
+        texts = {error: decimal(error, figures.get(error)) for error in ERRORS}
+        return Line(name, {ALIGNMENT: alignment, **texts}, "quoted")
 
     result = []
     for row in results.rows:
@@ -120,7 +121,8 @@ def lines(results: Results, layout: Layout) -> list[Line]:
         result.append(Line(row.name, texts, "baseline" if row.baseline else "row"))
         if row.published and row is results.find(row.name):  # once, and not for each alignment
             result.append(quoted(f"{row.name} (published)", row.published))
-    result += [quoted(name, figures) for name, figures in results.oracle.items()]
+    note = "" if layout.alignments or results.alignments == ("none",) else ", not aligned"
+    result += [quoted(name + note, figures, "none") for name, figures in results.oracle.items()]
     result += [quoted(f"{name} (published)", figures) for name, figures in results.published.items()]
     return result
 
