@@ -3,6 +3,7 @@
 import shutil
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger
@@ -37,6 +38,19 @@ class RunLogger(CSVLogger):
         super().finalize(status)
         if status == "failed" and self.claimed is not None:
             remove_without_results(Path(self.log_dir))
+
+
+class RunFolder(RunLogger):
+    """RunLogger that creates and removes the folder of a run, but logs nothing, for a run without a logger."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Log nothing."""
+
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Log nothing."""
+
+    def save(self) -> None:
+        """Save nothing."""
 
 
 def claim(root: Path) -> int:

@@ -97,6 +97,25 @@ def test_test_prints_a_table_and_writes_figures_errors_and_a_panel(small, nyu, c
     assert Image.open("runs/small/version_0/panel.png").size[0] > 800
 
 
+def test_a_run_without_a_logger_has_its_own_folder_and_keeps_files_of_the_user(small, tiny, monkeypatch, capsys):
+    place = tiny / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    (place / "config.yaml").write_text("# of the user\n")
+    path = recipe(tiny)
+    assert main(["test", "-c", path, "--trainer.logger", "false", "--name", "mine"]) == 0
+    written = {"config.yaml", "errors.npz", "metrics.json"}
+    assert {file.name for file in (place / "runs/mine/version_0").iterdir()} == written
+    elsewhere = ["--trainer.default_root_dir", str(tiny / "root")]
+    assert main(["test", "-c", path, "--trainer.logger", "false", *elsewhere]) == 0
+    assert {file.name for file in (tiny / "root/runs/small/version_0").iterdir()} == written
+    assert main(["test", "-c", path, "--trainer.fast_dev_run", "true"]) == 0
+    assert "no files are written with trainer.fast_dev_run" in capsys.readouterr().out
+    assert sorted(file.name for file in place.iterdir()) == ["config.yaml", "runs"]
+    assert [file.name for file in (place / "runs").iterdir()] == ["mine"]
+    assert (place / "config.yaml").read_text() == "# of the user\n"
+
+
 def test_validate_reports_the_validation_split(small, tiny, capsys):
     given = ["-c", recipe(tiny), "--data.init_args.val_list", str(tiny / "test.txt")]
     assert main(["validate", *given]) == 0
