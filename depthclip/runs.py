@@ -34,10 +34,11 @@ class RunLogger(CSVLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Save the log, and remove the folder of a run that failed without results."""
+        """Save the log, and remove the folder of a run that failed without results, and the empty folders around it."""
         super().finalize(status)
         if status == "failed" and self.claimed is not None:
             remove_without_results(Path(self.log_dir))
+            remove_empty(Path(self.root_dir), Path(self.save_dir))
 
 
 class RunFolder(RunLogger):
@@ -60,7 +61,7 @@ def claim(root: Path) -> int:
     first = max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
     for number in count(first):
         try:
-            (root / f"version_{number}").mkdir()
+            (root / f"version_{number}").mkdir(parents=True)  # another run may have removed the empty root
         except FileExistsError:
             continue
         return number
@@ -88,3 +89,13 @@ def remove_without_results(folder: Path) -> None:
     files = [path for path in folder.rglob("*") if not path.is_dir()]
     if all(path.name in WITHOUT_RESULTS for path in files):
         shutil.rmtree(folder)
+
+
+def remove_empty(folder: Path, root: Path) -> None:
+    """Remove a folder and the folders around it as far as they are empty; the root of all runs stays."""
+    while folder != root and folder.is_relative_to(root):
+        try:
+            folder.rmdir()
+        except OSError:  # it has files or is gone
+            return
+        folder = folder.parent
