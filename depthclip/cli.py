@@ -302,4 +302,4 @@ def parsing(given: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
         try:
             yield
         except ArgumentError as error:
-            raise InputError(parser_sentence(error, option_names())) from error
+            raise InputError(parser_sentence(error, option_names(), given)) from error
