@@ -93,7 +93,7 @@ class DepthCLI(LightningCLI):
             check_count("seed_everything", seed, at_least=0, at_most=2**32 - 1)
         check_name(config.name)
         check_untyped(config)
-        check_trainer(config.trainer.as_dict())
+        check_trainer(config.trainer.as_dict(), self.config.subcommand)
         if self.ckpt_path in KEYWORDS and self.config.subcommand != "fit":
             raise InputError(f"checkpoint {self.ckpt_path!r} is for fit; pass the path of a .ckpt file that fit wrote")
         if self.ckpt_path is not None and self.ckpt_path not in KEYWORDS:
