@@ -55,7 +55,7 @@ class Report(Callback):
         if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero:
             trainer.logger.log_hyperparams(self.recipe)  # which starts the run and gives it its name
         self.folder = run_folder(trainer)
-        if trainer.fast_dev_run:
+        if is_trial(trainer):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "config.yaml"
@@ -104,10 +104,10 @@ class Report(Callback):
             if metrics["monotonicity"]:
                 print_text(monotonicity_text(metrics["monotonicity"]))
         finally:  # the files are written even if the reader of the output has gone, as with `| head`
-            written = [] if trainer.fast_dev_run else self.write(pl_module, metrics)
+            written = [] if is_trial(trainer) else self.write(pl_module, metrics)
         if isinstance(trainer.logger, WandbLogger):
             track(trainer.logger, metrics, pl_module.names[0], self.folder / "panel.png" if pl_module.shown else None)
-        files = "no files are written with trainer.fast_dev_run" if trainer.fast_dev_run else "written:"
+        files = "no files are written with trainer.fast_dev_run" if is_trial(trainer) else "written:"
         print_text(f"{metrics['images']} images scored, {metrics['skipped']} skipped; {files}")
         for path in written:
             print_text(f"  {path}")
@@ -132,6 +132,11 @@ class Report(Callback):
                 "another folder with --trainer.logger.init_args.save_dir, and give the command again"
             ) from error
         return written
+
+
+def is_trial(trainer: Trainer) -> bool:
+    """Return whether a run is a trial of a few batches, which writes no files."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # a public attribute that Trainer does not type
 
 
 def write_errors(path: Path, outcome: Outcome) -> None:
