@@ -1,11 +1,15 @@
-"""Run the command line: `python -m depthclip {fit,validate,test,predict,video,learn,score,compare,app,benchmark}`."""
+"""Run the command line: `python -m depthclip SUBCOMMAND`."""
 
 import gc
 import os
 import sys
+from collections.abc import Sequence
+from difflib import get_close_matches
 from importlib import import_module
 
 from depthclip import recipes
+from depthclip.checks import brief
+from depthclip.errors import InputError
 from depthclip.output import abandon_output, make_tolerant
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
@@ -25,7 +29,11 @@ OPTIONS = {
     "score": "depthclip.score",
     "video": "depthclip.video_command",
 }
-USAGE = """usage: python -m depthclip {fit,validate,test,predict,video,learn,score,compare,app,benchmark}
+SUBCOMMANDS = (
+    *("fit", "validate", "test", "predict"),
+    *("video", "learn", "score", "compare", "app", "benchmark", "recipes"),
+)
+USAGE = """usage: python -m depthclip {fit,validate,test,predict,video,learn,score,compare,app,benchmark,recipes}
                            [-c recipe.yaml] [--key value ...]
 
 Estimate metric depth with a frozen CLIP, sentences about distance, and a few depths in metres.
@@ -75,6 +83,7 @@ def main(args: list[str] | None = None) -> int:
         return 0
     with ending():
         try:
+            check_subcommand(given)
             if given[0] == "recipes":
                 recipes.show()
                 return 0
@@ -85,13 +94,35 @@ def main(args: list[str] | None = None) -> int:
             if given[0] in OPTIONS and {"-h", "--help"} & {*given}:
                 getattr(import_module(OPTIONS[given[0]]), f"{given[0]}_options")(given[1:])
             return run_reporting(given)
+        except InputError as error:
+            if os.environ.get("DEPTHCLIP_TRACEBACK"):
+                raise
+            print(f"error: {error}", file=sys.stderr)
+            return 2
         except Ended as ended:
             if os.environ.get("LOCAL_RANK", "0") == "0":
-                print(f"error: ended by {ended.name}; finished files are kept", file=sys.stderr)
+                print(f"error: ended by {ended.name}; only finished results are kept", file=sys.stderr)
             return ended.exit_code
         finally:
             gc.unfreeze()
             abandon_output()
+
+
+def check_subcommand(given: Sequence[str]) -> None:
+    """Raise unless a command line begins with a subcommand; `recipes` must be alone.
+
+    Raises:
+        InputError: if it begins with anything else; the message has the nearest subcommand.
+    """
+    name = given[0]
+    if name.startswith("-"):
+        raise InputError(f"option {brief(name)} must follow a subcommand, as in python -m depthclip test {name} ...")
+    if name not in SUBCOMMANDS:
+        near = get_close_matches(name, SUBCOMMANDS, n=1)
+        hint = f"the nearest subcommand is {near[0]}" if near else f"use one of {', '.join(SUBCOMMANDS)}"
+        raise InputError(f"subcommand {brief(name)} is unknown; {hint}")
+    if name == "recipes" and (more := [arg for arg in given[1:] if arg not in ("-h", "--help")]):
+        raise InputError(f"recipes lists all recipes and takes no argument; remove {brief(more[0])}")
 
 
 def run_reporting(given: list[str]) -> int:

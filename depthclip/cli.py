@@ -7,6 +7,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import PurePath
 from typing import Any, Literal
 
 import torch
@@ -34,7 +35,7 @@ from depthclip.parser_messages import parser_sentence
 from depthclip.recipe_files import check_no_pipe, shorten
 from depthclip.recipe_option import MODE, RecipeFile
 from depthclip.report import Report
-from depthclip.runs import RunLogger
+from depthclip.runs import RunFolder, RunLogger
 from depthclip.trainer_checks import check_trainer
 from depthclip.trust import check_untyped, trusting
 
@@ -92,7 +93,7 @@ class DepthCLI(LightningCLI):
             check_count("seed_everything", seed, at_least=0, at_most=2**32 - 1)
         check_name(config.name)
         check_untyped(config)
-        check_trainer(config.trainer.as_dict())
+        check_trainer(config.trainer.as_dict(), self.config.subcommand)
         if self.ckpt_path in KEYWORDS and self.config.subcommand != "fit":
             raise InputError(f"checkpoint {self.ckpt_path!r} is for fit; pass the path of a .ckpt file that fit wrote")
         if self.ckpt_path is not None and self.ckpt_path not in KEYWORDS:
@@ -164,6 +165,8 @@ class DepthCLI(LightningCLI):
             encoder["readout"] = with_arguments(encoder["readout"])
         if config.trainer.logger in (None, True):
             kwargs["logger"] = RunLogger("runs", config.name)
+        elif config.trainer.logger in (False, []) and not config.trainer.barebones:  # which accepts no logger at all
+            kwargs["logger"] = RunFolder(str(PurePath(config.trainer.default_root_dir or "", "runs")), config.name)
         try:
             trainer = super().instantiate_trainer(**kwargs, **self.checkpoints())
         except Exception as error:  # the Trainer raises many types for arguments that it refuses
@@ -299,4 +302,4 @@ def parsing(given: Sequence[str], trusted: Sequence[str]) -> Iterator[None]:
         try:
             yield
         except ArgumentError as error:
-            raise InputError(parser_sentence(error, option_names())) from error
+            raise InputError(parser_sentence(error, option_names(), given)) from error

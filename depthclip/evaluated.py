@@ -2,6 +2,7 @@
 
 from pytorch_lightning import LightningModule
 
+from depthclip.data.batches import BatchLoader
 from depthclip.data.module import DepthDataModule
 from depthclip.evaluation.evaluation import OF_A_MODEL, Evaluation, Outcome, check_outcome
 from depthclip.shown import Shown
@@ -26,12 +27,24 @@ class EvaluatedModule(LightningModule):
     shown: list[Shown]
     not_finite_hint = OF_A_MODEL
 
+    def setup(self, stage: str) -> None:
+        """Remove the outcome of an earlier test, which would pass for that of a test without batches."""
+        if stage in ("test", "validate") and hasattr(self, "outcome"):
+            del self.outcome
+
     def gather_outcome(self) -> Outcome:
         """Return the errors of all devices; every device must call it.
+
+        Warnings about the data are printed first: with a limit of batches, the loader has not reached its last batch.
 
         Raises:
             InputError: if no pixel counts, a depth is not finite, or another process has ended.
         """
+        trainer = self.trainer
+        loaders = trainer.test_dataloaders if trainer.testing else trainer.val_dataloaders
+        for loader in loaders if isinstance(loaders, list) else [loaders]:
+            if isinstance(loader, BatchLoader):
+                loader.conclude()
         outcome = self.evaluation.outcome()
         scoring = None if self.datamodule is None else self.datamodule.scoring
         check_outcome(outcome, scoring, self.not_finite_hint)

@@ -127,6 +127,7 @@ class DepthCLIP(PhotoEstimator, EvaluatedModule):
 
     def setup(self, stage: str) -> None:
         """Check before the work starts that the data can calibrate the intervals, and set the view of photographs."""
+        super().setup(stage)
         self.view_photographs()
         check_intervals(self.intervals, self.datamodule, stage)
 

@@ -8,7 +8,7 @@ import difflib
 import inspect
 import re
 import sys
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 
 from depthclip.errors import InputError
@@ -35,14 +35,17 @@ UNKNOWN = re.compile(r"(?:Subcommand '\w+' does not accept option|Option) '([^']
 GROUP = re.compile(r"Group '(\w+)' does not accept option '([^']*)'")
 ABSENT = re.compile(r"No module named '([\w.]+)'|has no attribute '(\w+)'|cannot import name '(\w+)'")
 TYPE = re.compile(r"<class '([\w.]+)'>")
+BASE = re.compile(r"(?:<class '|\[|, )(depthclip(?:\.\w+)+)")  # a class of this package, alone or in a list
+CHOICES = re.compile(r"[lL]ist\[(?:typing\.)?Literal\[([^\]]*)\]\]")
 
 
-def parser_sentence(error: Exception, options: Mapping[str, Collection[str]]) -> str:
+def parser_sentence(error: Exception, options: Mapping[str, Collection[str]], given: Sequence[str] = ()) -> str:
     """Return one line for an error of the argument parser.
 
     Args:
         error: the parser's exception.
         options: known names by prefix: `""` for the top level, `model` and `trainer`.
+        given: command line.
     """
     texts: list[str] = []
     keys: list[str] = []
@@ -74,8 +77,19 @@ def parser_sentence(error: Exception, options: Mapping[str, Collection[str]]) ->
         needed = ", ".join(f"--{within}{name}" for name in names)
         return f"{needed} must be given; pass a recipe with -c, such as -c configs/rooms.yaml, or set them"
     if match := re.match(r"argument (\S+): (.*)", leaf, re.DOTALL):
-        return f"option {match[1]}: {one_line(match[2])}; give it a value, such as {match[1].split('/')[-1]} VALUE"
+        name = match[1].rpartition("/")[2]
+        typed = unfinished(name, given)
+        return f"option {typed or match[1]}: {one_line(match[2])}; give it a value, such as {typed or name} VALUE"
     return bad_value(key or "an option", leaf, classes)
+
+
+def unfinished(option: str, given: Sequence[str]) -> str:
+    """Return the argument of a command line that has no value and sets a part of an option, or "" if there is none.
+
+    The parser names only the option: `--data` instead of `--data.test_size`.
+    """
+    following = zip(given, [*given[1:], "--"], strict=False)
+    return next((arg for arg, after in following if arg.startswith(f"{option}.") and after[:2] in ("--", "-c")), "")
 
 
 def unknown_option(name: str, key: str, classes: Collection[str], options: Mapping[str, Collection[str]]) -> str:
@@ -120,8 +134,13 @@ def bad_value(key: str, leaf: str, classes: Collection[str]) -> str:
     if (match := ABSENT.search(leaf)) is not None:
         named = (CLASS.findall(leaf) or [value.strip() or next(filter(None, match.groups()))])[-1]
         return f"{key} names {named}, which does not exist; {nearest(named, names)}"
+    if (match := re.search(r"Expected a dot import path string: (\w+)", leaf)) and names and text.startswith("["):
+        return f"{key} names {match[1]}, which is unknown; {nearest(match[1], names)}"
     if "Expected a dot import path" in leaf and names:
         return f"{key}{value} is unknown; {nearest(text, names)}"
+    if (match := CHOICES.search(leaf)) is not None:
+        example = text if repr(text) in match[1] else match[1].partition(",")[0].strip("'")
+        return f"{key}{value} must be a list of {match[1]}, such as [{example}]"
     if types := expected_types(leaf):
         return f"{key}{value} must be {' or '.join(types)}"
     lines = [line.strip(" -") for line in leaf.splitlines() if line.strip(" -")]
@@ -152,8 +171,8 @@ def in_words(name: str) -> str:
 def subclass_names(text: str) -> list[str]:
     """Return the names of the subclasses of the classes in a message of the parser."""
     names: list[str] = []
-    for path in TYPE.findall(text):
-        if (base := class_at(path)) is not None and path.startswith("depthclip.") and not is_dataclass(base):
+    for path in BASE.findall(text):
+        if (base := class_at(path)) is not None and not is_dataclass(base):
             names += [base.__name__, *(kind.__name__ for kind in descendants(base))]
     return [name for name in dict.fromkeys(names) if not name.startswith("_")]
 

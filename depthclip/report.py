@@ -47,13 +47,20 @@ class Report(Callback):
         self.folder = Path()
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        """Create the folder of the run, the same on all devices, and write the recipe into it."""
+        """Create the folder of the run, the same on all devices, and write the recipe into it.
+
+        A folder that no logger has chosen may contain a recipe of the user, which is kept. A run with
+        `trainer.fast_dev_run` is a trial and writes nothing.
+        """
         if isinstance(trainer.logger, WandbLogger) and trainer.is_global_zero:
             trainer.logger.log_hyperparams(self.recipe)  # which starts the run and gives it its name
         self.folder = run_folder(trainer)
+        if is_trial(trainer):
+            return
         self.folder.mkdir(parents=True, exist_ok=True)
-        if self.recipe and trainer.is_global_zero:
-            with open_atomic(self.folder / "config.yaml") as file:
+        path = self.folder / "config.yaml"
+        if self.recipe and trainer.is_global_zero and (trainer.loggers or not path.exists()):
+            with open_atomic(path) as file:
                 file.write(yaml.safe_dump(self.recipe, sort_keys=False, allow_unicode=True).encode())
 
     def teardown(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -97,10 +104,11 @@ class Report(Callback):
             if metrics["monotonicity"]:
                 print_text(monotonicity_text(metrics["monotonicity"]))
         finally:  # the files are written even if the reader of the output has gone, as with `| head`
-            written = self.write(pl_module, metrics)
+            written = [] if is_trial(trainer) else self.write(pl_module, metrics)
         if isinstance(trainer.logger, WandbLogger):
             track(trainer.logger, metrics, pl_module.names[0], self.folder / "panel.png" if pl_module.shown else None)
-        print_text(f"{metrics['images']} images scored, {metrics['skipped']} skipped; written:")
+        files = "no files are written with trainer.fast_dev_run" if is_trial(trainer) else "written:"
+        print_text(f"{metrics['images']} images scored, {metrics['skipped']} skipped; {files}")
         for path in written:
             print_text(f"  {path}")
         if isinstance(pl_module, DepthCLIP):
@@ -124,6 +132,11 @@ class Report(Callback):
                 "another folder with --trainer.logger.init_args.save_dir, and give the command again"
             ) from error
         return written
+
+
+def is_trial(trainer: Trainer) -> bool:
+    """Return whether a run is a trial of a few batches, which writes no files."""
+    return bool(trainer.fast_dev_run)  # type: ignore[attr-defined]  # a public attribute that Trainer does not type
 
 
 def write_errors(path: Path, outcome: Outcome) -> None:

@@ -3,6 +3,7 @@
 import shutil
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger
@@ -33,10 +34,24 @@ class RunLogger(CSVLogger):
 
     @rank_zero_only
     def finalize(self, status: str) -> None:
-        """Save the log, and remove the folder of a run that failed without results."""
+        """Save the log, and remove the folder of a run that failed without results, and the empty folders around it."""
         super().finalize(status)
         if status == "failed" and self.claimed is not None:
             remove_without_results(Path(self.log_dir))
+            remove_empty(Path(self.root_dir), Path(self.save_dir))
+
+
+class RunFolder(RunLogger):
+    """RunLogger that creates and removes the folder of a run, but logs nothing, for a run without a logger."""
+
+    def log_metrics(self, metrics: dict[str, Any], step: int | None = None) -> None:
+        """Log nothing."""
+
+    def log_hyperparams(self, params: Any = None) -> None:
+        """Log nothing."""
+
+    def save(self) -> None:
+        """Save nothing."""
 
 
 def claim(root: Path) -> int:
@@ -46,7 +61,7 @@ def claim(root: Path) -> int:
     first = max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
     for number in count(first):
         try:
-            (root / f"version_{number}").mkdir()
+            (root / f"version_{number}").mkdir(parents=True)  # another run may have removed the empty root
         except FileExistsError:
             continue
         return number
@@ -74,3 +89,13 @@ def remove_without_results(folder: Path) -> None:
     files = [path for path in folder.rglob("*") if not path.is_dir()]
     if all(path.name in WITHOUT_RESULTS for path in files):
         shutil.rmtree(folder)
+
+
+def remove_empty(folder: Path, root: Path) -> None:
+    """Remove a folder and the folders around it as far as they are empty; the root of all runs stays."""
+    while folder != root and folder.is_relative_to(root):
+        try:
+            folder.rmdir()
+        except OSError:  # it has files or is gone
+            return
+        folder = folder.parent

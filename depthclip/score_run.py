@@ -61,7 +61,7 @@ def run(options: Namespace, arguments: Sequence[str]) -> PredictionScorer:
             config = parser.parse_args(given)
         except ArgumentError as error:
             names = {"": ["predictions", "scale", "covers", "suffix", "any_unit", *TOP_LEVEL], "model": OPTIONS}
-            raise InputError(parser_sentence(error, {**names, "trainer": []})) from error
+            raise InputError(parser_sentence(error, {**names, "trainer": []}, given)) from error
         check_untyped(config)
         recipe = yaml.safe_load(parser.dump(config, skip_none=False, format="yaml"))
         predictions = predictions_of(options)

@@ -33,17 +33,24 @@ BATCHES = (
     "overfit_batches",
     "val_check_interval",
 )
+LIMITS = {  # by subcommand
+    "fit": "limit_train_batches",
+    "validate": "limit_val_batches",
+    "test": "limit_test_batches",
+    "predict": "limit_predict_batches",
+}
 PRECISIONS = ("32-true", "32", "16-mixed", "bf16-mixed", "16", "bf16")
 FAST_BFLOAT16 = ("avx512_bf16", "amx_bf16", "bf16", "sve_bf16")  # keys of torch.cpu.get_capabilities
 PROFILERS = ("simple", "advanced", "pytorch", "xla")
 TIMES = ("weeks", "days", "hours", "minutes", "seconds")
 
 
-def check_trainer(given: Mapping[str, Any]) -> None:
+def check_trainer(given: Mapping[str, Any], subcommand: str | None = None) -> None:
     """Raise unless the plain arguments of a Trainer are in their ranges.
 
     Args:
         given: arguments of `pytorch_lightning.Trainer` by name.
+        subcommand: subcommand that runs, which needs at least one batch; None for any.
 
     Raises:
         InputError: if an argument is out of its range.
@@ -53,6 +60,11 @@ def check_trainer(given: Mapping[str, Any]) -> None:
             check_count(f"trainer.{name}", given[name], at_least=least)
     for name in BATCHES:
         check_batches(name, given.get(name))
+    if subcommand in LIMITS and given.get(LIMITS[subcommand]) == 0:
+        raise InputError(
+            f"trainer.{LIMITS[subcommand]} {given[LIMITS[subcommand]]} leaves nothing for {subcommand}; use null for "
+            "all batches, or a number of batches from 1"
+        )
     if given.get("gradient_clip_val") is not None:
         check_number("trainer.gradient_clip_val", given["gradient_clip_val"], at_least=0, hint="use null for none")
     if given.get("gradient_clip_algorithm") is not None:

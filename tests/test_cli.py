@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import yaml
 from PIL import Image
 
 from depthclip.__main__ import main
+from depthclip.signals import Ended
 
 CONFIGS = Path(__file__).parent.parent / "configs"
 
@@ -95,6 +97,25 @@ def test_test_prints_a_table_and_writes_figures_errors_and_a_panel(small, nyu, c
         expected += ((depth > 1) & (depth < 10000)).sum()
     assert found["pixels"] == expected
     assert Image.open("runs/small/version_0/panel.png").size[0] > 800
+
+
+def test_a_run_without_a_logger_has_its_own_folder_and_keeps_files_of_the_user(small, tiny, monkeypatch, capsys):
+    place = tiny / "place"
+    place.mkdir()
+    monkeypatch.chdir(place)
+    (place / "config.yaml").write_text("# of the user\n")
+    path = recipe(tiny)
+    assert main(["test", "-c", path, "--trainer.logger", "false", "--name", "mine"]) == 0
+    written = {"config.yaml", "errors.npz", "metrics.json"}
+    assert {file.name for file in (place / "runs/mine/version_0").iterdir()} == written
+    elsewhere = ["--trainer.default_root_dir", str(tiny / "root")]
+    assert main(["test", "-c", path, "--trainer.logger", "false", *elsewhere]) == 0
+    assert {file.name for file in (tiny / "root/runs/small/version_0").iterdir()} == written
+    assert main(["test", "-c", path, "--trainer.fast_dev_run", "true"]) == 0
+    assert "no files are written with trainer.fast_dev_run" in capsys.readouterr().out
+    assert sorted(file.name for file in place.iterdir()) == ["config.yaml", "runs"]
+    assert [file.name for file in (place / "runs").iterdir()] == ["mine"]
+    assert (place / "config.yaml").read_text() == "# of the user\n"
 
 
 def test_validate_reports_the_validation_split(small, tiny, capsys):
@@ -231,6 +252,19 @@ def test_skipping_an_unreadable_file_names_and_counts_it(small, tiny, capsys):
     assert (found["images"], found["skipped"], found["unreadable"]) == (4, 1, ["rgb_1.jpg"])
 
 
+def test_a_limit_of_batches_keeps_the_warnings_of_the_last_batch(small, tiny):
+    for k in range(5):
+        Image.fromarray(np.full((96, 128), 50, np.uint16)).save(tiny / f"depth_{k}.png")  # 5 cm
+    (tiny / "depth_1.png").write_bytes(b"")
+    given = [recipe(tiny), "--data.init_args.loading.on_error", "skip"]
+    for limit, loaded in (("1", 2), ("1.0", 5)):
+        with pytest.warns(UserWarning, match="were skipped") as caught:
+            assert main(["test", "-c", *given, "--trainer.limit_test_batches", limit]) == 0
+        messages = [str(warning.message) for warning in caught]
+        assert messages.count(f"1 of {loaded} images were skipped, since they cannot be read") == 1
+        assert sum(f"the median depth of the first {loaded - 1} depth maps is 0.05 m" in m for m in messages) == 1
+
+
 def test_more_devices_than_images_are_refused_before_the_run(small, tiny, capsys):
     (tiny / "test.txt").write_text("/rgb_0.jpg /depth_0.png 1\n")
     from depthclip.data import NYU, DataError
@@ -247,7 +281,9 @@ def test_more_devices_than_images_are_refused_before_the_run(small, tiny, capsys
 
 def test_help_and_version(capsys):
     assert main(["--help"]) == 0
-    assert "python -m depthclip test -c configs/rooms.yaml" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "python -m depthclip test -c configs/rooms.yaml" in shown
+    assert "recipes" in shown.partition("\n")[0]
     assert main(["--version"]) == 0
     assert main([]) == 0
 
@@ -325,6 +361,16 @@ def test_a_full_disk_and_exhausted_memory_get_one_sentence(small, tiny, capsys, 
         monkeypatch.setattr("depthclip.report.Report.on_test_end", failing(error))
         assert main(["test", "-c", path]) == 2
         refused(capsys, says)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_no_empty_folder(small, tiny, capsys, monkeypatch, number):
+    path = recipe(tiny)
+    Path("runs/team/other").mkdir(parents=True)
+    monkeypatch.setattr("depthclip.report.Report.on_test_start", failing(Ended(number)), raising=False)
+    assert main(["test", "-c", path, "--name", "team/mine"]) == 128 + number
+    refused(capsys, f"ended by {number.name}; only finished results are kept")
+    assert list(Path("runs").rglob("*")) == [Path("runs/team"), Path("runs/team/other")]
 
 
 @pytest.mark.parametrize("kind", [ValueError, KeyError, RuntimeError, FileNotFoundError])

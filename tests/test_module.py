@@ -215,3 +215,11 @@ def test_a_checkpoint_of_256_words_is_under_2_mb(tmp_path):
     run.fit(model, rooms())
     run.save_checkpoint(tmp_path / "words.ckpt")
     assert 256 * 512 * 4 < (tmp_path / "words.ckpt").stat().st_size < 2e6
+
+
+def test_a_test_without_batches_leaves_no_outcome_of_an_earlier_test(clip, tmp_path):
+    model, data = DepthCLIP(clip("small-vit", "tokens"), head()), rooms()
+    trainer(tmp_path).test(model, data, verbose=False)
+    assert model.outcome.result.images == 3
+    trainer(tmp_path, limit_test_batches=0).test(model, data, verbose=False)
+    assert not hasattr(model, "outcome")

@@ -44,3 +44,13 @@ def test_report_without_a_logger_leaves_the_working_folder_alone(clip, tmp_path)
     with pytest.raises(InputError, match="nothing to train"):
         run.fit(model, rooms())
     assert tmp_path.is_dir()
+
+
+def test_report_without_a_logger_keeps_a_recipe_of_the_user(clip, tmp_path):
+    (tmp_path / "config.yaml").write_text("# of the user\n")
+    model = DepthCLIP(clip("small-vit", "tokens"), DepthHead(Prompts("five"), Bins([1, 2, 3, 4, 6])))
+    Trainer(default_root_dir=tmp_path, logger=False, accelerator="cpu", callbacks=[Report({"name": "x"})]).test(
+        model, rooms(), verbose=False
+    )
+    assert (tmp_path / "config.yaml").read_text() == "# of the user\n"
+    assert (tmp_path / "metrics.json").is_file()

@@ -36,7 +36,7 @@ def test_a_signal_ends_a_run_with_a_sentence(tmp_path, number, code, subcommand)
     os.killpg(process.pid, number) if subcommand == "test" else process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == code, errors
-    assert errors.splitlines()[-1] == f"error: ended by {number.name}; finished files are kept"
+    assert errors.splitlines()[-1] == f"error: ended by {number.name}; only finished results are kept"
     assert "Traceback" not in errors
     assert not list(tmp_path.rglob("metrics.json"))
 

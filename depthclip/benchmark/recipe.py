@@ -53,7 +53,7 @@ def model_and_data(arguments: Sequence[str], options: Sequence[str]) -> tuple[De
             config = parser.parse_args(given)
         except ArgumentError as error:
             names = {"": [*options, "config", *PARTS], "model": [*inspect.signature(DepthCLIP).parameters]}
-            raise InputError(parser_sentence(error, {**names, "trainer": []})) from error
+            raise InputError(parser_sentence(error, {**names, "trainer": []}, given)) from error
         check_untyped(config)
         try:
             with without_warnings():

@@ -210,6 +210,7 @@ class BatchLoader(DataLoader[Item | Unreadable]):
     """A DataLoader that warns of unreadable files and implausible depth in the main process."""
 
     dataset: Viewed
+    loaded = skipped = 0  # images since the last conclusion
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]  # batches, where a DataLoader yields what its collate function returns
         """Yield the batches.
@@ -218,14 +219,12 @@ class BatchLoader(DataLoader[Item | Unreadable]):
             DataError: if a worker was killed.
             InputError: if the data set cannot be pickled for the workers.
         """
-        loaded, skipped = 0, 0
+        self.loaded = self.skipped = 0
         try:
             for number, batch in enumerate(self._start(), 1):
-                last = number == len(self)  # reported before it is yielded: a Trainer stops after it
-                self._report(batch, last)
-                loaded, skipped = loaded + len(batch), skipped + len(batch.unreadable)
-                if last and skipped:
-                    warnings.warn(f"{skipped} of {loaded} images were skipped, since they cannot be read", stacklevel=2)
+                self._report(batch)
+                if number == len(self):
+                    self.conclude()  # before the batch is yielded: a Trainer stops after it
                 yield batch
         except RuntimeError as error:
             if not str(error).startswith("DataLoader worker"):
@@ -239,10 +238,19 @@ class BatchLoader(DataLoader[Item | Unreadable]):
         with starting(self.num_workers):
             return super().__iter__()
 
-    def _report(self, batch: Batch, last: bool) -> None:
+    def conclude(self) -> None:
+        """Warn of what the batches so far have shown, once; a Trainer with a limit of batches stops before the last."""
+        if self.skipped:
+            warnings.warn(
+                f"{self.skipped} of {self.loaded} images were skipped, since they cannot be read", stacklevel=3
+            )
+        self.loaded = self.skipped = 0
+        if self.dataset.check is not None:
+            self.dataset.check.conclude()
+
+    def _report(self, batch: Batch) -> None:
+        self.loaded, self.skipped = self.loaded + len(batch), self.skipped + len(batch.unreadable)
         for unreadable in batch.unreadable:
             warnings.warn(f"skipped: {unreadable.reason}", stacklevel=3)
         if self.dataset.check is not None:
             self.dataset.check.see(item.depth for item in batch.items if item.depth is not None)
-            if last:
-                self.dataset.check.conclude()

@@ -46,7 +46,7 @@ def build_model(arguments: Sequence[str], checkpoint: str | None, device: str | 
             parsed = parser.parse_args([*models_only(given), "--model.variants=null"])
         except ArgumentError as error:
             names = {"": [*OPTIONS], "model": [*signature(DepthCLIP).parameters]}
-            raise InputError(parser_sentence(error, names)) from error
+            raise InputError(parser_sentence(error, names, given)) from error
         check_untyped(parsed)
         settings = yaml.safe_load(parser.dump(parsed, skip_none=False, format="yaml"))["model"]
         where = device_of(device)
