@@ -108,6 +108,32 @@ def test_predict_equals_infer_whatever_the_recipe(place):
     assert len({np.load(f"out/{name}.npy").tobytes() for name in names.values()}) == 5
 
 
+def test_with_an_output_no_other_folder_is_written(place):
+    before = {path for path in place.rglob("*") if path.is_file()}
+    predict("a.jpg", "-c", "run.yaml")
+    after = {path.relative_to(place) for path in {*place.rglob("*")} - before if path.is_file()}
+    assert after
+    assert {path.parts[0] for path in after} == {"out"}
+    assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nothing can be created")
+def test_the_working_folder_may_be_read_only(place, monkeypatch, capsys):
+    monkeypatch.chdir("/proc")
+    given = ["predict", str(place / "a.jpg"), "-c", str(place / "run.yaml"), *QUIET]
+    assert main([*given, "--output", str(place / "out")]) == 0
+    assert len([*(place / "out").glob("*a.png")]) == 1
+    assert main(given) == 2
+    assert "folder runs/depthclip of the runs cannot be created in /proc" in capsys.readouterr().err
+
+
+def test_the_home_folder_of_the_output_is_expanded(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place / "home"))
+    run(["predict", "a.jpg", "-c", "run.yaml", "--output", "~/out", *QUIET])
+    assert Path("home/out/a.png").is_file()
+    assert not Path("~").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "settings"),
     [

@@ -5,11 +5,11 @@ from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as TF
 
 from depthclip.checks import LARGEST_SIDE, check_count, check_crop, check_pair
 from depthclip.errors import InputError
 from depthclip.protocol.box import Box, Crop, resolve_crop
+from depthclip.protocol.resizing import resize
 from depthclip.protocol.windows import Windows
 
 MOST_WINDOWS = 10_000  # of an image
@@ -81,10 +81,10 @@ class View:
         seen = self.box(image.shape[-2], image.shape[-1]).cut(image)
         height, width = seen.shape[-2:]
         if self.size is not None:
-            return TF.resize(seen, list(self.size), antialias=True)
+            return resize(seen, self.size)
         if self.max_side is not None and max(height, width) > self.max_side:
             shrink = self.max_side / max(height, width)
-            return TF.resize(seen, [max(1, round(height * shrink)), max(1, round(width * shrink))], antialias=True)
+            return resize(seen, (max(1, round(height * shrink)), max(1, round(width * shrink))))
         return seen
 
     def windows(self, height: int, width: int) -> Windows:
