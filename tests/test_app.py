@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -293,3 +294,17 @@ def test_the_page_in_a_browser(page, studio, tmp_path, monkeypatch, capsys, reco
     other.goto(page.url)
     expect(other.locator("#responses figure")).to_have_count(13)
     expect(words).to_have_value("near | 1\nfar | 4")
+
+
+def test_the_message_of_the_page_has_no_advice_for_the_command_line():
+    pytest.importorskip("gradio")
+    from depthclip.app.callbacks import page_message
+
+    path = Path("/server/a.jpg")
+    for ways, expected in {
+        "convert it to PNG, fetch it again, or set loading.on_error: skip": "convert it to PNG, or fetch it again",
+        "fetch it again, or set loading.on_error: skip": "fetch it again",
+        "convert it to PNG": "convert it to PNG",
+    }.items():
+        error = InputError(f"image {path} cannot be read (it is broken); {ways}")
+        assert page_message(error, path) == f"image a.jpg cannot be read (it is broken); {expected}"

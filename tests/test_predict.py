@@ -199,10 +199,12 @@ def test_a_photograph_is_never_overwritten(place):
     assert Path("p.png").read_bytes() == before
 
 
-def test_the_progress_bar_has_the_time_left(place):
+def test_the_progress_bar_has_the_time_left_and_warnings_have_no_path(place):
     command = [sys.executable, "-m", "depthclip", "predict", "a.jpg", "-c", "rooms"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "120"})
     assert done.returncode == 0
+    assert "\nwarning: tiny-rooms was trained on procedural rooms only" in f"\n{done.stderr}"
+    assert ".py:" not in done.stderr
     assert re.search(r"Predicting .*1/1 0:00:\d\d • 0:00:\d\d", done.stdout + done.stderr)
 
 

@@ -137,4 +137,7 @@ class Callbacks:
 
 def page_message(error: InputError, path: Path) -> str:
     """Return the message about a file without its folder on the server and without advice for the command line."""
-    return escape(str(error).replace(str(path), path.name).removesuffix(f", or {SKIP}"))
+    fault, _, ways = str(error).replace(str(path), path.name).rpartition("; ")
+    if ways != (others := ways.removesuffix(f", or {SKIP}")):
+        ways = ", or ".join(others.rsplit(", ", 1))
+    return escape(f"{fault}; {ways}" if fault else ways)
