@@ -118,7 +118,7 @@ class Callbacks:
     def write(
         self, photo: OpenedPhoto | None, lines: str, templates: str, temperature: float | None, fov: float | None
     ) -> list[str]:
-        """Return the files to download.
+        """Return the files to download; those of a room include the room, which the command in the recipe needs.
 
         Raises:
             gr.Error: if a value is refused.
@@ -132,7 +132,7 @@ class Callbacks:
             raise gr.Error(escape(str(error)), title="No files were written", print_exception=False) from error
         if missing:
             gr.Warning(escape(missing), title="No point cloud")
-        return [str(file) for file in files]
+        return [str(file) for file in (*files, *(room for room in self.rooms if room == photo.path))]
 
 
 def page_message(error: InputError, path: Path) -> str:
