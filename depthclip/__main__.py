@@ -10,7 +10,7 @@ from importlib import import_module
 from depthclip import recipes
 from depthclip.checks import brief
 from depthclip.errors import InputError
-from depthclip.output import abandon_output, make_tolerant
+from depthclip.output import abandon_output, make_tolerant, plain_warnings
 from depthclip.signals import Ended, ending
 from depthclip.version import __version__
 
@@ -134,10 +134,11 @@ def run_reporting(given: list[str]) -> int:
 
     try:
         code = 0
-        if given[0] in COMMANDS:
-            getattr(import_module(COMMANDS[given[0]]), given[0])(given[1:])
-        else:
-            code = run(given).exit_code
+        with plain_warnings():
+            if given[0] in COMMANDS:
+                getattr(import_module(COMMANDS[given[0]]), given[0])(given[1:])
+            else:
+                code = run(given).exit_code
         sys.stdout.flush()
     except Exception as error:  # the user's errors are printed as one sentence, and bugs are raised again
         if os.environ.get("DEPTHCLIP_TRACEBACK") or not is_users(error):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection
+from numbers import Integral, Real
 
 from depthclip.errors import InputError
 
@@ -43,7 +44,7 @@ def check_number(
     if at_most is not None:
         bounds.append(f"at most {at_most:g}")
     inside = (
-        isinstance(value, int | float)
+        isinstance(value, Real)  # also a number of NumPy
         and not isinstance(value, bool)
         and -math.inf < value < math.inf
         and (above is None or value > above)
@@ -72,7 +73,7 @@ def check_count(
     Raises:
         InputError: if the value is not a whole number or out of the range.
     """
-    if not isinstance(value, int) or isinstance(value, bool) or not at_least <= value <= at_most:
+    if not isinstance(value, Integral) or isinstance(value, bool) or not at_least <= value <= at_most:
         kind = f"a whole number of {unit}" if unit else "a whole number"
         raise InputError(
             f"{name} {brief(value)} must be {kind} from {at_least} to {at_most}" + (f"; {hint}" if hint else "")

@@ -43,7 +43,7 @@ SKIPPED = 3  # exit code
 
 
 class DepthCLI(LightningCLI):
-    """A LightningCLI that writes runs to `runs/` and reports every run."""
+    """A LightningCLI that writes runs to `runs/`, and `predict` to its --output, and reports every run."""
 
     def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
         """Return a parser with the option -c."""
@@ -151,7 +151,7 @@ class DepthCLI(LightningCLI):
             )
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """Build the trainer with a logger and the report.
+        """Build the trainer with a logger and the report; `predict` with --output has neither, only its folder.
 
         The default logger is not part of the saved `config.yaml`, so that the file can be run with another `--name`.
 
@@ -164,8 +164,9 @@ class DepthCLI(LightningCLI):
         if "readout" in encoder:  # an encoder of the user may have none
             encoder["readout"] = with_arguments(encoder["readout"])
         if config.trainer.logger in (None, True):
-            kwargs["logger"] = RunLogger("runs", config.name)
-        elif config.trainer.logger in (False, []) and not config.trainer.barebones:  # which accepts no logger at all
+            kwargs["logger"] = False if config.output else RunLogger("runs", config.name)
+        elif config.trainer.logger in (False, []) and not (config.trainer.barebones or config.output):
+            # a barebones Trainer accepts no logger at all
             kwargs["logger"] = RunFolder(str(PurePath(config.trainer.default_root_dir or "", "runs")), config.name)
         try:
             trainer = super().instantiate_trainer(**kwargs, **self.checkpoints())
@@ -180,7 +181,8 @@ class DepthCLI(LightningCLI):
                 f"the Trainer refuses its arguments: {sentence(error)}; check trainer: {shorten(changed, 200)}"
             ) from error
         self.writer = DepthWriter(recipe, recipe["output"], recipe["formats"], recipe["overwrite"], config.vector)
-        trainer.callbacks.extend([Report(recipe, config.vector), self.writer])  # type: ignore[attr-defined]  # a public list that Trainer does not type
+        reports = [Report(recipe, config.vector)] if trainer.loggers or not config.output else []
+        trainer.callbacks.extend([*reports, self.writer])  # type: ignore[attr-defined]  # a public list that Trainer does not type
         self.model.settings = recipe["model"]
         self.model.data_settings = recipe["data"]
         return trainer

@@ -7,6 +7,7 @@ from typing import Any
 from pytorch_lightning import Callback, LightningModule, Trainer
 
 from depthclip.data.batches import Batch
+from depthclip.data.paths import argument_path
 from depthclip.data.samples import DepthDataset, Subset
 from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
@@ -58,7 +59,7 @@ class DepthWriter(Callback):
         if stage != "predict" or not isinstance(pl_module, DepthCLIP):
             return
         pl_module.view_photographs()  # the folder keeps the view; the module's setup comes after the callbacks
-        folder = Path(self.output or run_folder(trainer) / "depth")
+        folder = argument_path("output", str(self.output)) if self.output else run_folder(trainer) / "depth"
         data = pl_module.datamodule
         samples = None if data is None else data.sets["test"]
         settings = {key: self.recipe.get(key) for key in ("model", "ckpt_path")}

@@ -12,7 +12,7 @@ from torch.nn import UninitializedParameter
 
 from depthclip.accelerator import sent
 from depthclip.checkpointed import CheckpointedModule
-from depthclip.checks import check_count
+from depthclip.checks import LARGEST_SIDE, check_count
 from depthclip.encoder.encoder import Encoder
 from depthclip.encoder.interfaces import ImageFeatures, Needs
 from depthclip.evaluation.conformal import Conformal
@@ -39,8 +39,8 @@ class DepthEstimator(CheckpointedModule):
         intervals: intervals around the depth of the head; None for none.
 
     Raises:
-        InputError: if max_side is not a positive number of pixels, two rows have one name, or the encoder does not
-            compute the features that a head needs.
+        InputError: if max_side is not a whole number of pixels from 1 to 16384, two rows have one name, or the encoder
+            does not compute the features that a head needs.
     """
 
     def __init__(
@@ -54,13 +54,13 @@ class DepthEstimator(CheckpointedModule):
     ) -> None:
         super().__init__()
         check_variants(variants or {})
-        check_count("max_side", max_side, unit="pixels")
+        check_count("max_side", max_side, at_most=LARGEST_SIDE, unit="pixels")
         self.encoder = encoder.requires_grad_(False).eval()
         self.head = head
         self.variants = nn.ModuleList((variants or {}).values())
         self.names = (HEAD, *(variants or {}))
         self.mirror = mirror
-        self.max_side = max_side
+        self.max_side = int(max_side)
         self.intervals = intervals
         self.warned_of_focal = False  # whether an image without a focal length has met a head with a camera
         self.settings: dict[str, Any] = {}  # the arguments as YAML has them, for checkpoints; the command line sets it

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from depthclip.checks import check_count
+from depthclip.checks import LARGEST_SIDE, check_count
 from depthclip.encoded import EncodedPhoto
 from depthclip.errors import InputError
 from depthclip.estimator import DepthEstimator
@@ -145,9 +145,11 @@ class PhotoEstimator(DepthEstimator):
             image.check_readable(self.encoder, self.needs, self.device)
             return image
         if max_side is not None:
-            check_count("max_side", max_side, unit="pixels", hint="use None for the model's max_side")
+            hint = "use None for the model's max_side"
+            check_count("max_side", max_side, at_most=LARGEST_SIDE, unit="pixels", hint=hint)
         pixels, mirrored = rgb_of(image), self.mirror if mirror is None else mirror
-        view = View(max_side=max_side or self.max_side, mirror=mirrored, window=window, stride=stride)
+        longest = self.max_side if max_side is None else int(max_side)
+        view = View(max_side=longest, mirror=mirrored, window=window, stride=stride)
         rgb, needs = self.seen(pixels, view), self.needs
         size, seen = (pixels.shape[-2], pixels.shape[-1]), (rgb.shape[-2], rgb.shape[-1])
         features = self.encode(rgb, view, needs)

@@ -1,8 +1,11 @@
-"""Protect a run from a closed or limited standard output."""
+"""The standard streams of the command line: protect a run from a closed output, and print warnings as sentences."""
 
 import io
 import os
 import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class UnreadOutput(io.FileIO):
@@ -34,3 +37,25 @@ def abandon_output() -> None:
         sys.stdout.flush()
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def plain_warnings() -> Iterator[None]:
+    """Print each `UserWarning` within the block as `warning: TEXT`, without a path and a line of code.
+
+    Other warnings, such as deprecations, keep their format.
+    """
+    usual = warnings.formatwarning
+
+    def plain(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
+    ) -> str:
+        if issubclass(category, UserWarning):
+            return f"warning: {message}\n"
+        return usual(message, category, filename, lineno, line)
+
+    warnings.formatwarning = plain
+    try:
+        yield
+    finally:
+        warnings.formatwarning = usual

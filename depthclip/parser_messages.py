@@ -109,8 +109,24 @@ def unknown_option(name: str, key: str, classes: Collection[str], options: Mappi
         return (
             f"option --{name} is unknown; {hint}" if first not in options.get("", ()) else f"{name} is unknown; {hint}"
         )
+    if not classes and not prefix and (groups := groups_with(name, options)):
+        return f"option {last!r} is unknown; use {' or '.join(f'--{group}.{name}' for group in groups)}"
     where = ".".join(part for part in (key, prefix) if part)
     return f"option {last!r}{f' of {where}' if where else ''} is unknown; {nearest(name, names)}"
+
+
+def groups_with(name: str, options: Mapping[str, Collection[str]]) -> list[str]:
+    """Return which of `model`, `trainer` and `data` have an option of a name.
+
+    Args:
+        name: name without a prefix, such as `fov`.
+        options: known names by prefix.
+    """
+    groups = [prefix for prefix, names in options.items() if prefix and name in names]
+    base = class_at("depthclip.data.module.DepthDataModule")
+    kinds = [] if base is None else descendants(base)
+    in_data = any(name in parameters(f"{kind.__module__}.{kind.__qualname__}") for kind in kinds)
+    return [*groups, "data"] if in_data else groups
 
 
 def bad_value(key: str, leaf: str, classes: Collection[str]) -> str:

@@ -9,6 +9,8 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.loggers import CSVLogger
 from pytorch_lightning.utilities import rank_zero_only
 
+from depthclip.errors import InputError
+
 WITHOUT_RESULTS = ("config.yaml", "hparams.yaml")  # files that are written before there are results
 
 
@@ -55,8 +57,18 @@ class RunFolder(RunLogger):
 
 
 def claim(root: Path) -> int:
-    """Create the next folder `version_N` and return N; no two processes get the same folder."""
-    root.mkdir(parents=True, exist_ok=True)
+    """Create the next folder `version_N` and return N; no two processes get the same folder.
+
+    Raises:
+        InputError: if the folder cannot be created.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(
+            f"folder {root} of the runs cannot be created in {Path.cwd()} ({error.strerror}); change to a folder that "
+            "can be written, or remove files of the same name"
+        ) from error
     numbers = [path.name.removeprefix("version_") for path in root.glob("version_*")]
     first = max((int(number) for number in numbers if number.isdecimal()), default=-1) + 1
     for number in count(first):

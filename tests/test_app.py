@@ -5,6 +5,7 @@ import re
 import shlex
 import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -228,7 +229,7 @@ def test_the_page_in_a_browser(page, studio, tmp_path, monkeypatch, capsys, reco
     expect(responses).to_have_count(13, timeout=30_000)
     expect(page.locator("#banner")).to_contain_text("meaningless")
     page.locator("#rooms button").nth(1).click()
-    expect(page.locator("#status")).to_contain_text("room-2.png")
+    expect(page.locator("#status")).to_contain_text("room-2.bmp")
     first = page.locator(map_of).get_attribute("src")
 
     # an edit: the map changes
@@ -249,9 +250,12 @@ def test_the_page_in_a_browser(page, studio, tmp_path, monkeypatch, capsys, reco
     expect(page.locator("#files a[download]").first).to_be_visible()
     depth = np.load(download(page, "room-2.npy", tmp_path))
     recipe = download(page, "recipe.yaml", tmp_path)
+    shown = (tmp_path / "room-2.bmp").read_bytes()
+    (tmp_path / "downloads").mkdir()
+    assert download(page, "room-2.bmp", tmp_path / "downloads").read_bytes() == shown
     model = DepthCLIP.from_recipe("rooms")
     model.set_words(EDITED.words, EDITED.bins)
-    np.testing.assert_allclose(depth, model.infer(tmp_path / "room-2.png"), rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(depth, model.infer(tmp_path / "room-2.bmp"), rtol=1e-6, atol=1e-6)
     monkeypatch.chdir(tmp_path)
     assert main([*shlex.split(recipe.read_text().partition("\n")[0])[4:], *QUICK]) == 0
     np.testing.assert_allclose(np.load("depth/room-2.npy"), depth, rtol=1e-6, atol=1e-6)
@@ -283,7 +287,7 @@ def test_the_page_in_a_browser(page, studio, tmp_path, monkeypatch, capsys, reco
 
     # another view: the photograph is encoded again
     page.locator("#mirror input").uncheck()
-    expect(page.get_by_text("room-2.png was encoded again")).to_be_visible()
+    expect(page.get_by_text("room-2.bmp was encoded again")).to_be_visible()
     page.locator("#temperature input").fill("0.35")
     expect(page.locator("#status")).to_contain_text("2 words")
     expect(page.locator("#files a[download]")).to_have_count(0)  # they are of former words
@@ -293,3 +297,17 @@ def test_the_page_in_a_browser(page, studio, tmp_path, monkeypatch, capsys, reco
     other.goto(page.url)
     expect(other.locator("#responses figure")).to_have_count(13)
     expect(words).to_have_value("near | 1\nfar | 4")
+
+
+def test_the_message_of_the_page_has_no_advice_for_the_command_line():
+    pytest.importorskip("gradio")
+    from depthclip.app.callbacks import page_message
+
+    path = Path("/server/a.jpg")
+    for ways, expected in {
+        "convert it to PNG, fetch it again, or set loading.on_error: skip": "convert it to PNG, or fetch it again",
+        "fetch it again, or set loading.on_error: skip": "fetch it again",
+        "convert it to PNG": "convert it to PNG",
+    }.items():
+        error = InputError(f"image {path} cannot be read (it is broken); {ways}")
+        assert page_message(error, path) == f"image a.jpg cannot be read (it is broken); {expected}"

@@ -3,6 +3,7 @@
 import json
 import shutil
 import signal
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import yaml
 from PIL import Image
 
 from depthclip.__main__ import main
+from depthclip.output import plain_warnings
 from depthclip.signals import Ended
 
 CONFIGS = Path(__file__).parent.parent / "configs"
@@ -187,6 +189,15 @@ def test_predict_writes_depth_in_millimetres(small, tiny):
     depth = np.array(Image.open(depths[0]))
     assert depth.shape == (96, 128)
     assert 1000 <= depth.min() <= depth.max() <= 3000  # the bins
+
+
+def test_only_warnings_for_the_user_are_printed_as_sentences():
+    usual = warnings.formatwarning
+    with plain_warnings():
+        assert warnings.formatwarning("the text", UserWarning, "/a/b.py", 7, "code()") == "warning: the text\n"
+        text = warnings.formatwarning("old", DeprecationWarning, "/a/b.py", 7, "code()")
+        assert text == usual("old", DeprecationWarning, "/a/b.py", 7, "code()")
+    assert warnings.formatwarning is usual
 
 
 def test_the_bundled_clip_warns_about_photographs(tiny):

@@ -108,6 +108,32 @@ def test_predict_equals_infer_whatever_the_recipe(place):
     assert len({np.load(f"out/{name}.npy").tobytes() for name in names.values()}) == 5
 
 
+def test_with_an_output_no_other_folder_is_written(place):
+    before = {path for path in place.rglob("*") if path.is_file()}
+    predict("a.jpg", "-c", "run.yaml")
+    after = {path.relative_to(place) for path in {*place.rglob("*")} - before if path.is_file()}
+    assert after
+    assert {path.parts[0] for path in after} == {"out"}
+    assert not Path("runs").exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="needs a folder in which nothing can be created")
+def test_the_working_folder_may_be_read_only(place, monkeypatch, capsys):
+    monkeypatch.chdir("/proc")
+    given = ["predict", str(place / "a.jpg"), "-c", str(place / "run.yaml"), *QUIET]
+    assert main([*given, "--output", str(place / "out")]) == 0
+    assert len([*(place / "out").glob("*a.png")]) == 1
+    assert main(given) == 2
+    assert "folder runs/depthclip of the runs cannot be created in /proc" in capsys.readouterr().err
+
+
+def test_the_home_folder_of_the_output_is_expanded(place, monkeypatch):
+    monkeypatch.setenv("HOME", str(place / "home"))
+    run(["predict", "a.jpg", "-c", "run.yaml", "--output", "~/out", *QUIET])
+    assert Path("home/out/a.png").is_file()
+    assert not Path("~").exists()
+
+
 @pytest.mark.parametrize(
     ("options", "settings"),
     [
@@ -173,10 +199,12 @@ def test_a_photograph_is_never_overwritten(place):
     assert Path("p.png").read_bytes() == before
 
 
-def test_the_progress_bar_has_the_time_left(place):
+def test_the_progress_bar_has_the_time_left_and_warnings_have_no_path(place):
     command = [sys.executable, "-m", "depthclip", "predict", "a.jpg", "-c", "rooms"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=os.environ | {"COLUMNS": "120"})
     assert done.returncode == 0
+    assert "\nwarning: tiny-rooms was trained on procedural rooms only" in f"\n{done.stderr}"
+    assert ".py:" not in done.stderr
     assert re.search(r"Predicting .*1/1 0:00:\d\d • 0:00:\d\d", done.stdout + done.stderr)
 
 

@@ -297,3 +297,12 @@ def test_views():
         scoring_of("kitti")
     with pytest.raises(ValueError, match="max_depth 0 must be"):
         Scoring(max_depth=0)
+
+
+@pytest.mark.parametrize("view", [View(max_side=1), View(size=(1, 1))])
+def test_an_image_reduced_to_a_pixel_is_its_mean(view):
+    image = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 1, 2), dtype=np.uint8))
+    seen = view.see(image)
+    assert seen.dtype == torch.uint8
+    # the two weights of the antialiased triangle, which is centred between the pixels, are equal
+    assert seen.flatten().tolist() == [round(value) for value in image.double().mean((1, 2)).tolist()]

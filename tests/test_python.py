@@ -347,3 +347,34 @@ def test_importing_the_package_and_its_help_are_fast(run):
     code = f"import sys; {run}; print(sorted({slow} & sys.modules.keys()))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.splitlines()[-1] == "[]"
+
+
+# ---- numbers of NumPy, and the smallest image
+
+
+def test_numbers_of_numpy_are_numbers(rooms):
+    image = photo()
+    expected = rooms.infer(image, max_side=100)
+    encoded = rooms.encode_photo(image, max_side=np.int64(100))
+    np.testing.assert_array_equal(rooms.infer(encoded), expected)
+    assert type(encoded.view.max_side) is int
+    camera = DepthCLIP(rooms.encoder, DepthHead(Prompts("five"), Bins([1, 2, 3, 4, 6]), camera=100.0))
+    expected = camera.infer(image, fov=60)
+    for number in (np.float32(60), np.float64(60), np.int64(60)):
+        np.testing.assert_array_equal(camera.infer(image, fov=number), expected)
+    np.testing.assert_array_equal(camera.infer(image, focal=np.int32(90)), camera.infer(image, focal=90))
+
+
+def test_settings_keep_plain_numbers():
+    model = DepthCLIP.from_recipe("rooms")
+    model.set_words(["near", "far"], np.array([1, 6], np.float32), temperature=np.float32(0.5))
+    arguments = yaml.safe_load(yaml.safe_dump(model.settings))["head"]["init_args"]
+    assert (arguments["temperature"], arguments["bins"]["init_args"]["values"]) == (0.5, [1.0, 6.0])
+    assert type(DepthCLIP(model.encoder, model.head, max_side=np.int64(64)).max_side) is int
+
+
+def test_an_image_may_be_reduced_to_a_pixel(rooms):
+    image = photo()
+    depth = rooms.infer(image, max_side=1)
+    assert depth.shape == image.shape[:2]
+    assert np.ptp(depth) == 0

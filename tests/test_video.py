@@ -6,6 +6,7 @@ import shlex
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -151,6 +152,14 @@ def test_nothing_is_overwritten_or_left_behind(clip, capsys):
     assert len(command("--overwrite", "--max_frames", "2")["depth"]) == 2
 
 
+def test_the_home_folder_of_the_output_is_expanded(clip, tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert main(["video", "clip.mp4", *ROOMS, "--output", "~/out", "--max_frames", "1", "--model.mirror", "false"]) == 0
+    assert {path.name for path in Path("home/out").iterdir()} == {"clip.npz", "clip.depth.mp4"}
+    assert not Path("~").exists()
+    assert "1 frame of clip.mp4" in capsys.readouterr().out
+
+
 @pytest.mark.filterwarnings("ignore:skipped", "ignore:.*were skipped")
 def test_predict_skips_a_video_and_names_the_command(clip, capsys):
     quiet = ["--trainer.accelerator", "cpu", "--trainer.devices", "1", "--trainer.enable_progress_bar", "false"]
@@ -235,6 +244,33 @@ def test_other_formats(tmp_path, frames, suffix):
     assert [frame.rgb.shape for frame in video] == [(96, 128, 3)] * 3
     times = [frame.time for frame in video]
     assert np.diff(times) == pytest.approx([0.08, 0.08], abs=0.002)
+
+
+def test_a_cover_picture_is_not_the_video(tmp_path, frames):
+    with av.open(str(tmp_path / "clip.mp4"), "w") as container:
+        cover, video = container.add_stream("mjpeg", rate=25), container.add_stream("libx264", rate=25)
+        cover.disposition = av.stream.Disposition.attached_pic
+        both = ((cover, "yuvj420p", [np.zeros((32, 32, 3), np.uint8)]), (video, "yuv420p", frames))
+        for stream, stream.pix_fmt, pictures in both:
+            stream.height, stream.width = pictures[0].shape[:2]
+        for stream, _, pictures in both:
+            for pixels in pictures:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+            container.mux(stream.encode(None))
+    assert [frame.rgb.shape for frame in Video(tmp_path / "clip.mp4")] == [(96, 128, 3)] * 5
+
+
+@pytest.mark.parametrize("suffix", ["mkv", "avi"])
+def test_the_first_frames_of_a_truncated_file(tmp_path, frames, suffix):
+    path = tmp_path / f"clip.{suffix}"
+    write_video(path, frames * 8)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(
+        InputError, match=r"states 1\.60 s, but its frames end at 0\.\d\d s; .*--max_frames (\d+)"
+    ) as refused:
+        list(Video(path))
+    usable = int(str(refused.value).split()[-1])
+    assert len(list(Video(path, max_frames=usable))) == usable
 
 
 # ---- in Python

@@ -45,6 +45,19 @@ def write_video(path: Path | str, frames: list[np.ndarray], rate: Fraction | int
         container.mux(video.encode(None))
 
 
+def write_song(path: Path | str, cover: np.ndarray) -> None:
+    """Write an MP3 file of 0.1 s with a cover picture (H, W, 3) uint8."""
+    with av.open(str(path), "w") as container:
+        audio, picture = container.add_stream("mp3", rate=16000), container.add_stream("mjpeg", rate=1)
+        picture.height, picture.width = cover.shape[:2]
+        picture.pix_fmt, picture.disposition = "yuvj420p", av.stream.Disposition.attached_pic
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1600), np.float32), format="fltp", layout="mono")
+        sound.sample_rate = 16000
+        for stream, frame in ((picture, av.VideoFrame.from_ndarray(cover, format="rgb24")), (audio, sound)):
+            frame.pts = 0
+            container.mux([*stream.encode(frame), *stream.encode(None)])
+
+
 def turn(path: Path, matrix: list[list[int]]) -> None:
     """Write a display matrix ((a, b), (c, d)) into the header of the track of an MP4 file, as phones do."""
     content = bytearray(path.read_bytes())

@@ -118,7 +118,7 @@ class Callbacks:
     def write(
         self, photo: OpenedPhoto | None, lines: str, templates: str, temperature: float | None, fov: float | None
     ) -> list[str]:
-        """Return the files to download.
+        """Return the files to download; those of a room include the room, which the command in the recipe needs.
 
         Raises:
             gr.Error: if a value is refused.
@@ -132,9 +132,12 @@ class Callbacks:
             raise gr.Error(escape(str(error)), title="No files were written", print_exception=False) from error
         if missing:
             gr.Warning(escape(missing), title="No point cloud")
-        return [str(file) for file in files]
+        return [str(file) for file in (*files, *(room for room in self.rooms if room == photo.path))]
 
 
 def page_message(error: InputError, path: Path) -> str:
     """Return the message about a file without its folder on the server and without advice for the command line."""
-    return escape(str(error).replace(str(path), path.name).removesuffix(f", or {SKIP}"))
+    fault, _, ways = str(error).replace(str(path), path.name).rpartition("; ")
+    if ways != (others := ways.removesuffix(f", or {SKIP}")):
+        ways = ", or ".join(others.rsplit(", ", 1))
+    return escape(f"{fault}; {ways}" if fault else ways)

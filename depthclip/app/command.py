@@ -92,10 +92,10 @@ def serve(studio: Studio, host: str, port: int | None, max_upload: int, folder: 
 
 
 def example_rooms(folder: Path) -> list[Path]:
-    """Draw the example rooms as PNG files, at the size on which the bundled CLIP was trained."""
+    """Draw the example rooms as BMP files, at the size on which the bundled CLIP was trained."""
     paths = []
     for number, index in enumerate(ROOMS, 1):
         pixels = VIEW.see(torch.from_numpy(room("test", index).rgb).permute(2, 0, 1))
-        paths.append(folder / f"room-{number}.png")
+        paths.append(folder / f"room-{number}.bmp")  # the depth map is room-N.png
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(paths[-1])
     return paths

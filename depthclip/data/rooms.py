@@ -197,7 +197,7 @@ class Rooms(DepthDataModule):
         fov: float | tuple[float, float] = 70.0,
     ) -> None:
         super().__init__(view, scoring, loading, shots, augment)
-        self.rooms_seed = rooms_seed
+        self.rooms_seed = int(rooms_seed)
         self.rooms = {
             "train": RoomsDataset("train", train_size, rooms_seed, train_types, fov),
             "val": RoomsDataset("val", val_size, rooms_seed, train_types, fov),

@@ -86,7 +86,7 @@ class DepthHead(Head):
         self.camera = camera
         self.prompts = prompts
         self.bins = bins
-        self.temperature = temperature
+        self.temperature = float(temperature)
         self.logit_scale = logit_scale
         self.assignment = assignment
         self.smoothing = smoothing

@@ -5,12 +5,12 @@ from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.transforms.v2 import functional as TF
 
 from depthclip.camera import check_focal
 from depthclip.checks import LARGEST_SIDE, check_count, check_crop, check_pair
 from depthclip.errors import InputError
 from depthclip.protocol.box import Box, Crop, resolve_crop
+from depthclip.protocol.resizing import resize
 from depthclip.protocol.windows import Windows
 
 MOST_WINDOWS = 10_000  # of an image
@@ -96,7 +96,7 @@ class View:
         """
         seen = self.box(image.shape[-2], image.shape[-1]).cut(image)
         size = self.size_seen(seen.shape[-2], seen.shape[-1], focal)
-        return TF.resize(seen, list(size), antialias=True)
+        return resize(seen, size)
 
     def size_seen(self, height: int, width: int, focal: float | None = None) -> tuple[int, int]:
         """Return the (height, width) to which a crop is resized.

@@ -11,7 +11,7 @@ import yaml
 
 from depthclip.camera import check_fov
 from depthclip.checks import brief
-from depthclip.data.paths import quoted
+from depthclip.data.paths import argument_path, quoted
 from depthclip.errors import InputError
 from depthclip.file_names import file_names
 from depthclip.table import print_text
@@ -19,7 +19,7 @@ from depthclip.video.depth import VideoDepth, check_smoothing
 from depthclip.video.drawing import Panel
 from depthclip.video.model import build_model
 from depthclip.video.passes import estimate_frames, write_results
-from depthclip.video.reading import Video
+from depthclip.video.reading import Video, counted
 from depthclip.video.writing import check_encoder
 
 
@@ -63,7 +63,7 @@ def run(options: Namespace, arguments: Sequence[str]) -> None:
     shape = " x ".join(str(length) for length in (len(estimated), *estimated.seen))
     smoothing = f"{options.smoothing:g}, exponential mean of the logits" if options.smoothing else "none"
     print_text(
-        f"{len(estimated)} frames of {quoted(video.path)} in {seconds:.1f} s, {len(estimated) / seconds:.1f} a "
+        f"{counted(len(estimated))} of {quoted(video.path)} in {seconds:.1f} s, {len(estimated) / seconds:.1f} a "
         f"second; {paths[0]}: frames beside their depth, colours from {near:.2f} to {far:.2f} m, without sound; "
         f"{paths[1]}: depth, {shape} float32 metres; smoothing over time: {smoothing}"
     )
@@ -76,14 +76,15 @@ def output_paths(folder: str, video: Path, overwrite: bool) -> tuple[Path, Path]
         InputError: if the folder cannot be created, or a file is there already and `overwrite` is not set.
     """
     name = file_names([video.name])[0]
+    directory = argument_path("output", folder)
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        directory.mkdir(parents=True, exist_ok=True)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or error
         raise InputError(
             f"output {brief(folder)} cannot be created ({reason}); choose another folder with --output"
         ) from error
-    paths = Path(folder, f"{name}.depth.mp4"), Path(folder, f"{name}.npz")
+    paths = directory / f"{name}.depth.mp4", directory / f"{name}.npz"
     for path in paths:
         if path.is_dir():
             raise InputError(f"{path} is a folder; choose another folder with --output")

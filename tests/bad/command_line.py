@@ -116,6 +116,8 @@ CASES = [
     unknown(["--model.temperature", "1"], "temperature", "model"),
     unknown(["--model.head.temprature", "1"], "temprature", "temperature"),
     unknown(["--model.haed.temperature", "1"], "haed"),
+    unknown(["--fov", "60"], "'fov'", "use --data.fov"),
+    unknown(["--max_epochs", "3"], "'max_epochs'", "use --trainer.max_epochs"),
     unknown(["--modle.panels", "1"], "modle", "model"),
     unknown(["--trainer.max_epoch", "1"], "max_epoch", "max_epochs"),
     unknown(["--trainer.max_epoch=1"], "max_epoch", "max_epochs"),

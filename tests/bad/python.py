@@ -140,5 +140,16 @@ CASES = [
         "encoder",
         "encode_photo",
     ),
+    *(
+        refuse(
+            "encoded photograph",
+            f"max_side {side!r}",
+            lambda side=side: model().encode_photo(PHOTO, max_side=side),
+            "max_side",
+            "1 to 16384",
+        )
+        for side in (-1, 20_000, np.int64(-1), np.float32(64))
+    ),
+    refuse("model", "max_side 20000", lambda: DepthCLIP(encoder(), model().head, max_side=20_000), "20000", "16384"),
     refuse("encoded photograph", "max_side 0", lambda: model().encode_photo(PHOTO, max_side=0), "max_side", "0"),
 ]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from PIL import Image
 
 from depthclip import DepthCLIP, FrozenCLIP
 from depthclip.head import Head
@@ -13,7 +14,7 @@ from depthclip.video import Video, VideoDepth
 from tests.bad.command_line import command
 from tests.bad.judge import Case
 from tests.harm import ALL
-from tests.videos import write_video
+from tests.videos import room_frames, write_song, write_video
 
 GREY = [np.full((48, 64, 3), 60 * k, np.uint8) for k in range(4)]
 
@@ -54,6 +55,29 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-5])
 
 
+def truncated(suffix: str) -> Case:
+    """Return the case of the first half of a file."""
+
+    def run(folder):
+        path = folder / f"clip.{suffix}"
+        write_video(path, [room for _ in range(8) for room in room_frames(5)])
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        for _ in Video(path):
+            pass
+
+    return Case("video", f"half of a file, {suffix}", run, ("video", f"clip.{suffix}", "truncated", "1.60 s"))
+
+
+def other(name: str, write, *names: str) -> Case:
+    """Return the case of a file that is no video."""
+
+    def run(folder):
+        write(folder / name)
+        return command("video", name, "-c", "rooms")
+
+    return Case("video", name, run, ("video", name, *names))
+
+
 def file(name: str, harm, *names: str) -> Case:
     """Return the case of a video file."""
 
@@ -89,6 +113,11 @@ CASES = [
     file("sound only", sound, "no video stream"),
     file("no frames", without_frames, "no frames"),
     file("cut after its header", cut, "truncated", "5 bytes"),
+    truncated("mkv"),
+    truncated("avi"),
+    *(other(f"photo.{suffix}", Image.fromarray(GREY[0]).save, "image", "predict") for suffix in ("jpg", "png", "webp")),
+    other("song.mp3", lambda path: write_song(path, GREY[0]), "no video stream"),
+    options("--output", "", names=("output", "''")),
     options("--smoothing", "1.5", names=("smoothing", "1.5")),
     options("--smoothing", "nan", names=("smoothing", "nan")),
     options("--smoothing", "-0.1", names=("smoothing", "-0.1")),
