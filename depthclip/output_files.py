@@ -96,6 +96,24 @@ def is_map(path: Path) -> bool:
     return isinstance(values, np.ndarray) and values.ndim == 2 and values.dtype == np.float32
 
 
+def is_output(path: Path) -> bool:
+    """Return whether a file is a colour picture, depth map or panel of `predict`.
+
+    Only the headers of a PNG of these names, and of a colour picture beside it, are read.
+    """
+    if path.suffix != ".png":
+        return False
+    suffix = next((each for each in (PICTURE, f"{PANEL}.png") if path.name.endswith(each)), ".png")
+    beside = path.with_name(f"{path.name.removesuffix(suffix)}{PICTURE}")
+    if not beside.is_file():
+        return False
+    try:
+        picture = texts_of(beside)
+        return suffix in written_suffixes(picture) | {PICTURE} and (suffix != ".png" or bool(texts_of(path)))
+    except InputError:
+        return False
+
+
 def remove_outdated(folder: Path, file: str, requested: set[str]) -> None:
     """Remove the files of an image that an earlier run wrote.
 
