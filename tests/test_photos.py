@@ -15,7 +15,8 @@ from depthclip.data.samples import DataError
 from depthclip.errors import InputError
 from depthclip.photograph import rgb_of
 from tests.layouts import picture
-from tests.test_predict_folder import one, place, predict  # noqa: F401  # place is a fixture
+from tests.test_predict import bomb
+from tests.test_predict_folder import place, predict  # noqa: F401  # place is a fixture
 
 pytestmark = pytest.mark.filterwarnings("ignore:pretrained is null", "ignore:skipped", "ignore:.*were skipped")
 
@@ -107,3 +108,18 @@ def test_a_missing_photograph_has_a_hint_of_its_own(tmp_path):
         list(data.predict_dataloader())
     (message,) = (str(each.message) for each in caught if str(each.message).startswith("skipped: "))
     assert message.endswith("which does not exist; check the path")
+
+
+def test_a_huge_photograph_has_the_limit_in_its_message(tmp_path):
+    bomb(tmp_path / "huge.png")
+    with pytest.raises(DataError, match="convert it to a smaller image of at most 178 million pixels"):
+        read_rgb(tmp_path / "huge.png")
+
+
+def test_counts_of_one_are_singular(place, capsys):  # noqa: F811
+    Path("in/broken.jpg").write_text("hello")
+    predict("in/r0.jpg", "in/broken.jpg")
+    assert "1 depth map with a picture is in out" in (printed := capsys.readouterr().out)
+    assert "1 image could not be read: in/broken.jpg" in printed
+    predict("in/r0.jpg")
+    assert "the depth map is in out already" in capsys.readouterr().out

@@ -75,7 +75,6 @@ def data_of(given):
         (["-c", "x.yaml", "a.jpg", "in"], ["-c", "x.yaml"], ["a.jpg", "in"]),
         (["in/*.jpg", "--overwrite", "a.jpg"], ["--overwrite"], ["in/*.jpg", "a.jpg"]),
         (["--name=x", "a.jpg", "--", "-b.jpg", "--c.jpg"], ["--name=x"], ["a.jpg", "-b.jpg", "--c.jpg"]),
-        (["--name", "x", "\udcff.jpg"], ["--name", "x"], ["\udcff.jpg"]),
         (["--data", "Photos", "--data.images", "[b]"], ["--data.images", "[b]"], None),
     ],
 )
@@ -83,6 +82,14 @@ def test_photographs_beside_options(tmp_path, monkeypatch, given, rest, images):
     monkeypatch.chdir(tmp_path)
     Path("x.yaml").touch()
     assert data_of(given) == (["predict", *rest], images)
+
+
+def test_a_name_that_is_not_utf8_is_read_by_the_pattern_in_the_message(place):
+    os.rename("a.jpg", b"bad\xff.jpg")
+    with pytest.raises(InputError, match=r"photograph bad\\udcff.jpg is not UTF-8; .* the pattern 'bad\?.jpg'$"):
+        predict(os.fsdecode(b"bad\xff.jpg"), "-c", "run.yaml")
+    predict("bad?.jpg", "-c", "run.yaml")
+    assert Path(os.fsdecode(b"out/bad\xff.png")).exists()
 
 
 def test_photographs_come_after_recipes_and_before_options():

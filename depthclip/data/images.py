@@ -79,7 +79,7 @@ def opened(path: Path, what: str, hint: str = CHECK_LIST) -> Iterator[Image.Imag
         ) from error
     except Image.DecompressionBombError as error:
         raise DataError(
-            f"{what} {path} is too large ({error}); reduce it to at most "
+            f"{what} {path} is too large ({error}); convert it to a smaller image of at most "
             f"{2 * (Image.MAX_IMAGE_PIXELS or 0) // 10**6} million pixels, or {SKIP}"
         ) from error
     except MemoryError as error:
