@@ -69,7 +69,7 @@ def main(args: list[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
     An error that the user can correct is printed as one sentence, with exit code 2. The exit code is 3 if `predict`
-    skipped images that cannot be read. SIGTERM and SIGINT end a run with
+    skipped images that cannot be read, or left out point clouds. SIGTERM and SIGINT end a run with
     exit codes 143 and 130. Any other exception is a bug and keeps its traceback. DEPTHCLIP_TRACEBACK=1 shows all
     tracebacks.
     """

@@ -1,10 +1,13 @@
 """Write files atomically: a file that exists is complete, even if the process that wrote it was killed."""
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
+PARTIAL = re.compile(r"\.(\d{1,9})\.partial$")
 
 
 @contextmanager
@@ -28,3 +31,29 @@ def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def remove_abandoned(folder: Path, files: Collection[str]) -> None:
+    """Remove temporary files of `open_atomic` whose process was killed.
+
+    Args:
+        folder: folder of the files.
+        files: names of the complete files; temporary files of other files remain.
+    """
+    if os.name != "posix":  # elsewhere, there is no signal that only checks whether a process exists
+        return
+    for path in folder.glob("*.partial"):
+        found = PARTIAL.search(path.name)
+        if found is not None and path.name[: found.start()] in files and not _runs(int(found[1])):
+            with suppress(OSError):  # the folder may be read-only
+                path.unlink(missing_ok=True)
+
+
+def _runs(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:  # a process of another user
+        pass
+    return True

@@ -189,8 +189,8 @@ class DepthCLI(LightningCLI):
 
     @property
     def exit_code(self) -> int:
-        """The exit code of the command line: 3 if `predict` skipped images that cannot be read, else 0."""
-        return SKIPPED if self.writer.skipped else 0
+        """The exit code of the command line: 3 if `predict` skipped images or left out point clouds, else 0."""
+        return SKIPPED if self.writer.skipped or self.writer.cloudless else 0
 
     def checkpoints(self) -> dict[str, list[Callback]]:
         """Return the argument `callbacks` of the trainer, with the callbacks that save checkpoints.

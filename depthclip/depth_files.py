@@ -2,7 +2,8 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,37 +12,32 @@ import torch
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from depthclip.atomic import open_atomic
+from depthclip.atomic import open_atomic, remove_abandoned
 from depthclip.checks import check_choice
 from depthclip.clouds import CLOUDS, check_trimesh, write_cloud
+from depthclip.counted import counted
 from depthclip.data.paths import quoted
+from depthclip.depth_index import INDEX, MAPS, read_index, unwritable, write_index
 from depthclip.errors import InputError
 from depthclip.figure_files import VECTORS, Vector
-from depthclip.file_names import COLOUR, PANEL, UNCERTAINTY, file_names, printable
+from depthclip.file_names import PANEL, UNCERTAINTY, file_names, printable
 from depthclip.further_files import write_panel, write_uncertainty
-from depthclip.output_files import is_array, is_companion, texts_of
+from depthclip.output_files import (
+    PICTURE,
+    SUFFIXES,
+    digest,
+    is_written,
+    remove_outdated,
+    texts_of,
+    version_of,
+    written_suffixes,
+)
 from depthclip.pictures import colour_depth, depth_range, with_scale
+from depthclip.png_values import to_png_values
 from depthclip.shown import Prediction
 
-SCALES = (1000, 500, 256, 100, 50, 20, 10, 5, 2, 1)  # values per metre
-LARGEST = 65535
-MAPS = ("png", "npy")
 FORMATS = (*MAPS, *CLOUDS, "panel", "uncertainty")
-INDEX = "index.json"
 LISTED = 20  # skipped images in the summary
-
-
-def scale_for(farthest: float) -> float:
-    """Return the values per metre of a 16-bit PNG that holds depths up to `farthest` metres."""
-    return next((scale for scale in SCALES if farthest * scale <= LARGEST), LARGEST / max(farthest, 1e-6))
-
-
-def to_png_values(depth: np.ndarray) -> tuple[np.ndarray, float]:
-    """Return depth (H, W) in metres as 16-bit values, 0 = invalid, and the values per metre."""
-    scale = scale_for(float(depth.max()))
-    # a valid depth that rounds to 0 is stored as 1
-    values = np.where(depth > 0, np.clip((depth * scale).round(), 1, LARGEST), 0)
-    return values.astype(np.uint16), scale
 
 
 class DepthFolder:
@@ -85,19 +81,23 @@ class DepthFolder:
         self.names = [printable(name) for name in names]
         self.sources = [printable(source) for source in sources or [""] * len(names)]
         self.files = file_names(names)
+        self.versions = [version_of(source) for source in sources or [""] * len(names)]
         self.settings = json.loads(json.dumps(settings, default=str))
+        self.digest = digest(self.settings)
         self.formats = tuple(formats)
         self.overwrite = overwrite
-        self.suffixes = {"npy": [".npy"], "ply": [".ply"], "glb": [".glb"], "uncertainty": [f"{UNCERTAINTY}.npz"]}
+        self.suffixes = {each: [f".{each}"] for each in (*MAPS, *CLOUDS)} | {"uncertainty": [f"{UNCERTAINTY}.npz"]}
         self.suffixes["panel"] = [f"{PANEL}.{each}" for each in ("png", *([vector] if vector else []))]
         self.chosen = list(range(len(names)))
         self.scales: dict[str, float] = {}  # values per metre of the files in the folder; 1 except for png
+        self.cloudless: dict[str, str] = {}  # images without point clouds, since their focal length is not known
+        self.maps: dict[str, Any] = {}  # entries of the index
 
     @property
     def complete(self) -> int:
-        """The number of samples whose depth map is in the folder in all formats."""
-        stems = {file.rpartition(".")[0] for file in self.scales}
-        return sum(all(f"{stem}.{each}" in self.scales for each in self.formats) for stem in stems)
+        """The number of samples whose depth map is in the folder in all formats, apart from clouds left out."""
+        stems = {file.rpartition(".")[0] for file in self.scales} | self.cloudless.keys()
+        return sum(all(f"{stem}.{each}" in self.scales for each in self._formats_of(stem)) for stem in stems)
 
     def open(self) -> list[int]:
         """Create the folder and return the indices of the samples without a depth map in it; all with `overwrite`.
@@ -112,10 +112,14 @@ class DepthFolder:
             raise InputError(
                 f"output {self.folder} cannot be created ({error.strerror}); choose another folder with --output"
             ) from error
-        self._check_index()
+        remove_abandoned(
+            self.folder, {INDEX, *(f"{file}{each}" for file in self.files for each in (*SUFFIXES, PICTURE))}
+        )
+        self.maps = read_index(self.folder, self.settings, self.overwrite)
         missing = [k for k in range(len(self.files)) if not self._is_there(k)]
         if self.overwrite:
             self.scales.clear()
+            self.cloudless.clear()
             return list(range(len(self.files)))
         return missing
 
@@ -130,12 +134,14 @@ class DepthFolder:
     def write(self, prediction: Prediction) -> None:
         """Write the depth map of a sample and a picture of it.
 
+        Point clouds are left out if the focal length is not known.
+
         Args:
             prediction: its index is the position among the chosen samples; a position beyond them becomes the name of
                 the file.
 
         Raises:
-            InputError: if a depth is not finite, a cloud has no focal length, or a file cannot be written.
+            InputError: if a depth is not finite, or a file cannot be written.
         """
         index, name, depth = prediction.index, prediction.name, prediction.depth.numpy()
         if not np.isfinite(depth).all():
@@ -145,27 +151,26 @@ class DepthFolder:
             )
         known = index < len(self.chosen)
         file = self.files[self.chosen[index]] if known else f"{index:06d}"
+        self.cloudless.pop(file, None)
+        if prediction.focal is None and {*CLOUDS} & {*self.formats}:
+            self.cloudless[file] = printable(name)
         values, scale = to_png_values(depth)
         scale_bar = depth_range(torch.from_numpy(depth))
         picture = with_scale(colour_depth(depth, *scale_bar), *scale_bar)
-        text = PngInfo()
-        text.add_text("image", printable(name))
-        text.add_text("depth_scale", f"{scale:.17g}")
-        if known and self.sources[self.chosen[index]]:
-            text.add_text("source", self.sources[self.chosen[index]])
-        try:
-            # the picture is written first: if there is a depth map, its sample can be identified
-            self._write_png(f"{file}{COLOUR}.png", picture, text)
-            for each in (each for each in FORMATS[1:] if each in self.formats):
-                for suffix in self.suffixes[each]:
-                    with open_atomic(self.folder / f"{file}{suffix}") as opened:
-                        self._write(opened, prediction, each, suffix.rpartition(".")[2])
-                self.scales[f"{file}.{each}"] = 1.0
-            if "png" in self.formats:
-                self._write_png(f"{file}.png", values, text)
-                self.scales[f"{file}.png"] = scale
-        except OSError as error:
-            raise _unwritable(self.folder / f"{file}.{self.formats[-1]}", error) from error
+        texts = {"image": printable(name), "depth_scale": f"{scale:.17g}"}
+        if known:
+            texts |= {"source": self.sources[self.chosen[index]], "photograph": self.versions[self.chosen[index]]}
+        texts |= self._listed(file)
+        # the picture is written first: if there is a depth map, its sample can be identified
+        self._write_png(f"{file}{PICTURE}", picture, texts)
+        for each in (each for each in FORMATS[1:] if each in self._formats_of(file)):
+            for suffix in self.suffixes[each]:
+                with self._opened(f"{file}{suffix}") as opened:
+                    self._write(opened, prediction, each, suffix.rpartition(".")[2])
+            self.scales[f"{file}.{each}"] = 1.0
+        if "png" in self.formats:
+            self._write_png(f"{file}.png", values, texts)
+            self.scales[f"{file}.png"] = scale
 
     def write_index(self) -> None:
         """Write the index: the scale and the image of each depth map in the folder; further files are not in it.
@@ -173,17 +178,8 @@ class DepthFolder:
         Raises:
             InputError: if the file cannot be written.
         """
-        images = {f"{file}.{each}": n for file, n in zip(self.files, self.names, strict=True) for each in MAPS}
-        maps = {
-            file: {"image": images.get(file, ""), "depth_scale": scale}
-            for file, scale in sorted(self.scales.items())
-            if file.endswith(MAPS)
-        }
-        try:
-            with open_atomic(self.folder / INDEX) as opened:
-                opened.write(json.dumps({"settings": self.settings, "maps": maps}, indent=1).encode() + b"\n")
-        except OSError as error:
-            raise _unwritable(self.folder / INDEX, error) from error
+        images = dict(zip(self.files, self.names, strict=True))
+        self.maps = write_index(self.folder, self.settings, self.maps, images, self.scales)
 
     def closing(self, before: int, skipped: Sequence[str] = (), reduced: int = 0) -> str:
         """Return a summary of the depth maps in the folder.
@@ -201,61 +197,82 @@ class DepthFolder:
         texts = {"png": png, "npy": ".npy, float32 metres", "ply": ".ply, points", "glb": ".glb, points"}
         texts |= {"panel": f"{PANEL}.png, panels", "uncertainty": f"{UNCERTAINTY}.npz, maps of uncertainty"}
         described = " and ".join(texts[each] for each in self.formats)
-        parts = [f"{self.complete} depth maps with pictures are in {self.folder}: {described}"]
+        there = counted(self.complete, "depth map with a picture is", "depth maps with pictures are")
+        parts = [f"{there} in {self.folder}: {described}"]
         if before:
-            parts.append(f"{before} were there already")
+            parts.append(f"{counted(before, 'was', 'were')} there already")
         if reduced:
-            parts.append(f"{reduced} images were reduced before the model saw them (max_side)")
+            seen = counted(reduced, "image was reduced", "images were reduced")
+            parts.append(f"{seen} before the model saw {'it' if reduced == 1 else 'them'} (max_side)")
         if skipped:
-            listed = ", ".join(quoted(name) for name in skipped[:LISTED])
-            more = "" if len(skipped) <= LISTED else f" and {len(skipped) - LISTED} more"
-            parts.append(f"{len(skipped)} images could not be read: {listed}{more}")
-        counted = f"{self.complete - before} written, {before} kept, {len(skipped)} skipped"
-        return "; ".join(parts) + f"\n{counted}"
+            parts.append(f"{counted(len(skipped), 'image', 'images')} could not be read: {listed(skipped)}")
+        parts += [self.without_clouds()] if self.cloudless else []
+        return "; ".join(parts) + f"\n{self.complete - before} written, {before} kept, {len(skipped)} skipped"
 
-    def _check_index(self) -> None:
-        path = self.folder / INDEX
-        if not path.exists():
-            return
-        try:
-            settings = json.loads(path.read_bytes())["settings"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(
-                f"{path} is not an index of depth maps; choose another folder with --output, or remove the file"
-            ) from error
-        if settings != self.settings and not self.overwrite:
-            raise InputError(
-                f"output {self.folder} holds depth maps of another model or view; choose another folder with --output, "
-                "or use --overwrite"
-            )
+    def without_clouds(self) -> str:
+        """Return which images have no point cloud, with the reason."""
+        names = sorted(self.cloudless.values())
+        have = counted(len(names), "image has no point cloud", "images have no point clouds")
+        return (
+            f"{have}, since the focal length is not known (EXIF FocalLengthIn35mmFilm; set data.fov): {listed(names)}"
+        )
+
+    def _formats_of(self, file: str) -> list[str]:
+        """Return the formats of an image, without point clouds if its focal length is not known."""
+        return [each for each in self.formats if each not in CLOUDS or file not in self.cloudless]
+
+    def _suffixes(self, formats: Sequence[str]) -> set[str]:
+        return {suffix for each in formats for suffix in self.suffixes[each]}
 
     def _is_there(self, index: int) -> bool:
         file, name = self.files[index], self.names[index]
-        picture, depth = (texts_of(self.folder / f"{file}{suffix}.png") for suffix in (COLOUR, ""))
+        picture, depth = (texts_of(self.folder / f"{file}{suffix}") for suffix in (PICTURE, ".png"))
         for texts in (picture, depth):
             self._check_same(file, texts, index)
-        scales = {"png": float(depth["depth_scale"])} if depth else {}
-        if "npy" in self.formats and is_array(self.folder / f"{file}.npy", bool(picture)):
-            scales["npy"] = 1.0
-        for each in (each for each in FORMATS if each in self.formats and each not in MAPS):
-            paths = [self.folder / f"{file}{suffix}" for suffix in self.suffixes[each]]
-            found = [is_companion(path, bool(picture)) for path in paths]
-            if all(found):
-                scales[each] = 1.0
-        if picture.get("image") != name or not scales.keys() >= set(self.formats):
+        # other settings: `--overwrite` was interrupted, or applied to other images
+        current = all(texts.get("settings", self.digest) == self.digest for texts in (picture, depth))
+        if current and not self.overwrite and "left_out" in picture and {*CLOUDS} & {*self.formats}:
+            self.cloudless[file] = name
+        written = written_suffixes(picture)
+        needed = {each for each in self._suffixes(self._formats_of(file)) if each != ".png"}
+        found = {each for each in needed if is_written(self.folder / f"{file}{each}", each in written)}
+        if not current or picture.get("image") != name or found != needed or ("png" in self.formats and not depth):
             return False
-        self.scales.update({f"{file}.{each}": scale for each, scale in scales.items()})
+        self.scales.update({f"{file}.{each}": 1.0 for each in self._formats_of(file) if each != "png"})
+        if depth:
+            self.scales[f"{file}.png"] = float(depth["depth_scale"])
         return True
 
     def _check_same(self, file: str, texts: dict[str, str], index: int) -> None:
-        """Raise if a PNG belongs to another image than a sample."""
+        """Raise if a PNG belongs to another image than a sample, or to an earlier version of it."""
         other = texts.get("source") or texts.get("image", "")
         mine = self.sources[index] if texts.get("source") else self.names[index]
-        if texts and mine and other != mine and not self.overwrite:
-            raise InputError(
-                f"{self.folder / file}.png holds the depth of {quoted(other)}, not of {quoted(mine)}; choose another "
-                "folder with --output, or use --overwrite"
-            )
+        version = self.versions[index]
+        if not texts or not mine or self.overwrite:
+            return
+        if other != mine:
+            held = f"{quoted(other)}, not of {quoted(mine)}"
+        elif texts.get("photograph") and version and texts["photograph"] != version:
+            held = f"an earlier version of {quoted(mine)}"
+        else:
+            return
+        raise InputError(
+            f"{self.folder / file}.png holds the depth of {held}; choose another folder with --output, or use "
+            "--overwrite"
+        )
+
+    def _listed(self, file: str) -> dict[str, str]:
+        """Return the texts of an image that list its files, and remove the files of other settings."""
+        formats = self._formats_of(file)
+        files, left_out = self._suffixes(formats), self._suffixes([e for e in self.formats if e not in formats])
+        earlier = texts_of(self.folder / f"{file}{PICTURE}")
+        if self.overwrite or earlier.get("settings", self.digest) != self.digest:
+            remove_outdated(self.folder, file, self._suffixes(self.formats))
+        else:
+            earlier_files = written_suffixes(earlier) - left_out
+            files |= {each for each in earlier_files if (self.folder / f"{file}{each}").is_file()}
+        texts = {"settings": self.digest, "files": " ".join(sorted(files))}
+        return {**texts, "left_out": " ".join(sorted(left_out))} if left_out else texts
 
     def _write(self, opened: BinaryIO, prediction: Prediction, kind: str, file_type: str) -> None:
         """Write a file of one of the formats except for png."""
@@ -268,13 +285,24 @@ class DepthFolder:
         else:
             np.save(opened, prediction.depth.numpy().astype(np.float32, copy=False))
 
-    def _write_png(self, file: str, pixels: np.ndarray, text: PngInfo) -> None:
-        with open_atomic(self.folder / file) as opened:
+    def _write_png(self, file: str, pixels: np.ndarray, texts: dict[str, str]) -> None:
+        text = PngInfo()
+        for key in (key for key in texts if texts[key]):
+            text.add_text(key, texts[key])
+        with self._opened(file) as opened:
             Image.fromarray(pixels).save(opened, "PNG", pnginfo=text)
 
+    @contextmanager
+    def _opened(self, file: str) -> Iterator[BinaryIO]:
+        """Open a file of the folder for writing, and name it in errors."""
+        try:
+            with open_atomic(self.folder / file) as opened:
+                yield opened
+        except OSError as error:
+            raise unwritable(self.folder / file, error) from error
 
-def _unwritable(path: Path, error: OSError) -> InputError:
-    return InputError(
-        f"{path} cannot be written ({error.strerror or error}); free space and repeat the command, which continues in "
-        "the same folder, or choose another folder with --output"
-    )
+
+def listed(names: Sequence[str]) -> str:
+    """Return the first names of a list, and the number of the others."""
+    more = "" if len(names) <= LISTED else f" and {len(names) - LISTED} more"
+    return ", ".join(quoted(name) for name in names[:LISTED]) + more

@@ -6,8 +6,10 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 
+from depthclip.counted import counted
 from depthclip.data.batches import Batch
 from depthclip.data.paths import argument_path
+from depthclip.data.photos import Photos
 from depthclip.data.samples import DepthDataset, Subset
 from depthclip.depth_files import DepthFolder
 from depthclip.errors import InputError
@@ -48,6 +50,7 @@ class DepthWriter(Callback):
         self.missing = 0  # depth maps, before predict starts
         self.reduced = 0  # images that were larger than what the model saw, on this device
         self.skipped: list[str] = []  # names of the images that could not be read; of all devices in the end
+        self.cloudless = 0  # images without a point cloud, since their focal length is not known; of all devices
         self.limit: int | float | None = None  # of the trainer, while it is set to 0
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
@@ -63,14 +66,14 @@ class DepthWriter(Callback):
         data = pl_module.datamodule
         samples = None if data is None else data.sets["test"]
         settings = {key: self.recipe.get(key) for key in ("model", "ckpt_path")}
-        view = None if data is None else repr((data.view, data.scoring))
+        settings["view"] = None if data is None else repr((data.view, data.scoring))
+        if isinstance(data, Photos) and data.fov is not None:
+            settings["fov"] = data.fov
         names = [] if samples is None else [samples.name(k) for k in range(len(samples))]
         sources = [] if samples is None else [source_of(samples, k) for k in range(len(samples))]
-        self.depths = DepthFolder(
-            folder, names, {**settings, "view": view}, self.formats, sources, self.overwrite, self.vector
-        )
+        self.depths = DepthFolder(folder, names, settings, self.formats, sources, self.overwrite, self.vector)
         missing = trainer.strategy.broadcast(self.depths.open())
-        self.missing, self.reduced, self.skipped = len(missing), 0, []
+        self.missing, self.reduced, self.skipped, self.cloudless = len(missing), 0, [], 0
         if trainer.is_global_zero:
             self.depths.write_index()
         if data is None or samples is None or len(missing) == len(samples):
@@ -78,8 +81,13 @@ class DepthWriter(Callback):
         if not missing:
             self.limit, trainer.limit_predict_batches = trainer.limit_predict_batches, 0
             if trainer.is_global_zero:
-                print_text(f"all {len(samples)} depth maps are in {self.depths.folder} already; nothing is computed")
-                print_text(f"0 written, {len(samples)} kept, 0 skipped")
+                count = len(samples)
+                all_maps = "the depth map is" if count == 1 else f"all {count} depth maps are"
+                clouds = f"; {self.depths.without_clouds()}" if self.depths.cloudless else ""
+                print_text(f"{all_maps} in {self.depths.folder} already; nothing is computed{clouds}")
+                print_text(f"0 written, {count} kept, 0 skipped")
+                self.cloudless = len(self.depths.cloudless)
+            self._check_clouds()
             return
         # each device needs an image; where fewer are missing, a few are computed again
         spare = iter(sorted(set(range(len(samples))) - set(missing)))
@@ -113,25 +121,37 @@ class DepthWriter(Callback):
         Raises:
             InputError: if no image could be read, or images are missing on all devices together.
         """
-        parts = gather((self.depths.scales, self.skipped, self.reduced))
+        parts = gather((self.depths.scales, self.depths.cloudless, self.skipped, self.reduced))
         if not trainer.is_global_zero:
             self.skipped = []
             return
         before = len(self.depths.files) - self.missing
-        for scales, _, _ in parts:
+        for scales, cloudless, _, _ in parts:
             self.depths.scales.update(scales)
+            self.depths.cloudless.update(cloudless)
         self.depths.write_index()
-        self.skipped = [name for _, names, _ in parts for name in names]
-        print_text(self.depths.closing(before, self.skipped, sum(reduced for _, _, reduced in parts)))
+        self.skipped = [name for _, _, names, _ in parts for name in names]
+        self.cloudless = len(self.depths.cloudless)
+        print_text(self.depths.closing(before, self.skipped, sum(reduced for *_, reduced in parts)))
+        self._check_clouds()
         if not self.depths.scales:
-            raise InputError(
-                f"none of the {len(self.skipped)} images could be read; check the files that the warnings name"
-            )
-        lost = len(self.depths.files) - self.depths.complete - len(self.skipped)
+            count = len(self.skipped)
+            failed = "the image could not be read" if count == 1 else f"none of the {count} images could be read"
+            raise InputError(f"{failed}; check the files that the warnings name")
+        count = len(self.depths.files)
+        lost = count - self.depths.complete - len(self.skipped)
         if lost > 0 and trainer.limit_predict_batches == 1.0:
+            lack = "has" if lost == 1 else "have"
             raise InputError(
-                f"{lost} of {len(self.depths.files)} images have no depth map in {self.depths.folder}; give the "
+                f"{lost} of {counted(count, 'image', 'images')} {lack} no depth map in {self.depths.folder}; give the "
                 f"command again with --output {self.depths.folder} to go on"
+            )
+
+    def _check_clouds(self) -> None:
+        """Raise if point clouds are the only format, and no image has one."""
+        if self.depths.cloudless and not self.depths.scales:
+            raise InputError(
+                f"{self.depths.without_clouds()}; add png or npy to formats, or set data.fov to the field of view"
             )
 
 

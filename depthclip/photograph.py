@@ -4,13 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from depthclip.camera import check_focal, focal_length
 from depthclip.checks import brief
 from depthclip.data.files import read_rgb
 from depthclip.data.focal import exif_focal, film_focal
+from depthclip.data.images import to_rgb, upright
 from depthclip.errors import InputError
 
 MOST_PIXELS = 500_000_000  # of an array; a larger one would take more memory than most machines have
@@ -27,7 +28,7 @@ def rgb_of(image: Photograph) -> Tensor:
         InputError: if it is none of these, it cannot be read, or it is too large.
     """
     if isinstance(image, str | Path):
-        return read_rgb(Path(image))
+        return read_rgb(Path(image), "check the path")
     if isinstance(image, Image.Image):
         image = decode(image)
     if not isinstance(image, np.ndarray):
@@ -78,17 +79,17 @@ def stated_focal(image: Photograph, size: tuple[int, int]) -> float | None:
 
 
 def decode(image: Image.Image) -> np.ndarray:
-    """Return the pixels of a PIL image, (H, W, 3) uint8 RGB, upright.
+    """Return the pixels of a PIL image, (H, W, 3) uint8 RGB, upright, as those of a file.
 
     Raises:
-        InputError: if it is empty, cannot be decoded, or has more than 8 bits, which PIL would clip.
+        InputError: if it is empty, cannot be decoded, or has floating-point values or more than 16 bits.
     """
-    if image.mode.startswith(("I", "F")) or 0 in image.size:
-        raise InputError(
-            f"image is a PIL image of mode {image.mode} and size {image.size}, but must be a photograph of 8 bits; "
-            "convert it to RGB with its own range of values"
-        )
+    if 0 in image.size:
+        raise InputError(f"image is a PIL image of size {image.size}, but must have pixels; pass another image")
     try:
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        image.load()
+        return to_rgb(upright(image), f"image is a PIL image of mode {image.mode} that")
+    except InputError:
+        raise
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"image is a PIL image that cannot be decoded ({error}); fetch its file again") from error

@@ -1,10 +1,13 @@
 """Photographs on the command line of `predict`: files, folders and globs beside the options."""
 
 import json
+import re
+import shlex
 from collections.abc import Iterator, Sequence
 from itertools import islice
 
 from depthclip.errors import InputError
+from depthclip.file_names import printable
 from depthclip.recipe_files import shorten
 
 FLAGS = ("-h", "--help", "--overwrite", "--print_config")  # options without a value
@@ -21,7 +24,7 @@ def with_photographs(args: Sequence[str]) -> list[str]:
     `--data Photos`. Options such as `--data.view.mirror` change single fields. Arguments after `--` are photographs.
 
     Raises:
-        InputError: if `--data` or `--data.images` is given too.
+        InputError: if `--data` or `--data.images` is given too, or a name is not UTF-8, which YAML cannot hold.
     """
     if not args or args[0] != "predict":
         return list(args)
@@ -38,6 +41,13 @@ def with_photographs(args: Sequence[str]) -> list[str]:
                 raise InputError(
                     f"photographs {shorten(photographs[0])!r} and {shorten(' '.join(option))} both set the data; use "
                     "one of them"
+                )
+        for path in photographs:
+            if printable(path) != path:
+                pattern = re.sub("[\ud800-\udfff]", "?", path)
+                raise InputError(
+                    f"the name of photograph {printable(path)} is not UTF-8; pass its folder, or the pattern "
+                    f"{shlex.quote(pattern)}"
                 )
         after = max((k for k, option in enumerate(options, 1) if option[0].partition("=")[0] in RECIPES), default=0)
         options.insert(after, ("--data", photos(photographs)))

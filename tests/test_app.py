@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 from depthclip import DepthCLIP, FrozenCLIP
 from depthclip.__main__ import main
 from depthclip.app.command import app, example_rooms, serve
-from depthclip.app.downloads import write_files
+from depthclip.app.downloads import recipe_text, write_files
 from depthclip.app.drawing import ticks, weight_maps
 from depthclip.app.options import app_options
 from depthclip.app.showing import show_photo
@@ -82,6 +82,12 @@ def test_another_readout_and_view(studio, photo):
     np.testing.assert_allclose(studio.read(opened.encoded, studio.wording).depth, model.infer(photo), atol=1e-6)
     with pytest.raises(InputError, match="SCLIP does not fit"):
         studio.open(photo, "sclip", True)
+
+
+def test_the_command_of_a_photograph_whose_name_starts_with_a_dash(studio, photo, tmp_path):
+    shutil.copy(photo, tmp_path / "-dash.jpg")
+    text = recipe_text(studio, studio.open(tmp_path / "-dash.jpg", RECIPE, True), EDITED)
+    assert text.startswith("# python -m depthclip predict ./-dash.jpg -c recipe.yaml")
 
 
 @pytest.mark.parametrize(("readout", "mirror", "fov"), [(RECIPE, True, None), ("released", False, 70.0)])

@@ -131,7 +131,7 @@ def test_predict_on_two_processes_loses_no_image_in_silence(tmp_path):
     done = finish(given, tmp_path)
     assert done.returncode == 3
     assert "5 depth maps" in done.stdout
-    assert f"{before} were there already; 1 images could not be read" in done.stdout
+    assert f"{before} {'was' if before == 1 else 'were'} there already; 1 image could not be read" in done.stdout
     assert len(json.loads((tmp_path / "out/index.json").read_text())["maps"]) == 5
 
 

@@ -75,7 +75,6 @@ def data_of(given):
         (["-c", "x.yaml", "a.jpg", "in"], ["-c", "x.yaml"], ["a.jpg", "in"]),
         (["in/*.jpg", "--overwrite", "a.jpg"], ["--overwrite"], ["in/*.jpg", "a.jpg"]),
         (["--name=x", "a.jpg", "--", "-b.jpg", "--c.jpg"], ["--name=x"], ["a.jpg", "-b.jpg", "--c.jpg"]),
-        (["--name", "x", "\udcff.jpg"], ["--name", "x"], ["\udcff.jpg"]),
         (["--data", "Photos", "--data.images", "[b]"], ["--data.images", "[b]"], None),
     ],
 )
@@ -83,6 +82,14 @@ def test_photographs_beside_options(tmp_path, monkeypatch, given, rest, images):
     monkeypatch.chdir(tmp_path)
     Path("x.yaml").touch()
     assert data_of(given) == (["predict", *rest], images)
+
+
+def test_a_name_that_is_not_utf8_is_read_by_the_pattern_in_the_message(place):
+    os.rename("a.jpg", b"bad\xff.jpg")
+    with pytest.raises(InputError, match=r"photograph bad\\udcff.jpg is not UTF-8; .* the pattern 'bad\?.jpg'$"):
+        predict(os.fsdecode(b"bad\xff.jpg"), "-c", "run.yaml")
+    predict("bad?.jpg", "-c", "run.yaml")
+    assert Path(os.fsdecode(b"out/bad\xff.png")).exists()
 
 
 def test_photographs_come_after_recipes_and_before_options():
@@ -326,7 +333,7 @@ def test_a_photograph_looks_as_in_a_viewer(kinds, name):
 def test_only_broken_files_are_an_error(place, capsys):
     Path("x.jpg").write_text("hello")
     assert main(["predict", "x.jpg", "-c", "run.yaml", "--output", "out", *QUIET]) == 2
-    assert "none of the 1 images could be read" in capsys.readouterr().err
+    assert "the image could not be read" in capsys.readouterr().err
 
 
 # ---- panels and maps of uncertainty
@@ -455,7 +462,7 @@ def test_a_cloud_needs_a_focal_length(place, capsys):
     pytest.importorskip("trimesh")
     given = ["-c", "run.yaml", "--output", "out", "--formats", "[ply]", *QUIET]
     assert main(["predict", "a.jpg", *given]) == 2
-    assert "the focal length of a.jpg is not known" in capsys.readouterr().err
+    assert "the focal length is not known (EXIF FocalLengthIn35mmFilm; set data.fov): a.jpg" in capsys.readouterr().err
     exif = Image.Exif()
     exif.get_ifd(0x8769)[0xA405] = 28
     Image.open("a.jpg").save("b.jpg", exif=exif)
@@ -474,4 +481,6 @@ def test_the_commands_of_the_page(place):
     assert {"trip_1.panel.png", "trip_1.panel.pdf", "trip_1.uncertainty.npz"} <= {
         path.name for path in Path("pictures").iterdir()
     }
-    assert {"photo.png", "photo.npy", "trip_1.npy", "other_1.npy"} <= {path.name for path in Path("depth").iterdir()}
+    names = {path.name for path in Path("depth").iterdir()}
+    assert {"photo.png", "photo.npy", "trip_1.png", "other_1.npy"} <= names
+    assert "trip_1.npy" not in names  # of the model before --overwrite

@@ -1,6 +1,7 @@
 """Reports: names that could break them, figures of nothing, files that cannot be written, and depth maps as PNG."""
 
 import json
+import os
 import sys
 
 import numpy as np
@@ -248,21 +249,28 @@ def test_predict_keeps_eighty_metres_and_states_the_scale(clip, photos, capsys):
     assert "values per metre: 500" in capsys.readouterr().out
 
 
+def harm_unnoticed(path):
+    """Fill a file with zeros, but keep its size and the time of its last change."""
+    status = path.stat()
+    path.write_bytes(bytes(status.st_size))
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 def test_predict_goes_on_where_it_was_killed(clip, photos, capsys):
     model = DepthCLIP(clip("small-resnet", "attention_pool"), head())
     predict(model, photos)
     written = {path.name: path.stat().st_mtime_ns for path in (photos / "out").glob("in_*")}
     assert len(written) == 6
     (photos / "out/in_b.png.png").unlink()
-    (photos / "in/a.png").write_bytes(b"no image")  # neither decoded
-    (photos / "in/b.jpg").write_bytes(b"no image")
+    for name in ("a.png", "b.jpg"):
+        harm_unnoticed(photos / "in" / name)  # neither is decoded
     capsys.readouterr()
     predict(model, photos)
     assert "3 depth maps" in (printed := capsys.readouterr().out)
     assert "2 were there already" in printed
     kept = {path.name for path in (photos / "out").glob("in_*") if path.stat().st_mtime_ns == written[path.name]}
     assert kept == written.keys() - {"in_b.png.png", "in_b.png.colour.png"}
-    (photos / "in/b.png").write_bytes(b"no image")
+    harm_unnoticed(photos / "in/b.png")
     run = trainer(photos, DepthWriter(None, photos / "out"))
     run.predict(model, Photos(["in"]), return_predictions=False)
     assert "all 3 depth maps are in" in capsys.readouterr().out
@@ -273,7 +281,7 @@ def test_unreadable_photographs_are_counted(clip, photos, capsys):
     (photos / "in/a.png").write_bytes(b"no image")
     with pytest.warns(UserWarning, match="a.png"):
         predict(DepthCLIP(clip("small-resnet", "attention_pool"), head()), photos, loading=Loading(on_error="skip"))
-    assert "1 images could not be read" in capsys.readouterr().out
+    assert "1 image could not be read" in capsys.readouterr().out
     assert len(json.loads((photos / "out/index.json").read_text())["maps"]) == 2
 
 

@@ -81,6 +81,7 @@ def recipe_text(studio: Studio, photo: OpenedPhoto, wording: Wording, fov: float
         encoder = model["encoder"]
         model["encoder"] = {**encoder, "init_args": {**encoder["init_args"], "readout": photo.readout}}
     name = photo.path.name if photo.path.name.isprintable() else "photo.jpg"  # a line break would end the comment
+    name = f"./{name}" if name.startswith("-") else name  # or it would be an option
     command = f"python -m depthclip predict {quote(name)} -c {RECIPE_FILE} --output depth"
     options = " --formats '[png, npy]'" + ("" if fov is None else f" --data.fov {fov:g}")
     content = yaml.safe_dump({"name": "app", "model": model}, sort_keys=False, allow_unicode=True, width=120)

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from torch import Tensor
 
 from depthclip.checks import check_number
-from depthclip.data.images import AGAIN, SKIP, read_colours, read_values
+from depthclip.data.images import AGAIN, CHECK_LIST, read_colours, read_values
 from depthclip.data.paths import regular_file
 from depthclip.data.samples import DataError, DepthDataset, Sample
 
@@ -48,6 +48,7 @@ class FileSamples(DepthDataset):
     """
 
     grid = False  # the depth may differ from the image in size
+    hint = CHECK_LIST  # way to correct the error of a missing image
 
     def __init__(self, entries: Sequence[Entry], focal_of: FocalOf | None = None) -> None:
         self.entries = list(entries)
@@ -103,7 +104,7 @@ class FileSamples(DepthDataset):
 
     def _read(self, index: int) -> Sample:
         entry = self.entries[index]
-        image = read_rgb(entry.image)
+        image = read_rgb(entry.image, self.hint)
         size = (image.shape[-2], image.shape[-1])
         depth = self.depth(index, size)
         if depth is not None and entry.depth is not None and not self.grid:
@@ -150,15 +151,19 @@ def header_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def read_rgb(path: Path) -> Tensor:
+def read_rgb(path: Path, hint: str = CHECK_LIST) -> Tensor:
     """Return an image file as (3, H, W) uint8 RGB, as an image viewer displays it.
 
     The EXIF orientation is applied, 16-bit grey is reduced to 8 bits, and transparent images are composited on white.
 
+    Args:
+        path: image file.
+        hint: way to correct the error of a missing file.
+
     Raises:
         DataError: if it is missing, truncated, or not an image.
     """
-    return torch.from_numpy(np.ascontiguousarray(read_colours(path).transpose(2, 0, 1)))
+    return torch.from_numpy(np.ascontiguousarray(read_colours(path, hint).transpose(2, 0, 1)))
 
 
 def read_depth(
@@ -234,7 +239,7 @@ def metres(depth: np.ndarray) -> Tensor:
 
 
 def _array(path: Path) -> np.ndarray:
-    regular_file(path, "depth map", f"check the data set's root and list, or {SKIP}")
+    regular_file(path, "depth map", CHECK_LIST)
     try:
         # mapped, so that a header with a larger shape than the file has allocates no memory
         values = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -18,7 +18,7 @@ KINDS = {
 
 
 def argument_path(name: str, value: str) -> Path:
-    """Return the path of an argument, with `~` expanded.
+    """Return the path of an argument, with `~` expanded unless a file has this very name.
 
     Args:
         name: name of the argument.
@@ -29,6 +29,8 @@ def argument_path(name: str, value: str) -> Path:
     """
     if not isinstance(value, str | os.PathLike) or not str(value).strip() or "\0" in str(value):
         raise InputError(f"{name} {value!r} is not a path; set {name} to a file or folder")
+    if os.path.lexists(value):
+        return Path(value)
     try:
         return Path(value).expanduser()
     except RuntimeError as error:

@@ -2,12 +2,15 @@
 
 import glob
 import os
+import warnings
+from collections.abc import Iterable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from depthclip.camera import check_fov, focal_length
+from depthclip.counted import counted
 from depthclip.data.files import Entry, FileSamples
 from depthclip.data.focal import exif_focal
 from depthclip.data.images import SKIP
@@ -15,6 +18,7 @@ from depthclip.data.module import DepthDataModule, Loading, Split
 from depthclip.data.paths import argument_path, fault, quoted, regular_file
 from depthclip.data.samples import DataError, DepthDataset
 from depthclip.errors import InputError
+from depthclip.output_files import is_output
 from depthclip.protocol import VIEWS, View
 
 # HEIF needs a plug-in of PIL, without which such photographs are skipped with the reason
@@ -96,16 +100,31 @@ class Photos(DepthDataModule):
                 "Photos have no training images, which fitted bins and calibrated heads need; fit them with another "
                 "data module, and pass the checkpoint as --ckpt_path"
             )
-        paths = dict.fromkeys(path for image in self.images for path in photographs(image))
+        # a photograph may be named in several ways; a link beside it has a name of its own
+        paths = unrepeated(path for image in self.images for path in photographs(image))
         if self.loading.on_error == "raise":
             for path in paths:
                 regular_file(path, "images", f"check the path, or {SKIP}")
         focal_of = exif_focal if self.fov is None else partial(focal_of_fov, self.fov)
-        return FileSamples([Entry(path, None, str(path)) for path in paths], focal_of)
+        return PhotoSamples([Entry(path, None, str(path)) for path in paths], focal_of)
 
     def metadata(self) -> dict[str, Any]:
         """Return `images` and the number of photographs."""
         return {**super().metadata(), "paths": self.images}
+
+
+class PhotoSamples(FileSamples):
+    """Photographs that were named by their paths."""
+
+    hint = f"check the path, or {SKIP}"
+
+
+def unrepeated(paths: Iterable[Path]) -> list[Path]:
+    """Return paths without those that name a file in a folder again in another way; the first of them stays."""
+    found: dict[str, Path] = {}
+    for path in paths:
+        found.setdefault(os.path.join(os.path.realpath(path.parent), path.name), path)
+    return list(found.values())
 
 
 def focal_of_fov(fov: float, path: Path, size: tuple[int, int]) -> float:
@@ -115,6 +134,8 @@ def focal_of_fov(fov: float, path: Path, size: tuple[int, int]) -> float:
 
 def photographs(named: str) -> list[Path]:
     """Return the images of a path, a folder or a glob, sorted by path.
+
+    Files in a folder or of a glob that `predict` wrote are left out, with a warning that states their number.
 
     Raises:
         DataError: if there are none.
@@ -127,7 +148,7 @@ def photographs(named: str) -> list[Path]:
             raise DataError(f"images {named} cannot be listed ({error.strerror}); check the folder") from error
         if not files:
             raise DataError(f"images {named} is a folder without images ({', '.join(SUFFIXES)}); give their folder")
-        return sorted(files)
+        return sorted(without_outputs(files, named))
     if os.path.lexists(path):
         return [path]
     if not glob.has_magic(named):
@@ -135,4 +156,20 @@ def photographs(named: str) -> list[Path]:
     files = [Path(match) for match in glob.glob(str(path), recursive=True) if not os.path.isdir(match)]
     if not files:
         raise DataError(f"images {quoted(named)} matches no file; check the pattern")
-    return sorted(files)
+    return sorted(without_outputs(files, named))
+
+
+def without_outputs(files: list[Path], named: str) -> list[Path]:
+    """Return files without the pictures and depth maps of `predict`.
+
+    Raises:
+        DataError: if there are no others.
+    """
+    others = [file for file in files if not is_output(file)]
+    count = len(files) - len(others)
+    if not others:
+        raise DataError(f"images {quoted(named)} has no photographs, only files that predict wrote; give their folder")
+    if count:
+        left_out = counted(count, "file that predict wrote is", "files that predict wrote are")
+        warnings.warn(f"{left_out} left out of images {quoted(named)}", stacklevel=2)
+    return others

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from depthclip.data.paths import quoted
 from depthclip.data.samples import DataError
-from depthclip.depth_files import INDEX
+from depthclip.depth_index import INDEX
 from depthclip.file_names import COLOUR, PANEL, UNCERTAINTY, file_names, printable
 
 SUFFIXES = (".npy", ".npz", ".tif", ".tiff", ".png")  # in the order of preference among the files of `predict`
