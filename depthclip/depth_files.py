@@ -25,7 +25,9 @@ from depthclip.further_files import write_panel, write_uncertainty
 from depthclip.output_files import (
     PICTURE,
     SUFFIXES,
+    content_digest,
     digest,
+    is_same_photograph,
     is_written,
     remove_outdated,
     texts_of,
@@ -79,9 +81,10 @@ class DepthFolder:
             check_trimesh(clouds)
         self.folder = folder
         self.names = [printable(name) for name in names]
-        self.sources = [printable(source) for source in sources or [""] * len(names)]
+        self.paths = list(sources or [""] * len(names))
+        self.sources = [printable(source) for source in self.paths]
         self.files = file_names(names)
-        self.versions = [version_of(source) for source in sources or [""] * len(names)]
+        self.versions = [version_of(path) for path in self.paths]
         self.settings = json.loads(json.dumps(settings, default=str))
         self.digest = digest(self.settings)
         self.formats = tuple(formats)
@@ -159,7 +162,9 @@ class DepthFolder:
         picture = with_scale(colour_depth(depth, *scale_bar), *scale_bar)
         texts = {"image": printable(name), "depth_scale": f"{scale:.17g}"}
         if known:
-            texts |= {"source": self.sources[self.chosen[index]], "photograph": self.versions[self.chosen[index]]}
+            sample = self.chosen[index]
+            texts |= {"source": self.sources[sample], "photograph": self.versions[sample]}
+            texts["sha256"] = content_digest(self.paths[sample])
         texts |= self._listed(file)
         # the picture is written first: if there is a depth map, its sample can be identified
         self._write_png(f"{file}{PICTURE}", picture, texts)
@@ -247,12 +252,11 @@ class DepthFolder:
         """Raise if a PNG belongs to another image than a sample, or to an earlier version of it."""
         other = texts.get("source") or texts.get("image", "")
         mine = self.sources[index] if texts.get("source") else self.names[index]
-        version = self.versions[index]
         if not texts or not mine or self.overwrite:
             return
         if other != mine:
             held = f"{quoted(other)}, not of {quoted(mine)}"
-        elif texts.get("photograph") and version and texts["photograph"] != version:
+        elif not is_same_photograph(texts, self.paths[index], self.versions[index]):
             held = f"an earlier version of {quoted(mine)}"
         else:
             return

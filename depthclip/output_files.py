@@ -21,7 +21,7 @@ SUFFIXES = (
     *(f"{PANEL}.{each}" for each in ("png", "pdf", "svg")),
     f"{UNCERTAINTY}.npz",
 )
-TEXTS = ("source", "settings", "photograph", "files", "left_out")  # which earlier versions did not all write
+TEXTS = ("source", "settings", "photograph", "sha256", "files", "left_out")  # which earlier versions did not all write
 
 
 def digest(settings: dict[str, Any]) -> str:
@@ -36,6 +36,32 @@ def version_of(source: str) -> str:
     except (OSError, ValueError):
         return ""
     return f"{status.st_size} bytes, changed at {status.st_mtime_ns} ns"
+
+
+def content_digest(source: str) -> str:
+    """Return the SHA-256 digest of the content of a file; "" without a file."""
+    digest = hashlib.sha256()
+    try:
+        with open(source, "rb") as opened:
+            while block := opened.read(1 << 20):
+                digest.update(block)
+    except (OSError, ValueError):
+        return ""
+    return digest.hexdigest()
+
+
+def is_same_photograph(texts: dict[str, str], source: str, version: str) -> bool:
+    """Return whether a photograph still has the content of which a picture was made, or it is not known.
+
+    A file of another time, such as a copy, is the same photograph if its content is the same.
+
+    Args:
+        texts: texts of the picture.
+        source: path of the photograph.
+        version: its size and the time of its last change; "" without a file.
+    """
+    stated = texts.get("photograph", "")
+    return not stated or not version or stated == version or texts.get("sha256") == content_digest(source)
 
 
 def texts_of(path: Path) -> dict[str, str]:

@@ -134,6 +134,8 @@ def test_another_photograph_under_the_same_path_is_refused(place):
         predict("in")
     predict("in", "--overwrite")
     predict("in")
+    os.utime("in/r1.jpg", ns=(1, 1))  # a copy of the same content
+    predict("in")
 
 
 def test_a_folder_of_an_earlier_version_is_kept(tmp_path):
