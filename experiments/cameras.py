@@ -12,8 +12,9 @@ from depthclip.study.pictures import save_figure, spans
 
 CHOSEN_AT, OTHERS = 70, (50, 90)  # degrees across the width
 AT_70 = focal_length(WIDTH, CHOSEN_AT)  # in pixels of an image 320 pixels wide
-# focal length of the images of each tower's training, in pixels; `bundled` saw one lens only, `lenses` several
-TOWERS = {"lenses": 342.8, "bundled": AT_70}
+# the focal length of the training images of each tower, in pixels, and the temperature of its recipe; `lenses` was trained
+# through several lenses, `bundled` through one
+TOWERS = {"lenses": (342.8, 1.0), "bundled": (AT_70, 0.35)}
 STAND, SCALED, RESIZED = "metres as they stand", "metres * focal / camera", "images resized to camera"
 ALLOWED = 0.15  # of abs_rel at 70 degrees
 
@@ -29,11 +30,12 @@ def variants(options: Options, head: HeadSettings) -> list[Variant]:
     Without resizing, all images have the size of those at 70 degrees.
     """
     chosen = []
-    for tower, camera in TOWERS.items():
+    for tower, (camera, temperature) in TOWERS.items():
         size = [round(HEIGHT * camera / AT_70), round(WIDTH * camera / AT_70)]
         for fov in (CHOSEN_AT, *OTHERS):
             stand = {
                 "model.encoder.pretrained": tower,
+                "model.head.temperature": temperature,
                 "model.head.camera": None,
                 "data.view": {"size": size},
                 "data.fov": fov,
