@@ -157,6 +157,7 @@ KITTI = {
     "align_corners": False,
     "window": None,
     "stride": None,
+    "focal": None,
 }
 GARG_SEEN = {
     "min_depth": 0.001,

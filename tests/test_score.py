@@ -39,7 +39,7 @@ def twice(path):
     assert main(["test", "-c", path]) == 0
     rows = ["--predictions", "npy=depth", "--predictions", "png=depth", "--suffix", "npy=.npy", "--suffix", "png=.png"]
     assert main(["score", *rows, "-c", path]) == 0
-    test, scored = run_of("small", 1), run_of("score")
+    test, scored = run_of("small"), run_of("score")
     for key in ("image", "scene", "pixels", "error"):
         assert test[1][key].tolist() == scored[1][key].tolist()
     np.testing.assert_array_equal(errors_of(test[1], "random"), errors_of(scored[1], "random"))
