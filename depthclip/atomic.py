@@ -2,12 +2,14 @@
 
 import os
 import re
+import time
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-PARTIAL = re.compile(r"\.(\d{1,9})\.partial$")
+PARTIAL = re.compile(r"\.\d+\.partial$")
+ABANDONED = 600  # seconds
 
 
 @contextmanager
@@ -34,26 +36,16 @@ def open_atomic(path: str | Path) -> Iterator[BinaryIO]:
 
 
 def remove_abandoned(folder: Path, files: Collection[str]) -> None:
-    """Remove temporary files of `open_atomic` whose process was killed.
+    """Remove temporary files of `open_atomic` to which nothing was written for ten minutes.
+
+    Other machines may write to the same folder, so that the process id does not show whether a file is abandoned.
 
     Args:
         folder: folder of the files.
         files: names of the complete files; temporary files of other files remain.
     """
-    if os.name != "posix":  # elsewhere, there is no signal that only checks whether a process exists
-        return
     for path in folder.glob("*.partial"):
         found = PARTIAL.search(path.name)
-        if found is not None and path.name[: found.start()] in files and not _runs(int(found[1])):
-            with suppress(OSError):  # the folder may be read-only
-                path.unlink(missing_ok=True)
-
-
-def _runs(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:  # a process of another user
-        pass
-    return True
+        with suppress(OSError):  # the folder may be read-only, or another process may have removed the file
+            if found and path.name[: found.start()] in files and time.time() - path.stat().st_mtime > ABANDONED:
+                path.unlink()
