@@ -3,7 +3,7 @@
 import argparse
 import json
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from itertools import zip_longest
 from typing import Any
 
@@ -44,12 +44,11 @@ class RecipeFile(ActionConfigFile):
         Raises:
             InputError: if the file cannot be used.
         """
-        inline = isinstance(values, str) and values.lstrip().startswith("{")
-        recipe = load_yaml(values) if inline else read_recipe(values)
+        recipe, folder = opened(values)
         if not any(isinstance(recipe.get(part), list) for part in PARTS):
             super().__call__(parser, cfg, values, option_string)
             return
-        with nullcontext() if inline else Path_fr(values).relative_path_context():
+        with folder:
             for layer in layers(recipe):
                 super().__call__(parser, cfg, yaml.safe_dump(layer, sort_keys=False), option_string)
 
@@ -73,11 +72,24 @@ class PartOfRecipe(ActionConfigFile):
         Raises:
             InputError: if the file cannot be used.
         """
-        inline = isinstance(values, str) and values.lstrip().startswith("{")
-        recipe = load_yaml(values) if inline else read_recipe(values)
-        with nullcontext() if inline else Path_fr(values).relative_path_context():
+        recipe, folder = opened(values)
+        with folder:
             for layer in layers(recipe):
                 super().__call__(parser, cfg, yaml.safe_dump(self.part(layer), sort_keys=False), option_string)
+
+
+def opened(values: Any) -> tuple[dict[str, Any], AbstractContextManager[Any]]:
+    """Read a value of -c; return the recipe and a context in which its relative paths start at its folder.
+
+    Args:
+        values: path of a recipe file, or a recipe as text, which starts with a brace.
+
+    Raises:
+        InputError: if the file cannot be used.
+    """
+    if isinstance(values, str) and values.lstrip().startswith("{"):
+        return load_yaml(values), nullcontext()
+    return read_recipe(values), Path_fr(values).relative_path_context()
 
 
 def layers(recipe: Mapping[str, Any]) -> list[dict[str, Any]]:

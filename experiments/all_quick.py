@@ -1,4 +1,4 @@
-"""What do all studies find with --quick? Run them and write their tables to docs/studies.md, which takes an hour."""
+"""Run all studies with --quick, and write their tables to docs/studies.md; this takes an hour."""
 
 import argparse
 import shutil

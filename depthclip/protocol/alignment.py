@@ -57,8 +57,8 @@ def align_depth(prediction: Tensor, target: Tensor, alignment: Alignment) -> Ten
 
     A constant prediction, or a single pixel, has the slope s = 0 in the alignments with a shift: it becomes the mean of
     g, ln g or 1 / g. A prediction of 0 everywhere stays 0 under `scale`, and one whose median is 0 stays as it is under
-    `median`. Pixels with p <= 0, which have neither a
-    logarithm nor a disparity, do not count in the fit of `log_affine` and `disparity_affine`, and become 0.
+    `median`. Pixels with p <= 0, which have neither a logarithm nor a disparity, do not count in the fit of
+    `log_affine` and `disparity_affine`, and become 0.
 
     Args:
         prediction: (V, N) metres, V predictions.

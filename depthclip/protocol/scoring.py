@@ -49,8 +49,8 @@ class Scoring:
         crop: (top, left, bottom, right) in pixels; `garg` or `eigen` for KITTI's, as fractions; a `Crop` by
             class_path; null for all.
         crop_of: map to which the crop is applied: the whole ground `truth`, or the part of it that was `seen`.
-        clamp: (lowest, highest) depth in metres to which predictions are clamped; null for min_depth, or
-            1e-6 if it is 0, and max_depth.
+        clamp: (lowest, highest) depth in metres to which predictions are clamped; null for min_depth (1e-6 if it is
+            0) and max_depth.
         resample: interpolation of predictions to the size of the target: `bilinear` or `nearest`.
         alignment: fit of each prediction to the target of its image, before clamping: `none` for metric depth; `median`
             or `scale` for a factor; `affine` for a factor and a shift of the depth; `log_affine` for the same of its
