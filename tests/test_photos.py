@@ -15,8 +15,8 @@ from depthclip.data.samples import DataError
 from depthclip.errors import InputError
 from depthclip.photograph import rgb_of
 from tests.layouts import picture
-from tests.test_predict_kinds import bomb
 from tests.test_predict_folder import place, predict  # noqa: F401  # place is a fixture
+from tests.test_predict_kinds import bomb
 
 pytestmark = pytest.mark.filterwarnings("ignore:pretrained is null", "ignore:skipped", "ignore:.*were skipped")
 
